@@ -1,0 +1,5 @@
+"""``python -m cpmodel`` is the command line."""
+
+from cpmodel.cli import main
+
+main()

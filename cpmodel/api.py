@@ -1,0 +1,432 @@
+"""The stages as functions: what the command line calls, and a notebook can."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cpmodel.cost import CostsTable
+from cpmodel.cost import read_csv as read_costs
+from cpmodel.errors import BadInputError, StudyError
+from cpmodel.families import Task, get_family
+from cpmodel.optimize import Choice
+from cpmodel.pipeline.answer import Answer, Goal, last_answer, last_verdict
+from cpmodel.pipeline.costing import default_complexity, require_complexities
+from cpmodel.pipeline.costing import measure as measure_networks
+from cpmodel.pipeline.fitting import fit_precision
+from cpmodel.pipeline.material import Material
+from cpmodel.pipeline.project import FAMILY, Project, plan, reopen
+from cpmodel.pipeline.run import check_search, choose
+from cpmodel.pipeline.run import run as search
+from cpmodel.pipeline.run import verify as verify_choice
+from cpmodel.pipeline.sample import sample as train_design
+from cpmodel.pipeline.stages import Fits, measure_answer, measure_study, read_material
+from cpmodel.pipeline.stages import fit as fit_models
+from cpmodel.pipeline.watch import Watcher
+from cpmodel.report.page import write_report
+from cpmodel.report.study import report_content
+from cpmodel.samples import Samples
+from cpmodel.sampling.designs import DESIGNS
+from cpmodel.sampling.pool import available_cores
+from cpmodel.space import Configuration, Value
+
+if TYPE_CHECKING:
+    from cpmodel.export import Exported
+
+SILENT = Watcher()
+MEASURE_S = (
+    0.15  # for each network: nothing is trained meanwhile, and whoever waits for a first result waits for it
+)
+
+
+def run(
+    study: str | Path = "study",
+    *,
+    target: float | None = None,
+    drop: float | None = None,
+    dataset: str | None = None,
+    complexity: str = "macs",
+    limits: Mapping[str, float] | None = None,
+    confidence: float = 0.9,
+    budget: int = 40,
+    tolerance: float = 0.05,
+    measured: int = 60,
+    batch: int = 64,
+    workers: int | None = None,
+    family: str | None = None,
+    values: Mapping[str, Sequence[Value]] | None = None,
+    baseline: Configuration | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    storage: str | None = None,
+    watch: Watcher = SILENT,
+) -> Answer:
+    """From images to a proved answer; the study's folder then holds samples, fits, the choice and the report.
+
+    Called again, it goes on from where it was stopped.
+
+    Parameters
+    ----------
+    study
+        Folder of the study, made if need be.
+    target, drop : float
+        The precision to reach, or how far below the baseline's it may lie; fractions.
+    dataset : str, optional
+        See `cpmodel.datasets.load`; the embedded images unless given.
+    complexity : str
+        What is minimised: ``macs``, ``params``, ..., ``latency_s``.
+    limits : mapping, optional
+        Largest allowed values of other complexities.
+    confidence : float
+        Probability of reaching the target that an answer needs.
+    budget : int
+        Most trainings in all.
+    tolerance : float
+        The search ends when the expected further saving is below this fraction.
+    measured : int
+        How many run-times of untrained networks are measured for the model of run-time; 0 for none.
+    batch : int
+        Images in one forward pass when they are.
+    values : mapping, optional
+        Values of the family's parameters, ``{"f": (8, 16, 32)}``.
+    recipe : mapping, optional
+        Fields of the training recipe that differ from the default.
+
+    Raises
+    ------
+    BadInputError
+        Something given cannot be used; the message says what was expected.
+    """
+    goal = Goal(target, drop, complexity, dict(limits or {}), confidence)
+    check_search(goal, budget, tolerance)
+    planned = plan(
+        study,
+        dataset=dataset,
+        family=family,
+        values=values,
+        baseline=baseline,
+        recipe=recipe,
+        seed=seed,
+        storage=storage,
+    )
+    space = planned.settings.space
+    require_complexities([complexity, *(limits or {})], planned.family, planned.task, space)
+    project, images = planned.begin(), planned.images
+    cores = workers or available_cores()
+    watch.begin(project, images, cores)
+    try:
+        if measured and not any(c.batch == batch for c in project.costs.conditions):
+            measure_study(project, measured, batch=batch, max_seconds=MEASURE_S, watch=watch)
+        answer = search(project, images, goal, budget=budget, tolerance=tolerance, workers=cores, watch=watch)
+    finally:
+        watch.end()
+    return _completed(project, answer, batch)
+
+
+def verify(
+    study: str | Path = "study",
+    *,
+    target: float | None = None,
+    drop: float | None = None,
+    configuration: Configuration | str | None = None,
+    complexity: str = "macs",
+    limits: Mapping[str, float] | None = None,
+    confidence: float = 0.9,
+    seeds: int = 3,
+    batch: int = 64,
+    workers: int | None = None,
+    storage: str | None = None,
+    watch: Watcher = SILENT,
+) -> Answer:
+    """Train the choice on fresh seeds; if it stands on validation, open the test split and judge it.
+
+    Parameters
+    ----------
+    configuration : mapping or text like ``f=8,s=20,k=3,l=2``, optional
+        Instead of what the fitted models choose.
+    seeds : int
+        Fresh seeds, two or more.
+    """
+    goal = Goal(target, drop, complexity, dict(limits or {}), confidence)
+    project = reopen(study, storage)
+    if isinstance(configuration, str):
+        configuration = project.space.parse(configuration)
+    images = project.images()
+    cores = workers or available_cores()
+    watch.begin(project, images, cores)
+    try:
+        answer = verify_choice(
+            project, images, goal, configuration=configuration, seeds=seeds, workers=cores, watch=watch
+        )
+    finally:
+        watch.end()
+    return _completed(project, answer, batch)
+
+
+def sample(
+    study: str | Path = "study",
+    *,
+    design: str = "spread",
+    budget: int | None = None,
+    seconds: float | None = None,
+    seeds: int = 1,
+    dataset: str | None = None,
+    workers: int | None = None,
+    family: str | None = None,
+    values: Mapping[str, Sequence[Value]] | None = None,
+    baseline: Configuration | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    storage: str | None = None,
+    watch: Watcher = SILENT,
+) -> Samples:
+    """Train the configurations of a design, and write ``samples.csv``; what is done is not done again.
+
+    Parameters
+    ----------
+    design : str
+        ``sweep``, ``pairs``, ``grid``, ``random``, ``sobol`` or ``spread``; see `cpmodel.sampling.designs`.
+    budget : int, optional
+        Most configurations.
+    seconds : float, optional
+        Time after which no training is started any more.
+    seeds : int
+        Trainings of each configuration; all configurations come once before any comes twice.
+
+    Returns
+    -------
+    Samples
+        All of the study.
+    """
+    if design not in DESIGNS:
+        raise BadInputError("design", expected="one of " + ", ".join(DESIGNS), got=design)
+    planned = plan(
+        study,
+        dataset=dataset,
+        family=family,
+        values=values,
+        baseline=baseline,
+        recipe=recipe,
+        seed=seed,
+        storage=storage,
+    )
+    project, images = planned.begin(), planned.images
+    cores = workers or available_cores()
+    watch.begin(project, images, cores)
+    try:
+        return train_design(
+            project,
+            images,
+            design,
+            budget=budget,
+            seconds=seconds,
+            seeds=seeds,
+            workers=cores,
+            watch=watch,
+        )
+    finally:
+        watch.end()
+
+
+def measure(
+    study: str | Path = "study",
+    *,
+    count: int = 100,
+    costs: str | Path | None = None,
+    task: Task | None = None,
+    family: str | None = None,
+    batch: int = 64,
+    storage: str | None = None,
+    watch: Watcher = SILENT,
+    **conditions: Any,
+) -> CostsTable:
+    """Measure forward run-times of untrained networks, or import those measured on another device.
+
+    Parameters
+    ----------
+    count : int
+        Configurations drawn from the space, beside its baseline.
+    costs
+        A costs table to import instead.
+    task : Task, optional
+        Measure a family's default space for this task; no study is needed or touched.
+    **conditions
+        ``threads``, ``dtype``, ``device``; see `cpmodel.latency.measure_many`.
+    """
+    if task is not None:
+        networks = get_family(family or FAMILY)
+        space = networks.space(task)
+        return measure_networks(
+            networks, task, space, count, batch=batch, progress=watch.measured, **conditions
+        )
+    project = reopen(study, storage)
+    if costs is None:
+        return measure_study(project, count, batch=batch, watch=watch, **conditions)
+    table = read_costs(costs, project.space)
+    project.add_costs(table)
+    return table
+
+
+def fit(source: str | Path = "study", *, model: str = "auto", **how: Any) -> Fits:
+    """Fit P(T), and C(T) where run-times were measured, to a study or to anybody's CSV.
+
+    Parameters
+    ----------
+    source
+        A study's folder, or a CSV file.
+    model : str
+        ``auto``, ``loggp``, ``logpower``, or ``explinear`` (the paper's eq. 6).
+    **how
+        How to read the source: ``parameters``, ``precision``, ``seed``, ``unit``, ``family``, ``task``,
+        ``baseline`` of a CSV, ``storage`` of a study; see `cpmodel.pipeline.stages.read_material`.
+    """
+    return fit_models(read_material(source, **how), model)
+
+
+def optimize(
+    source: str | Path = "study",
+    *,
+    target: float | None = None,
+    drop: float | None = None,
+    complexity: str | None = None,
+    limits: Mapping[str, float] | None = None,
+    confidence: float = 0.9,
+    model: str = "auto",
+    **how: Any,
+) -> Choice:
+    """The cheapest configuration predicted to reach the target, from a study or anybody's CSV.
+
+    Parameters
+    ----------
+    source
+        A study's folder, or a CSV file.
+    target, drop : float
+        The precision to reach, or how far below the baseline's it may lie; fractions.
+    complexity : str, optional
+        What is minimised; ``macs`` where it can be computed, else the first cost column of the table.
+    **how
+        How to read the source: ``parameters``, ``precision``, ``seed``, ``unit``, ``family``, ``task``,
+        ``baseline`` of a CSV, ``storage`` of a study; see `cpmodel.pipeline.stages.read_material`.
+    """
+    material = read_material(source, **how)
+    return choose_from(
+        material,
+        target=target,
+        drop=drop,
+        complexity=complexity,
+        limits=limits,
+        confidence=confidence,
+        model=model,
+    )
+
+
+def choose_from(
+    material: Material,
+    *,
+    target: float | None = None,
+    drop: float | None = None,
+    complexity: str | None = None,
+    limits: Mapping[str, float] | None = None,
+    confidence: float = 0.9,
+    model: str = "auto",
+) -> Choice:
+    """As `optimize`, from material that was read already."""
+    goal = Goal(target, drop, complexity or default_complexity(material), dict(limits or {}), confidence)
+    return choose(material, goal, fit_precision(material.samples, model, validate=False))
+
+
+def report(
+    source: str | Path = "study",
+    out: str | Path | None = None,
+    *,
+    target: float | None = None,
+    drop: float | None = None,
+    complexity: str | None = None,
+    confidence: float = 0.9,
+    model: str = "auto",
+    **how: Any,
+) -> Path:
+    """Write the page of a study (``report.html`` in its folder) or of a CSV (beside it).
+
+    Parameters
+    ----------
+    source
+        A study's folder, or a CSV file.
+    out
+        The HTML file, where it is to be another one.
+    target, drop : float, optional
+        What the page answers; unless given, what was asked last of the study.
+    complexity : str, optional
+        What is drawn.
+    **how
+        As for `optimize`.
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    material = read_material(source, **how)
+    fits = fit_models(material, model)
+    answer, choice = None, None
+    if target is None and drop is None:
+        answer = None if material.project is None else last_answer(material.project)
+    else:
+        goal = Goal(target, drop, complexity or default_complexity(material), {}, confidence)
+        choice = choose(material, goal, fits.precision)
+    path = Path(out) if out is not None else _page_of(Path(source))
+    return _write_page(material, fits, path, complexity, choice, answer)
+
+
+def export(
+    study: str | Path = "study", out: str | Path | None = None, storage: str | None = None
+) -> Exported:
+    """Write the verified network as ONNX and state dict, with a note on how to preprocess.
+
+    Parameters
+    ----------
+    out
+        Folder for the files; ``export`` in the study's unless given.
+    """
+    from cpmodel.export import export as write
+
+    project = reopen(study, storage)
+    verdict = last_verdict(project)
+    if verdict is None:
+        raise StudyError("nothing is verified yet", expected="cpmodel verify first", where=str(study))
+    return write(project, verdict, out)
+
+
+def _completed(project: Project, answer: Answer, batch: int) -> Answer:
+    """Everything of a study that follows from its samples, written anew."""
+    measure_answer(project, answer, batch)
+    material = Material.of_study(project)
+    _write_page(material, fit_models(material), project.folder / "report.html", None, None, answer)
+    return answer
+
+
+def _write_page(
+    material: Material,
+    fits: Fits,
+    path: Path,
+    complexity: str | None,
+    choice: Choice | None,
+    answer: Answer | None,
+) -> Path:
+    content = report_content(
+        material,
+        fits,
+        title=path.parent.resolve().name if path.name == "report.html" else path.stem,
+        command=" ".join(["cpmodel", *sys.argv[1:]]) if sys.argv[0].endswith("cpmodel") else "",
+        complexity=complexity or default_complexity(material),
+        choice=choice,
+        answer=answer,
+    )
+    write_report(content, path)
+    return path
+
+
+def _page_of(source: Path) -> Path:
+    return source / "report.html" if source.is_dir() else source.with_suffix(".html")

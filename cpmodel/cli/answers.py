@@ -1,0 +1,331 @@
+"""Results on standard output: short tables for people, JSON for machines; the exit code says the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich import box
+from rich.console import Console, JustifyMethod
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from cpmodel.files import write_json
+
+if TYPE_CHECKING:
+    from cpmodel.cost import CostsTable
+    from cpmodel.export import Exported
+    from cpmodel.optimize import Candidate, Choice
+    from cpmodel.pipeline.answer import Answer
+    from cpmodel.pipeline.material import Material
+    from cpmodel.pipeline.stages import Fits
+    from cpmodel.samples import Samples
+    from cpmodel.surrogates.base import Coefficient
+
+DONE, NOT_REACHED = 0, 1
+_SHOWN = ("macs", "params", "weight_bytes", "activation_elements")
+
+
+def show_answer(study: str, storage: str | None, answer: Answer, wall_s: float, *, as_json: bool) -> int:
+    """Print what a run or a verification ends with; 1 when the target was not reached."""
+    from cpmodel.pipeline.project import reopen
+    from cpmodel.pipeline.run import unreachable
+    from cpmodel.pipeline.stages import answered, compared_costs
+
+    reached = answer.verdict is not None and answer.verdict.status != "missed"
+    if as_json:
+        _print_json(answer.to_dict())
+        return DONE if reached else NOT_REACHED
+    out = _console()
+    project = reopen(study, storage)
+    verdict, space = answer.verdict, project.space
+    if verdict is not None:
+        said = {
+            "reached": "reaches the target, on images never seen before",
+            "missed": "MISSES the target on the test images",
+            "undecided": "stands on validation; the test images leave it undecided",
+        }[verdict.status]
+        out.print(Text(f"{verdict.key} {said}.", style="bold"))
+    elif answer.choice.status == "unreachable":
+        out.print(Text(f"Not reached: {unreachable(answer.choice)}.", style="bold"))
+    else:
+        out.print(Text(f"Not proved: {answer.reason}.", style="bold"))
+    configuration = answered(answer)
+    if configuration is not None:
+        table = _table("", "baseline", "answer" if verdict else "predicted", "saving")
+        table.add_row("configuration", space.key(space.baseline), space.key(configuration), "")
+        table.add_row("P predicted", f"{answer.choice.baseline.precision:.4f}", _predicted(answer), "")
+        if verdict is not None:
+            table.add_row("P validation", "", _seeds(verdict.validation), "")
+            i = verdict.interval
+            table.add_row("P test", "", _seeds(verdict.test), "")
+            table.add_row(f"{i.level:.0%} interval", "", f"{i.low:.4f} to {i.high:.4f}", "")
+        table.add_row("target", "", f"{answer.target:.4f}", "")
+        for name, (baseline, chosen) in compared_costs(project, configuration).items():
+            if name in _SHOWN:
+                table.add_row(name, f"{baseline:,.0f}", f"{chosen:,.0f}", _times(baseline, chosen))
+            elif name.startswith("latency_s"):
+                batch = next(p for p in name.split(", ") if p.startswith("batch"))
+                table.add_row(
+                    f"run-time, {batch}",
+                    _milliseconds(baseline),
+                    _milliseconds(chosen),
+                    _times(baseline, chosen),
+                )
+        _show(out, table)
+    out.print(
+        f"{answer.trainings} trainings, {answer.train_s:.0f} s of training, {wall_s:.0f} s in this run; "
+        f"report: {project.folder / 'report.html'}",
+        soft_wrap=True,
+    )
+    return DONE if reached else NOT_REACHED
+
+
+def show_samples(study: str, samples: Samples, *, as_json: bool) -> int:
+    """Print what a study's samples are, by their number and range."""
+    usable = samples.usable
+    summary = {
+        "samples": len(samples),
+        "failed": samples.failed,
+        "configurations": len(set(samples.keys)),
+        "best": float(usable.precision.max()) if len(usable) else None,
+        "best_configuration": usable.keys[int(usable.precision.argmax())] if len(usable) else None,
+        "train_s": float(samples.frame["train_s"].sum()),
+        "file": str(Path(study) / "samples.csv"),
+    }
+    if as_json:
+        _print_json(summary)
+        return DONE
+    table = _table("", "")
+    table.show_header = False
+    for name, value in summary.items():
+        if value is not None:
+            table.add_row(name.replace("_", " "), f"{value:.4f}" if isinstance(value, float) else str(value))
+    _show(_console(), table)
+    return DONE
+
+
+def show_costs(table: CostsTable, out: str | None, *, as_json: bool) -> int:
+    """Print the range of measured run-times under each of their conditions."""
+    rows = []
+    for conditions in table.conditions:
+        times = table.matching(conditions).latency_s
+        rows.append(
+            {
+                "conditions": str(conditions),
+                "configurations": len(times),
+                "least_s": float(times.min()),
+                "median_s": float(np.median(times)),
+                "greatest_s": float(times.max()),
+            }
+        )
+    if as_json:
+        _print_json(rows)
+        return DONE
+    shown = _table("conditions", ">networks", ">fastest", ">median", ">slowest")
+    for row in rows:
+        times_ms = [_milliseconds(float(str(row[n]))) for n in ("least_s", "median_s", "greatest_s")]
+        shown.add_row(str(row["conditions"]), str(row["configurations"]), *times_ms)
+    console = _console()
+    _show(console, shown)
+    if out is not None:
+        console.print(f"written: {out}", soft_wrap=True)
+    return DONE
+
+
+def show_fits(material: Material, fits: Fits, out: str | None, *, as_json: bool) -> int:
+    """Print the fitted models: their errors, coefficients and warnings."""
+    from cpmodel.pipeline.fitting import no_nan
+
+    _note(material.samples.notes)
+    if out is not None:
+        write_json(out, no_nan(fits.to_dict()))
+    if as_json:
+        _print_json(no_nan(fits.to_dict()))
+        return DONE
+    console = _console()
+    table = _table("model", ">samples", ">relative error", ">cross-validated", title="P(T)")
+    precision = [f for f in (fits.precision, fits.paper) if f is not None]
+    for fit in precision:
+        n = str(len(fit.measured))
+        table.add_row(fit.name, n, _percent(fit.relative_error), _percent(fit.cv_relative_error))
+    _show(console, table)
+    for fit in precision:
+        if fit.why:
+            console.print(Text(f"{fit.name}: {fit.why}"))
+        _coefficients(console, fit.name, fit.model.coefficients_)
+        _warnings(console, fit.warnings)
+    if fits.latency is not None and fits.latency.fit is not None and fits.latency.eq1 is not None:
+        title = f"C(T): run-time, {fits.latency.conditions}"
+        table = _table(
+            "model", ">networks", ">relative error", ">cross-validated", ">within 10 %", title=title
+        )
+        costs = (fits.latency.fit, fits.latency.eq1)
+        for cost in costs:
+            errors = [_percent(e) for e in (cost.relative_error, cost.cv_relative_error, cost.cv_within_10)]
+            table.add_row(cost.name, str(len(cost.measured)), *errors)
+        _show(console, table)
+        for cost in costs:
+            if cost.why:
+                console.print(Text(f"{cost.name}: {cost.why}"))
+            _coefficients(console, cost.name, cost.model.coefficients_)
+            _warnings(console, cost.warnings)
+    return DONE
+
+
+def show_choice(material: Material, choice: Choice, envelope: str | None, *, as_json: bool) -> int:
+    """Print what the models choose; 1 when no configuration is predicted to reach the target."""
+    from cpmodel.optimize import envelope_table
+    from cpmodel.pipeline.answer import plain_values
+    from cpmodel.pipeline.run import unreachable
+
+    if envelope is not None:
+        from cpmodel.files import replacing
+
+        with replacing(envelope) as temporary:
+            envelope_table(choice.envelope, material.space).to_csv(temporary, index=False)
+    code = DONE if choice.status == "reachable" else NOT_REACHED
+    _note((*material.samples.notes, *choice.notes))
+    if as_json:
+        _print_json(asdict(choice, dict_factory=plain_values))
+        return code
+    console = _console()
+    if choice.plain is None:
+        console.print(Text(f"Not reached: {unreachable(choice)}.", style="bold"), soft_wrap=True)
+    table = _table(
+        "",
+        "configuration",
+        ">P",
+        f"{choice.level:.0%} interval",
+        ">sure",
+        f">{choice.complexity}",
+        ">relative",
+    )
+    rows: list[tuple[str, Candidate | None]] = [
+        ("cheapest", choice.plain),
+        (f"{choice.confidence:.0%} sure", choice.safe),
+        *((f"next {n}", c) for n, c in enumerate(choice.runners_up, 1)),
+        ("best P", choice.best),
+        ("baseline", choice.baseline),
+    ]
+    for name, candidate in rows:
+        if candidate is not None:
+            table.add_row(
+                name,
+                candidate.key,
+                f"{candidate.precision:.4f}",
+                f"{candidate.low:.3f}-{candidate.high:.3f}",
+                f"{candidate.probability:.0%}",
+                _number(candidate.complexity),
+                f"{candidate.relative:.2g}",
+            )
+    _show(console, table)
+    console.print(
+        f"target {choice.target:.4f}, {choice.space_size:,} configurations looked at"
+        + (f"; envelope: {envelope}" if envelope else ""),
+        soft_wrap=True,
+    )
+    return code
+
+
+def show_export(files: Exported, *, as_json: bool) -> int:
+    """Print where the files are."""
+    if files.onnx is None:
+        _note(["no ONNX file: it needs pip install 'cpmodel[onnx]'"])
+    if as_json:
+        _print_json({name: None if path is None else str(path) for name, path in asdict(files).items()})
+        return DONE
+    for path in (files.onnx, files.state_dict, files.note):
+        if path is not None:
+            print(path)
+    return DONE
+
+
+def _console() -> Console:
+    return Console(highlight=False)
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    """An empty table; columns of numbers, named ``>name``, are aligned at the right."""
+    table = Table(
+        box=box.SIMPLE_HEAD, title=title, title_justify="left", pad_edge=False, collapse_padding=True
+    )
+    for column in columns:
+        justify: JustifyMethod = "right" if column.startswith(">") else "left"
+        table.add_column(column.removeprefix(">"), justify=justify, no_wrap=True)
+    return table
+
+
+def _show(console: Console, table: Table) -> None:
+    """Print a table as wide as it must be: a number cut short is worse than a line that wraps."""
+    wide = Console(highlight=False, width=1000)
+    wide.width = max(console.width, Measurement.get(wide, wide.options, table).maximum)
+    with wide.capture() as captured:
+        wide.print(table)
+    text = captured.get()
+    if not console.is_terminal:
+        text = "\n".join(line.rstrip() for line in text.strip("\n").splitlines()) + "\n"
+    console.file.write(text)
+
+
+def _note(notes: Iterable[str]) -> None:
+    """Say on standard error how the data were read, and what should be known of the result."""
+    console = Console(stderr=True, highlight=False)
+    for note in notes:
+        console.print(Text(note, style="dim"), soft_wrap=True)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _predicted(answer: Answer) -> str:
+    """What the models say of the configuration that the answer is about, with its interval."""
+    choice = answer.choice
+    known = [c for c in (choice.plain, choice.safe, *choice.runners_up, choice.best) if c is not None]
+    shown = [c for c in known if answer.verdict is None or c.key == answer.verdict.key]
+    return f"{shown[0].precision:.4f}  ({shown[0].low:.3f} to {shown[0].high:.3f})" if shown else ""
+
+
+def _seeds(precisions: Sequence[float]) -> str:
+    each = " ".join(f"{p:.4f}" for p in precisions)
+    return f"{float(np.mean(precisions)):.4f}  ({each})"
+
+
+def _times(baseline: float, chosen: float) -> str:
+    if not chosen > 0:
+        return ""
+    less, word = (baseline / chosen, "less") if chosen <= baseline else (chosen / baseline, "more")
+    return f"{less:,.0f}x {word}" if less >= 100 else f"{less:.1f}x {word}"
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms"
+
+
+def _percent(fraction: float) -> str:
+    return "unknown" if fraction != fraction else f"{fraction:.2%}"
+
+
+def _coefficients(console: Console, name: str, coefficients: Sequence[Coefficient]) -> None:
+    told = any(c.standard_error is not None for c in coefficients)
+    table = _table("coefficient", ">value", *([">standard error"] if told else []), title=name)
+    for c in coefficients:
+        error = "" if c.standard_error is None else f"{c.standard_error:.3g}"
+        table.add_row(c.name, f"{c.value:.5g}", *([error] if told else []))
+    if table.row_count:
+        _show(console, table)
+
+
+def _warnings(console: Console, warnings: Iterable[str]) -> None:
+    for warning in warnings:
+        console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)

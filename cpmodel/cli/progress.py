@@ -1,0 +1,139 @@
+"""The progress display: what is being trained, how many are done, the best so far, the time left."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from cpmodel.datasets.base import ImageSet
+from cpmodel.pipeline.loop import Step
+from cpmodel.pipeline.project import Project
+from cpmodel.pipeline.watch import Watcher
+from cpmodel.samples import Sample
+from cpmodel.sampling.pool import Event
+from cpmodel.study import Request
+
+BAR = 24
+
+
+class Progress(Watcher):
+    """Shows trainings on standard error: live lines in a terminal, elsewhere a line for each that ends."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.total = 0
+        self._in_hand: dict[tuple[str, int], tuple[int, float, float]] = {}
+        self._live: Live | None = None
+
+    def begin(self, project: Project, images: ImageSet, workers: int) -> None:
+        """Say what the study is about, and start the display."""
+        self.project, self.workers = project, workers
+        samples = project.study.samples().usable
+        self.done = len(project.study.samples())
+        self.best = max(zip(samples.precision, samples.keys, strict=True), default=(0.0, ""))
+        self._work = [self._macs(key) for key in samples.keys]
+        self._seconds = list(samples.frame["train_s"].to_numpy(dtype=float))
+        height, width, channels = images.image_shape
+        sizes = ", ".join(f"{len(split):,} {name}" for name, split in images.splits.items())
+        self._say(
+            f"{images.name}: {height}x{width}x{channels}, {len(images.class_names)} classes, {sizes}; "
+            f"family {project.family.name}: {project.space.size:,} configurations; "
+            f"study {project.folder} ({self.done} samples so far); {workers} workers"
+        )
+        for note in images.notes:
+            self._say(note)
+        if self.console.is_terminal:
+            self._live = Live(
+                get_renderable=self._lines, console=self.console, refresh_per_second=4, transient=True
+            )
+            self._live.start()
+
+    def end(self) -> None:
+        """Take the live lines away."""
+        if self._live is not None:
+            self._live.stop()
+
+    def expect(self, total: int) -> None:
+        """So many samples the study will have at most."""
+        self.total = max(total, self.total)
+
+    def step(self, step: Step) -> None:
+        """What the search does next, and why."""
+        self._say(f"{step.action}: {step.reason}")
+        self.expect(self.done + len(step.requests))
+
+    def measured(self, done: int, of: int) -> None:
+        """So many run-times are measured."""
+        if done in (1, of):
+            self._say(f"run-times of untrained networks: {done} of {of} measured")
+
+    def event(self, event: Event) -> None:
+        """A training began, went on or ended."""
+        if event.request is None:
+            self._say("waiting for trainings in the hands of other processes")
+            return
+        key = self.project.space.key(event.request.configuration), event.request.seed
+        if event.kind == "started":
+            self._in_hand[key] = (0, 0.0, time.monotonic())
+        elif event.kind == "epoch":
+            self._in_hand[key] = (event.epoch, event.precision, self._in_hand[key][2])
+        elif event.sample is not None:
+            self._in_hand.pop(key, None)
+            self.done += 1
+            if event.sample.precision is not None:
+                self._work.append(self._macs(key[0]))
+                self._seconds.append(event.sample.train_s)
+                self.best = max(self.best, (event.sample.precision, key[0]))
+            if not self.console.is_terminal:
+                self.console.print(Text(self._line(event.request, event.sample)), soft_wrap=True)
+
+    def _say(self, text: str) -> None:
+        self.console.print(Text(text, style="dim"), soft_wrap=True)
+
+    def _line(self, request: Request, sample: Sample) -> str:
+        outcome = f"failed: {sample.reason}" if sample.precision is None else f"P {sample.precision:.4f}"
+        key = self.project.space.key(request.configuration)
+        return (
+            f"[{self.done}/{self.total}] {key} seed {request.seed} ({request.purpose}): {outcome}, "
+            f"{sample.train_s:.1f} s; best {self.best[0]:.4f} {self.best[1]}; {self._left()}"
+        )
+
+    def _lines(self) -> Group:
+        filled = min(BAR, round(BAR * self.done / max(self.total, 1)))
+        bar = Text("━" * filled, style="cyan") + Text("╌" * (BAR - filled), style="dim")
+        head = bar + Text(f"  {self.done} of at most {self.total} trainings, {self._left()}")
+        best = f"best P {self.best[0]:.4f} at {self.best[1]}" if self.best[1] else "none done yet"
+        table = Table.grid(padding=(0, 2))
+        for _ in range(4):
+            table.add_column(no_wrap=True)
+        epochs = self.project.study.settings.recipe.epochs
+        for (key, seed), (epoch, precision, started) in self._in_hand.items():
+            reached = f"P {precision:.4f}" if epoch else "starting"
+            spent = f"{time.monotonic() - started:.0f} s"
+            table.add_row(f"  {key}", f"seed {seed}", f"epoch {epoch}/{epochs}", f"{reached}, {spent}")
+        return Group(head, Text(best), table)
+
+    def _macs(self, key: str) -> float:
+        space = self.project.space
+        costs = self.project.family.costs(space.matrix([space.parse(key)]), self.project.task)
+        return float(costs["macs"][0])
+
+    def _left(self) -> str:
+        """Time left, from the seconds that trainings of so many macs took; queued ones, then average ones."""
+        if not self._seconds:
+            return "time left unknown yet"
+        work, seconds = np.array(self._work), np.array(self._seconds)
+        rate = float(seconds.sum() / work.sum())
+        overhead = float(np.median(seconds - np.minimum(seconds, rate * work)))
+        queued = [
+            self._macs(self.project.space.key(r.configuration)) for r in self.project.study.open_requests()
+        ]
+        expected = sum(overhead + rate * w for w in queued)
+        later = max(0, self.total - self.done - len(queued)) * float(np.median(seconds))
+        left = (expected + later) / max(1, self.workers)
+        return f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left"

@@ -1,0 +1,84 @@
+"""A name or a path becomes images with train, validation and test splits.
+
+A specification is a name, a path where the name asks for one, and options::
+
+    embedded                     10,000 / 5,000 / 5,000 images of Fashion-MNIST that come with the package
+    digits                       scikit-learn's 8x8 digits
+    mnist, fashion-mnist, cifar10    from OpenML, cached; need a network once
+    lfw-gender:PATH              Labeled Faces in the Wild, folder or tar, with a labels CSV
+    folder:PATH                  class folders, with or without train/val/test above them, or a tar of them
+    npz:PATH                     arrays x_train, y_train, x_test, y_test and such
+
+    folder:photos?size=64&channels=1&validation=0.2
+
+Options of all (a path cannot hold a question mark):
+
+- ``size``: pixels; the images become squares, cut at the centre and resized with antialiasing
+- ``channels``: 1 gray, 3 colour
+- ``validation``, ``test``: share of the images that a missing part takes, 0.15 each
+- ``mirrored``: ``alike`` if a mirrored image still shows its class (assumed unless known), ``other`` if not
+
+Of ``lfw-gender``: ``labels``, the CSV; ``crop``, the central fraction of both sides that is kept (0.6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from cpmodel.datasets import bundled, folder, lfw, npz, openml
+from cpmodel.datasets.base import ImageSet, Split
+from cpmodel.datasets.loaded import complete
+from cpmodel.datasets.spec import Source, parse
+
+__all__ = ["SOURCES", "ImageSet", "Source", "Split", "load"]
+
+SOURCES: Mapping[str, Source] = MappingProxyType(
+    {
+        "embedded": Source("20,000 images of Fashion-MNIST that come with the package", bundled.embedded),
+        "digits": Source("scikit-learn's 1,797 digits, 8x8, gray", bundled.digits),
+        "mnist": Source("70,000 digits, 28x28, gray, from OpenML", openml.mnist),
+        "fashion-mnist": Source("70,000 clothes, 28x28, gray, from OpenML", openml.fashion_mnist),
+        "cifar10": Source("60,000 objects, 32x32, colour, from OpenML", openml.cifar10),
+        "lfw-gender": Source(
+            "faces from Labeled Faces in the Wild, split by person",
+            lfw.read,
+            takes_path=True,
+            options=lfw.OPTIONS,
+        ),
+        "folder": Source("image files in class folders, or a tar of them", folder.read, takes_path=True),
+        "npz": Source("arrays x_train, y_train, ... in a NumPy archive", npz.read, takes_path=True),
+    }
+)
+
+
+def load(spec: str = "embedded", *, image_size: int | None = None, seed: int = 0) -> ImageSet:
+    """The images that `spec` names, in three splits.
+
+    Parameters
+    ----------
+    spec : str
+        ``NAME`` or ``NAME:PATH``, options after a question mark; see the package's docstring.
+    image_size : int or None, pixels
+        Side of the square that all images become; the same as the option ``size``.
+    seed : int
+        Of the splits that are made; those a source has of its own do not depend on it.
+
+    Returns
+    -------
+    images : ImageSet
+        uint8; its notes say what was done to the images.
+
+    Raises
+    ------
+    DatasetError
+        Anything wrong with the specification or with what it names: one line that says what and where.
+
+    Examples
+    --------
+    >>> digits = load("digits")
+    >>> digits.image_shape, len(digits.class_names), [len(part) for part in digits.splits.values()]
+    ((8, 8, 1), 10, [1259, 270, 268])
+    """
+    source, request = parse(spec, SOURCES, image_size=image_size, seed=seed)
+    return complete(source.read(request), request)

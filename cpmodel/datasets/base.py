@@ -1,0 +1,126 @@
+"""What an image set is: three splits of images, their classes, and a hash that names its content."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cpmodel.errors import DatasetError
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images and labels of one split.
+
+    Parameters
+    ----------
+    images : uint8, shape (n, height, width, channels), channels 1 (gray) or 3 (colour)
+    labels : int64, shape (n,), positions in the set's `class_names`
+    groups : int64, shape (n,), or None
+        Images of one group (a person, say) are not independent, and never in two splits.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    groups: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """A named set of images: *train* fits weights, *validation* gives P, *test* is opened once.
+
+    Parameters
+    ----------
+    name : str
+        What the user called it.
+    class_names : tuple of str
+    notes : tuple of str
+        What was done to the images on loading (resized, converted, left out), one line each.
+    mirrored_alike : bool
+        Whether a mirrored image still shows its class; not so for digits.
+
+    Raises
+    ------
+    DatasetError
+        A split is empty, shapes differ, a label has no class, or fewer than two classes.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    mirrored_alike: bool = True
+
+    def __post_init__(self) -> None:
+        if len(self.class_names) < 2:
+            raise DatasetError("classes", expected="two or more", got=len(self.class_names), where=self.name)
+        for split_name, split in self.splits.items():
+            if not len(split):
+                raise DatasetError(
+                    f"{split_name} split", expected="at least one image", got="none", where=self.name
+                )
+            if (
+                split.images.dtype != np.uint8
+                or split.images.ndim != 4
+                or split.images.shape[3] not in (1, 3)
+            ):
+                raise DatasetError(
+                    f"{split_name} images",
+                    expected="uint8, (n, height, width, 1 or 3)",
+                    got=f"{split.images.dtype}, {split.images.shape}",
+                    where=self.name,
+                )
+            if split.images.shape[1:] != self.train.images.shape[1:]:
+                raise DatasetError(
+                    f"{split_name} images",
+                    expected=f"the training images' shape {self.train.images.shape[1:]}",
+                    got=split.images.shape[1:],
+                    where=self.name,
+                )
+            if split.labels.shape != (len(split),):
+                raise DatasetError(
+                    f"{split_name} labels",
+                    expected=f"{len(split)} of them",
+                    got=split.labels.shape,
+                    where=self.name,
+                )
+            low, high = int(split.labels.min()), int(split.labels.max())
+            if low < 0 or high >= len(self.class_names):
+                raise DatasetError(
+                    f"{split_name} labels",
+                    expected=f"0 to {len(self.class_names) - 1}",
+                    got=f"{low} to {high}",
+                    where=self.name,
+                )
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        height, width, channels = self.train.images.shape[1:]
+        return int(height), int(width), int(channels)
+
+    @cached_property
+    def data_hash(self) -> str:
+        """Twelve hexadecimal digits of the whole content: images, labels, groups, classes, and the splits."""
+        digest = hashlib.sha256(repr((self.class_names, self.image_shape)).encode())
+        for name, split in self.splits.items():
+            digest.update(f"{name}{len(split)}".encode())
+            digest.update(np.ascontiguousarray(split.images).data)
+            digest.update(np.ascontiguousarray(split.labels).data)
+            if split.groups is not None:
+                digest.update(np.ascontiguousarray(split.groups).data)
+        return digest.hexdigest()[:12]

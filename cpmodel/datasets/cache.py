@@ -1,0 +1,70 @@
+"""An image set as plain array files: decoded once, then mapped into memory and shared by every worker."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cpmodel.datasets.base import ImageSet, Split
+from cpmodel.errors import DatasetError
+from cpmodel.files import read_json
+
+
+def save_arrays(images: ImageSet, folder: Path) -> Path:
+    """Keep the set's arrays below `folder`, if they are not there yet.
+
+    Returns
+    -------
+    Path
+        The folder of this set, named after its content; give it to `open_arrays`.
+    """
+    target = folder / f"images-{images.data_hash}"
+    if target.exists():
+        return target
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=folder, prefix=".images-"))
+        try:
+            for name, split in images.splits.items():
+                for part, array in _parts(split).items():
+                    np.save(made / f"{name}_{part}.npy", np.ascontiguousarray(array), allow_pickle=False)
+            about = {"name": images.name, "class_names": list(images.class_names)}
+            (made / "about.json").write_text(json.dumps(about), encoding="utf-8")
+            made.rename(target)
+        except OSError:
+            shutil.rmtree(made, ignore_errors=True)
+            if not target.exists():  # else another process was first
+                raise
+    except OSError as error:
+        raise DatasetError(f"cannot write: {error.strerror}", where=str(folder)) from error
+    return target
+
+
+def open_arrays(folder: Path) -> ImageSet:
+    """The set that `save_arrays` kept, its images mapped rather than read."""
+    about = read_json(folder / "about.json")
+    train, validation, test = (_open_split(folder, name) for name in ("train", "validation", "test"))
+    return ImageSet(about["name"], train, validation, test, tuple(about["class_names"]))
+
+
+def _open_split(folder: Path, name: str) -> Split:
+    groups = folder / f"{name}_groups.npy"
+    return Split(
+        # copy-on-write: torch wants arrays it could write to; nobody does, so the pages stay shared
+        np.load(folder / f"{name}_images.npy", mmap_mode="c", allow_pickle=False),
+        np.load(folder / f"{name}_labels.npy", allow_pickle=False),
+        np.load(groups, allow_pickle=False) if groups.exists() else None,
+    )
+
+
+def _parts(split: Split) -> dict[str, NDArray[Any]]:
+    parts: dict[str, NDArray[Any]] = {"images": split.images, "labels": split.labels}
+    if split.groups is not None:
+        parts["groups"] = split.groups
+    return parts

@@ -1,0 +1,93 @@
+"""Image files in class folders: ``CLASS/image.png``, or ``train/CLASS/image.png`` and so on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+from typing import cast
+
+import numpy as np
+
+from cpmodel.datasets.base import Split
+from cpmodel.datasets.loaded import Loaded, Request
+from cpmodel.datasets.pictures import read_pictures
+from cpmodel.datasets.trees import Tree, open_tree
+from cpmodel.errors import DatasetError
+
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def read(request: Request) -> Loaded:
+    """The source ``folder:PATH``.
+
+    A split that is missing is split off the training images. With *train* and *val* only, *val* becomes the
+    **test** split: it was set apart by whoever made the set, and the test split is the one that is reported.
+    """
+    tree = open_tree(cast(Path, request.path))
+    labelled, notes = _labelled(tree)
+    class_names = tuple(sorted({label for _, label, _ in labelled}))
+    if len(class_names) < 2:
+        raise DatasetError(
+            "class folders",
+            expected="two or more with images",
+            got=", ".join(class_names),
+            where=str(tree.path),
+        )
+    images, done = read_pictures(
+        tree, [name for name, _, _ in labelled], size=request.size, channels=request.channels
+    )
+    position = {name: index for index, name in enumerate(class_names)}
+    labels = np.array([position[label] for _, label, _ in labelled], dtype=np.int64)
+    owners = np.array([part for _, _, part in labelled])
+    parts = {str(part): Split(images[owners == part], labels[owners == part]) for part in np.unique(owners)}
+    if tree.others:
+        notes.append(f"files that are no images left out: {tree.others}")
+    return Loaded(parts, class_names, (*notes, *done))
+
+
+def _labelled(tree: Tree) -> tuple[list[tuple[str, str, str]], list[str]]:
+    """Name, class and part of every image, and notes."""
+    paths = [PurePosixPath(name).parts for name in tree.names]
+    tops = {parts[0].lower() for parts in paths if len(parts) > 1}
+    # a class may be called "train", beside "bus"; a split folder holds folders and stands beside splits only
+    has_splits = "train" in {PARTS.get(top) for top in tops} and all(
+        len(parts) > 2 for parts in paths if parts[0].lower() in PARTS
+    )
+    depth = 1 if has_splits else 0
+    found = []
+    for name, parts in zip(tree.names, paths, strict=True):
+        if len(parts) < depth + 2:
+            raise DatasetError("image outside of any class folder", where=f"{tree.path}/{name}")
+        if has_splits and parts[0].lower() not in PARTS:
+            raise DatasetError(
+                f"folder '{parts[0]}'",
+                expected="only train, val and test beside each other",
+                where=str(tree.path),
+            )
+        found.append((name, parts[depth], PARTS[parts[0].lower()] if has_splits else "train"))
+    _require_one_folder_a_part(found, tree, has_splits)
+    notes = []
+    if {part for _, _, part in found} == {"train", "validation"}:
+        found = [(name, label, "test" if part == "validation" else part) for name, label, part in found]
+        notes.append("there is no test folder: the validation folder is the test split")
+    return found, notes
+
+
+def _require_one_folder_a_part(found: list[tuple[str, str, str]], tree: Tree, has_splits: bool) -> None:
+    """`val` and `valid` side by side are a mistake that merging would hide."""
+    folders = defaultdict(set)
+    for name, _, part in found if has_splits else []:
+        folders[part].add(PurePosixPath(name).parts[0])
+    for part, names in folders.items():
+        if len(names) > 1:
+            raise DatasetError(
+                f"{part} images", expected="one folder", got=" and ".join(sorted(names)), where=str(tree.path)
+            )

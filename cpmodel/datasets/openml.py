@@ -1,0 +1,234 @@
+"""MNIST, Fashion-MNIST and CIFAR-10 from OpenML, downloaded once by scikit-learn, checked, and cached."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import socket
+import warnings
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cpmodel.datasets.base import Split
+from cpmodel.datasets.loaded import Loaded, Request
+from cpmodel.errors import DatasetError
+from cpmodel.files import replacing
+
+TIMEOUT = 30  # seconds without an answer; urllib's own default is to wait for ever
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A data set on OpenML whose last `test` rows are the official test images.
+
+    Parameters
+    ----------
+    data_id : int
+        The version on OpenML, which never changes; scikit-learn checks the MD5 that OpenML states.
+    shape : (channels, height, width)
+    digest : str
+        SHA-256 of images and labels as this module caches them; empty where only the MD5 is known.
+    """
+
+    name: str
+    data_id: int
+    train: int
+    test: int
+    shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    digest: str = ""
+    mirrored_alike: bool = True
+
+
+MNIST = Remote(
+    "mnist",
+    554,
+    60_000,
+    10_000,
+    (1, 28, 28),
+    tuple("0123456789"),
+    digest="c2069063c1105f2bf96266aef1ff68c6e13bdda7a54e37bf19c16f1db24efc83",
+    mirrored_alike=False,
+)
+FASHION_MNIST = Remote(
+    "fashion-mnist",
+    40_996,
+    60_000,
+    10_000,
+    (1, 28, 28),
+    (
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+    digest="2cbc59191665e1ba3f2494648f17edac5974f748ab89fb2ae05597d658161f54",
+)
+CIFAR10 = Remote(
+    "cifar10",
+    40_927,
+    50_000,
+    10_000,
+    (3, 32, 32),
+    ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+)
+
+
+def mnist(request: Request) -> Loaded:
+    """The source ``mnist``."""
+    return load_remote(MNIST)
+
+
+def fashion_mnist(request: Request) -> Loaded:
+    """The source ``fashion-mnist``."""
+    return load_remote(FASHION_MNIST)
+
+
+def cifar10(request: Request) -> Loaded:
+    """The source ``cifar10``; its download takes about 2 GB of memory for a moment."""
+    return load_remote(CIFAR10)
+
+
+def load_remote(remote: Remote) -> Loaded:
+    """Training and test images, from the cache or from the network; the cache's content is checked each time.
+
+    Raises
+    ------
+    DatasetError
+        Neither cached nor reachable, or not what was expected.
+    """
+    import platformdirs
+
+    folder = platformdirs.user_cache_path("cpmodel") / "images"
+    path = folder / f"{remote.name}.npz"
+    if path.exists():
+        images, labels = _from_cache(path, remote)
+    else:
+        images, labels = _download(remote, folder)
+        with replacing(path) as temporary, temporary.open("wb") as stream:
+            np.savez(stream, images=images, labels=labels, digest=np.array(_digest(images, labels)))
+    parts = {
+        "train": Split(images[: remote.train], labels[: remote.train]),
+        "test": Split(images[remote.train :], labels[remote.train :]),
+    }
+    return Loaded(parts, remote.class_names, mirrored_alike=remote.mirrored_alike)
+
+
+def _digest(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
+    digest = hashlib.sha256(np.ascontiguousarray(images).data)
+    digest.update(labels.astype(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _from_cache(path: Path, remote: Remote) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            images, labels, stated = file["images"], file["labels"], str(file["digest"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DatasetError("broken cache: remove the file to download it again", where=str(path)) from error
+    if _digest(images, labels) != (remote.digest or stated):
+        raise DatasetError(
+            "broken cache: remove the file to download it again",
+            expected=f"SHA-256 {remote.digest or stated}",
+            got=_digest(images, labels),
+            where=str(path),
+        )
+    return images, labels
+
+
+def _download(remote: Remote, folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Rows from OpenML as images, shape (n, height, width, channels), and labels."""
+    from sklearn.datasets import fetch_openml
+
+    where = f"{remote.name} (openml.org data set {remote.data_id})"
+    pixels = int(np.prod(remote.shape))
+    # one number type for all pixels: scikit-learn's own choice takes nine bytes a pixel
+    columns: defaultdict[int, str] = defaultdict(lambda: "float32", {pixels: "category"})
+    with _explained(where), _patience():
+        bunch = fetch_openml(
+            data_id=remote.data_id,
+            data_home=str(folder),
+            as_frame=False,
+            parser="pandas",
+            n_retries=1,
+            read_csv_kwargs={"dtype": columns},
+        )
+        rows = np.asarray(bunch.data, dtype=np.float32)
+        labels = np.asarray(bunch.target).astype(np.float32).astype(np.int64)
+    if rows.shape != (remote.train + remote.test, pixels):
+        raise DatasetError(
+            "images", expected=f"{remote.train + remote.test} of {pixels} values", got=rows.shape, where=where
+        )
+    images = np.moveaxis(rows.astype(np.uint8).reshape(-1, *remote.shape), 1, 3)
+    images = np.ascontiguousarray(images)
+    _verify(images, labels, remote, where)
+    return images, labels
+
+
+def _verify(images: NDArray[np.uint8], labels: NDArray[np.int64], remote: Remote, where: str) -> None:
+    """The known checksum; without one, that the last rows are the official test images: equally many a class.
+
+    A shuffled file would hardly have exactly the same number of each class in its last rows.
+    """
+    if remote.digest:
+        if _digest(images, labels) != remote.digest:
+            raise DatasetError(
+                "wrong content", expected=f"SHA-256 {remote.digest}", got=_digest(images, labels), where=where
+            )
+        return
+    classes = len(remote.class_names)
+    for name, part, total in (
+        ("training", labels[: remote.train], remote.train),
+        ("test", labels[remote.train :], remote.test),
+    ):
+        counts = np.bincount(part, minlength=classes)
+        if (counts != total // classes).any():
+            raise DatasetError(
+                f"{name} labels",
+                expected=f"{total // classes} of each class",
+                got=counts.tolist(),
+                where=where,
+            )
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """A limit on silence, which scikit-learn offers no other way to set; no warnings about its retries."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+@contextmanager
+def _explained(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+        raise DatasetError(
+            f"cannot be downloaded ({reason})",
+            expected="a network that reaches openml.org, once; or the arrays in a file: npz:PATH",
+            where=where,
+        ) from error
+    except ValueError as error:
+        raise DatasetError(
+            f"not as OpenML describes it: {' '.join(str(error).split())}", where=where
+        ) from error

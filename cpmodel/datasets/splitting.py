@@ -1,0 +1,140 @@
+"""Dividing images into parts: by a seed, stratified by class, groups (people, say) never torn apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cpmodel.errors import DatasetError
+
+
+def split(
+    labels: NDArray[np.int64],
+    fractions: Sequence[float],
+    *,
+    seed: int,
+    class_names: Sequence[str],
+    groups: NDArray[np.int64] | None = None,
+    where: str = "",
+) -> tuple[NDArray[np.int64], ...]:
+    """Positions of the images of each part; every image is in exactly one part, every class in all of them.
+
+    Parameters
+    ----------
+    labels : shape (n,), positions in `class_names`
+    fractions : shape (parts - 1,), each in (0, 1), sum below 1
+        Of all parts but the first, which keeps the rest.
+    seed : int
+        The same seed and the same rows give the same parts.
+    groups : shape (n,), or None
+        Rows of one group stay together.
+    where : str
+        What an error message names as the source of the images.
+
+    Returns
+    -------
+    parts : each sorted ascending
+        Without groups each class is divided within one image of its exact shares; with groups as closely as
+        the sizes of the groups allow.
+
+    Raises
+    ------
+    DatasetError
+        A class has fewer images (or groups) than there are parts.
+    """
+    rng = np.random.default_rng(seed)
+    shares = np.array([1.0 - sum(fractions), *fractions])
+    unit = "images" if groups is None else "groups"
+    for label in np.unique(labels):
+        mine = labels == label
+        units = int(mine.sum()) if groups is None else len(np.unique(groups[mine]))
+        if units < len(shares):
+            raise DatasetError(
+                f"class '{class_names[label]}'",
+                expected=f"at least {len(shares)} {unit}, one for each part that is split off",
+                got=units,
+                where=where,
+            )
+    part = _by_image(labels, shares, rng) if groups is None else _by_group(labels, groups, shares, rng)
+    for label in np.unique(labels):
+        # only groups of several classes can end here; without them every class reaches every part
+        if len(np.unique(part[labels == label])) < len(shares):
+            raise DatasetError(
+                f"class '{class_names[label]}'",
+                expected=f"groups that can be divided into {len(shares)} parts with this class in each",
+                got="groups too few or too mixed",
+                where=where,
+            )
+    return tuple(np.flatnonzero(part == index) for index in range(len(shares)))
+
+
+def _by_image(
+    labels: NDArray[np.int64], shares: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """The part of each image: shuffled within its class, then cut at the class's counts."""
+    part = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        counts = _whole_counts(len(members), shares, rng)
+        part[rng.permutation(members)] = np.repeat(np.arange(len(shares)), counts)
+    return part
+
+
+def _whole_counts(n: int, shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """`n` divided into whole numbers by largest remainder, none of them zero."""
+    exact = n * shares
+    counts = np.floor(exact + 1e-9).astype(np.int64)
+    # equal remainders are drawn for: a fixed order would favour one part in every class
+    remainders = exact - counts + rng.uniform(0, 1e-6, len(shares))
+    counts[np.argsort(-remainders)[: n - counts.sum()]] += 1
+    while counts.min() == 0:
+        counts[counts.argmax()] -= 1
+        counts[counts.argmin()] += 1
+    return counts
+
+
+def _by_group(
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    shares: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """The part of each image: whole groups, largest first, drawn in proportion to what the parts still lack.
+
+    Scikit-learn's StratifiedGroupKFold makes equal folds only, and may leave a fold without a class.
+    """
+    _, labels = np.unique(labels, return_inverse=True)
+    names, group_of = np.unique(groups, return_inverse=True)
+    sizes = np.zeros((len(names), int(labels.max()) + 1), dtype=np.int64)
+    np.add.at(sizes, (group_of, labels), 1)
+    lacking = shares[:, None] * sizes.sum(axis=0)  # (parts, classes), images
+    absent = np.ones(lacking.shape, dtype=bool)  # parts that have no image of the class yet
+    left = (sizes > 0).sum(axis=0)  # groups of each class not yet placed
+
+    chosen = np.empty(len(names), dtype=np.int64)
+    shuffled = rng.permutation(len(names))
+    for group in shuffled[np.argsort(-sizes[shuffled].sum(axis=1), kind="stable")]:
+        size = sizes[group]
+        held = size > 0
+        weights = np.clip(lacking[:, held], 0, None).sum(axis=1)
+        fits = (lacking[:, held] >= size[held]).all(axis=1)
+        # a class's last groups are kept for the parts that have none of it
+        urgent = absent[:, held & (left <= absent.sum(axis=0))].any(axis=1)
+        if urgent.any():
+            weights = np.where(urgent, weights, 0.0)
+        elif fits.any():
+            weights = np.where(fits, weights, 0.0)
+        else:
+            weights = (np.arange(len(shares)) == (lacking[:, held] - size[held]).min(axis=1).argmax()).astype(
+                float
+            )
+        if not weights.any():
+            weights = urgent.astype(float)
+        part = rng.choice(len(shares), p=weights / weights.sum())
+        chosen[group] = part
+        lacking[part] -= size
+        absent[part, held] = False
+        left[held] -= 1
+    return chosen[group_of]

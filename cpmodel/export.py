@@ -1,0 +1,126 @@
+"""A verified network as files that others run: ONNX, a state dict, and a note on how to preprocess."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cpmodel.errors import BadInputError
+from cpmodel.files import replacing, write_json
+from cpmodel.pipeline.project import Project
+from cpmodel.sampling.pool import weights_path
+from cpmodel.train import Trainer
+from cpmodel.verify import Verdict
+
+OPSET = 18
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The files of one exported network; `onnx` is None where onnx and onnxscript are not installed."""
+
+    state_dict: Path
+    onnx: Path | None
+    note: Path
+
+
+def export(project: Project, verdict: Verdict, folder: str | Path | None = None) -> Exported:
+    """Write the verified network, of its fresh seeds the one best on validation.
+
+    Parameters
+    ----------
+    folder
+        Where to; ``export`` in the study's folder unless given.
+
+    Raises
+    ------
+    BadInputError
+        The weights are not there, or a file cannot be written.
+    """
+    settings = project.study.settings
+    trainer = Trainer(project.images(), project.family, settings.recipe)
+    weights = weights_path(project.study.weights, verdict.key, verdict.exported_seed)
+    network = trainer.restore(verdict.configuration, weights)
+    place = Path(folder) if folder is not None else project.folder / "export"
+    name = verdict.key.replace("=", "").replace(",", "_")
+    height, width = project.family.input_size(verdict.configuration, project.task)
+    shape = (project.task.channels, height, width)
+    installed = all(importlib.util.find_spec(package) for package in ("onnx", "onnxscript"))
+    onnx = place / f"{name}.onnx" if installed else None
+    if onnx is not None:
+        with replacing(onnx) as temporary:
+            _write_onnx(network, shape, temporary)
+    state_dict = place / f"{name}.pt"
+    with replacing(state_dict) as temporary:
+        torch.save(network.state_dict(), temporary)
+    index = verdict.seeds.index(verdict.exported_seed)
+    note = place / f"{name}.json"
+    write_json(
+        note,
+        {
+            "family": settings.family,
+            "configuration": dict(verdict.configuration),
+            "input": {
+                "layout": "NCHW",
+                "shape": ["batch", *shape],
+                "channels": "gray" if shape[0] == 1 else "RGB",
+                "dtype": "float32",
+                "steps": [
+                    f"resize to {height} x {width} (height x width), bilinear, antialiased, "
+                    "rounded to whole numbers from 0 to 255",
+                    "divide by 255",
+                    "subtract mean and divide by std, for each channel",
+                ],
+                "mean": list(trainer.mean),
+                "std": list(trainer.std),
+            },
+            "output": {"meaning": "logits, the largest is the class", "classes": list(settings.class_names)},
+            "precision": {
+                "validation": verdict.validation[index],
+                "test": verdict.test[index],
+                "seed": verdict.exported_seed,
+                "mean_test_over_seeds": verdict.interval.mean,
+                "interval": [verdict.interval.low, verdict.interval.high],
+                "level": verdict.interval.level,
+            },
+            "verdict": verdict.status,
+            "target": verdict.target,
+            "recipe": settings.recipe.to_dict(),
+            "data": settings.data,
+        },
+    )
+    return Exported(state_dict, onnx, note)
+
+
+def _write_onnx(network: nn.Module, shape: tuple[int, int, int], path: Path) -> None:
+    """One file, weights inside, any batch size."""
+    example: Any = torch.zeros(2, *shape)
+    silent = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # the exporter tells of packages that it does not need
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                network.eval(),
+                (example,),
+                path,
+                input_names=["images"],
+                output_names=["logits"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                opset_version=OPSET,
+                external_data=False,
+                verbose=False,
+            )
+    except ImportError as error:
+        raise BadInputError(
+            f"ONNX export needs {error.name}", expected="pip install 'cpmodel[onnx]'"
+        ) from error
+    finally:
+        logging.disable(silent)

@@ -1,0 +1,94 @@
+"""What a family is: a space of configurations, what each costs, and how to build its network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cpmodel.space import Configuration, Space, Value
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network is for: the images that come in and the classes that go out.
+
+    Parameters
+    ----------
+    height, width : int
+        Pixels, of the images of the set (a family may resize them).
+    channels : int
+        1 (gray) or 3 (colour).
+    classes : int
+    """
+
+    height: int
+    width: int
+    channels: int
+    classes: int
+
+    @property
+    def side(self) -> int:
+        """The shorter side, pixels."""
+        return min(self.height, self.width)
+
+
+class Family(ABC):
+    """A family of networks; a plug-in of the entry point group ``cpmodel.families`` names one.
+
+    Everything but `build` is numpy: a fit or an optimisation over a family never loads torch.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+
+    @abstractmethod
+    def space(
+        self,
+        task: Task,
+        values: Mapping[str, Sequence[Value]] | None = None,
+        baseline: Configuration | None = None,
+    ) -> Space:
+        """The configurations that can be built for `task`.
+
+        Parameters
+        ----------
+        values : mapping, optional
+            Other values than the default ones for some parameters.
+        baseline : mapping, optional
+            Another baseline than the default one.
+
+        Raises
+        ------
+        BadInputError
+            A value cannot be built for `task`.
+        """
+
+    @abstractmethod
+    def input_size(self, configuration: Configuration, task: Task) -> tuple[int, int]:
+        """Height and width to which images are resized before they enter the network."""
+
+    @abstractmethod
+    def costs(self, X: ArrayLike, task: Task) -> dict[str, NDArray[np.float64]]:
+        """Exact complexity of each row of X, shape (n, d), for one image: arrays of shape (n,).
+
+        Always there: ``macs``, ``conv_macs``, ``dense_macs``, ``params`` (trainable), ``weight_bytes``
+        (float32, buffers included), ``activation_elements`` (sum of every layer's output),
+        ``activation_peak_elements`` (largest input plus output of one layer), ``layers`` (convolutions and
+        dense ones). A family may add columns.
+        """
+
+    @abstractmethod
+    def build(self, configuration: Configuration, task: Task) -> nn.Module:
+        """The untrained network: input (n, channels, *input_size) float, output (n, classes) logits.
+
+        Weights come from torch's global generator, so the caller seeds it. Nothing is moved to a device;
+        built under ``torch.device("meta")`` it takes no memory.
+        """

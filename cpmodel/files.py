@@ -1,0 +1,88 @@
+"""Files that are either whole or not there: write to a temporary name beside the target, then rename."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cpmodel.errors import BadInputError
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary path beside `path` to write to; it takes the place of `path` only if the block succeeds.
+
+    A link stays a link, to the new file. A device or a pipe stays what it is, and gets the bytes in the end.
+
+    Raises
+    ------
+    BadInputError
+        The folder is missing, without permission, or its disk is full; `path` is then as it was.
+    """
+    target = Path(path)
+    special = target.exists() and not target.is_file()
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if special:
+            handle, name = tempfile.mkstemp(suffix=target.suffix)
+        else:
+            target = target.resolve()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            prefix = f".{target.name}."
+            handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=target.suffix)
+    except OSError as error:
+        raise BadInputError(f"cannot write: {error.strerror}", where=str(path)) from error
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        # mkstemp makes private files; a result is as readable as any other file of the user
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        if special:
+            with temporary.open("rb") as written, target.open("wb") as out:
+                shutil.copyfileobj(written, out)
+        else:
+            temporary.replace(target)
+    except OSError as error:
+        raise BadInputError(f"cannot write: {error.strerror or error}", where=str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` to `path`, all of it or nothing."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as JSON that a person can read; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """What the JSON file holds.
+
+    Raises
+    ------
+    BadInputError
+        No such file, no permission, or not JSON (the line and column are named).
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInputError(f"cannot read: {error.strerror}", where=str(path)) from error
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadInputError(f"not JSON: {error}", where=str(path)) from error

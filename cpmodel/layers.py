@@ -1,0 +1,182 @@
+"""What one layer costs, vectorised: every function takes numbers or arrays that broadcast.
+
+The words: f_in, f_out maps (channels) in and out; k kernel size, s map size, both square and in pixels.
+A network's costs are these formulas added up by a `Tally`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Numbers = float | Floats
+Mask = bool | NDArray[np.bool_]
+
+FLOAT_BYTES = 4
+"""Bytes of one float32 weight."""
+
+
+def window_size(
+    s: Numbers, k: Numbers, *, stride: Numbers = 1, padding: Numbers = 0, ceil: bool = False
+) -> Floats:
+    """Output size of a convolution or pooling: floor((s + 2 padding - k) / stride) + 1, pixels.
+
+    Parameters
+    ----------
+    s, k : float or array
+        Size of the incoming map and of the window, pixels, k <= s + 2 padding.
+    stride, padding : float or array
+        Pixels; the padding is added on every side.
+    ceil : bool
+        Round up instead, but never start a window beyond the map and its first padding (``ceil_mode`` of
+        PyTorch).
+
+    Examples
+    --------
+    >>> float(window_size(28, 2, stride=2)), float(window_size(8, 3, stride=2, ceil=True))
+    (14.0, 4.0)
+    """
+    steps = np.divide(s + 2 * padding - k, stride)
+    if not ceil:
+        return np.asarray(np.floor(steps) + 1)
+    out = np.ceil(steps) + 1
+    return np.asarray(np.where((out - 1) * stride >= s + padding, out - 1, out))
+
+
+def map_elements(f: Numbers, s: Numbers) -> Floats:
+    """Elements of f maps: f s^2."""
+    return np.multiply(f, np.square(s, dtype=np.float64))
+
+
+def conv_macs(f_in: Numbers, k: Numbers, f_out: Numbers, s_out: Numbers, groups: Numbers = 1) -> Floats:
+    """Multiply-accumulates of a convolution, one image: f_in k^2 f_out s_out^2 / groups.
+
+    Notes
+    -----
+    Source: Ke, Cao, Lv, eq. 1. Products with padding zeros count; adding a bias does not.
+
+    Examples
+    --------
+    >>> float(conv_macs(3, 5, 64, 64))
+    19660800.0
+    """
+    return conv_params(f_in, k, f_out, bias=False, groups=groups) * np.square(s_out, dtype=np.float64)
+
+
+def conv_params(
+    f_in: Numbers, k: Numbers, f_out: Numbers, *, bias: bool = True, groups: Numbers = 1
+) -> Floats:
+    """Weights of a convolution: f_in k^2 f_out / groups, and f_out more with biases."""
+    weights = np.multiply(f_in, np.square(k, dtype=np.float64)) * f_out / groups
+    return np.asarray(weights + f_out if bias else weights)
+
+
+def dense_macs(n_in: Numbers, n_out: Numbers) -> Floats:
+    """Multiply-accumulates of a dense layer, one image: n_in n_out."""
+    return np.multiply(n_in, n_out, dtype=np.float64)
+
+
+def dense_params(n_in: Numbers, n_out: Numbers, *, bias: bool = True) -> Floats:
+    """Weights of a dense layer: n_in n_out, and n_out more with biases."""
+    weights = np.multiply(n_in, n_out, dtype=np.float64)
+    return np.asarray(weights + n_out if bias else weights)
+
+
+def batch_norm_params(f: Numbers) -> Floats:
+    """Trainable parameters of a batch norm over f maps: 2 f, a scale and a shift each."""
+    return np.multiply(2.0, f)
+
+
+def batch_norm_buffer_bytes(f: Numbers) -> Floats:
+    """Bytes of a batch norm's buffers: 8 f + 8, two float32 statistics a map and one int64 counter."""
+    return np.multiply(2.0 * FLOAT_BYTES, f) + 8
+
+
+class Tally:
+    """Adds up the layers of n networks; its `columns` are those of `Family.costs`.
+
+    Every method takes numbers or arrays of shape (n,), and `where`, a mask of shape (n,): the networks that
+    have this layer at all. An activation is the output of a convolution, a pooling or a dense layer: batch
+    norm and non-linearities work in place on it, or are folded into the layer before, and count no more.
+
+    Parameters
+    ----------
+    n : int
+        How many networks.
+
+    Examples
+    --------
+    A convolution of 8 3 x 3 filters, biased, on a gray 28-pixel image; pooling; 10 classes:
+
+    >>> tally = Tally(1)
+    >>> tally.convolution(1, 3, 8, 28, 28)
+    >>> tally.pooling(8, 28, 14)
+    >>> tally.dense(8 * 14 * 14, 10)
+    >>> columns = tally.columns()
+    >>> float(columns["macs"][0]), float(columns["params"][0]), float(columns["activation_elements"][0])
+    (72128.0, 15770.0, 7850.0)
+    """
+
+    def __init__(self, n: int) -> None:
+        self._conv_macs = np.zeros(n)
+        self._dense_macs = np.zeros(n)
+        self._params = np.zeros(n)
+        self._buffer_bytes = np.zeros(n)
+        self._elements = np.zeros(n)
+        self._peak = np.zeros(n)
+        self._layers = np.zeros(n)
+
+    def _activation(self, incoming: Numbers, outgoing: Numbers, where: Mask) -> None:
+        self._elements += np.multiply(outgoing, where)
+        np.maximum(self._peak, np.add(incoming, outgoing) * where, out=self._peak)
+
+    def convolution(
+        self,
+        f_in: Numbers,
+        k: Numbers,
+        f_out: Numbers,
+        s_in: Numbers,
+        s_out: Numbers,
+        *,
+        bias: bool = True,
+        groups: Numbers = 1,
+        where: Mask = True,
+    ) -> None:
+        """Add a k x k convolution from f_in maps of size s_in to f_out of size s_out."""
+        weights = conv_params(f_in, k, f_out, bias=False, groups=groups) * where
+        self._conv_macs += weights * np.square(s_out, dtype=np.float64)
+        self._params += weights
+        if bias:
+            self._params += np.multiply(f_out, where)
+        self._layers += where
+        self._activation(map_elements(f_in, s_in), map_elements(f_out, s_out), where)
+
+    def batch_norm(self, f: Numbers, *, where: Mask = True) -> None:
+        """Add a batch norm over f maps."""
+        self._params += batch_norm_params(f) * where
+        self._buffer_bytes += batch_norm_buffer_bytes(f) * where
+
+    def pooling(self, f: Numbers, s_in: Numbers, s_out: Numbers, *, where: Mask = True) -> None:
+        """Add a pooling of f maps from size s_in to s_out."""
+        self._activation(map_elements(f, s_in), map_elements(f, s_out), where)
+
+    def dense(self, n_in: Numbers, n_out: Numbers, *, bias: bool = True, where: Mask = True) -> None:
+        """Add a dense layer."""
+        self._dense_macs += dense_macs(n_in, n_out) * where
+        self._params += dense_params(n_in, n_out, bias=bias) * where
+        self._layers += where
+        self._activation(n_in, n_out, where)
+
+    def columns(self) -> dict[str, Floats]:
+        """The totals, each of shape (n,), under the names of `cpmodel.families.Family.costs`."""
+        return {
+            "macs": self._conv_macs + self._dense_macs,
+            "conv_macs": self._conv_macs,
+            "dense_macs": self._dense_macs,
+            "params": self._params,
+            "weight_bytes": FLOAT_BYTES * self._params + self._buffer_bytes,
+            "activation_elements": self._elements,
+            "activation_peak_elements": self._peak,
+            "layers": self._layers,
+        }

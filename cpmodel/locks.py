@@ -1,0 +1,55 @@
+"""Locks between processes of one machine; the system frees them when a process dies, however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cpmodel.errors import BadInputError
+
+
+@contextmanager
+def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold the lock of a file, made if need be; alone, or with others who share it.
+
+    Raises
+    ------
+    BadInputError
+        The file cannot be made or written.
+    """
+    handle = _open(path)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def training(folder: Path) -> Iterator[None]:
+    """Hold while training in a study: many may at once, but none while run-times are measured there."""
+    handle = _open(folder / "quiet.lock")
+    try:
+        # a turnstile first, so that a stream of trainings cannot keep a measurement out for ever
+        with locked(folder / "gate.lock", shared=True):
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def measuring(folder: Path) -> Iterator[None]:
+    """Hold while measuring run-times: waits until no training of the study runs on this machine."""
+    with locked(folder / "gate.lock"), locked(folder / "quiet.lock"):
+        yield
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise BadInputError(f"cannot write: {error.strerror}", where=str(path.parent)) from error

@@ -1,0 +1,119 @@
+"""Clouds of configurations for drawings: a fair draw of the space, and the paper's grid."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cpmodel.errors import BadInputError
+from cpmodel.optimize.results import Cloud, Envelope
+from cpmodel.optimize.scan import CHUNK, EXACT_UP_TO, CostFunction, Predictor, Scan, costs_of, drawn, product
+from cpmodel.optimize.search import envelope
+from cpmodel.space import Floats, Space
+
+_STEPS = 20
+_LEAST_COST = 1e-300
+
+
+def cloud(
+    space: Space,
+    model: Predictor,
+    cost: CostFunction,
+    rows: int,
+    rng: np.random.Generator,
+    *,
+    curve: Envelope | None = None,
+    chunk: int = CHUNK,
+) -> Cloud:
+    """A fair draw of the space for a drawing, with the whole envelope in it.
+
+    Parameters
+    ----------
+    rows : int
+        How many configurations at most (more only where the envelope alone is longer); the whole space if
+        it is no larger.
+    curve : Envelope, optional
+        The envelope, if it is known already; else it is computed.
+    """
+    found = curve or envelope(space, model, cost, chunk=chunk)
+    on_curve = space.matrix(found.configurations)
+    if product(space) > EXACT_UP_TO:
+        X = _distinct(np.concatenate([on_curve, drawn(space, max(rows - len(on_curve), 0), rng)]))
+    elif space.size <= rows:
+        X = space.enumerate()
+    else:
+        share = max(rows - len(on_curve), 0)
+        wanted = np.sort(rng.choice(space.size, share, replace=False, shuffle=False))
+        parts, start = [on_curve], 0
+        for rest in space.chunks(chunk):
+            here = wanted[np.searchsorted(wanted, start) : np.searchsorted(wanted, start + len(rest))]
+            parts.append(rest[here - start])
+            start += len(rest)
+        X = _distinct(np.concatenate(parts))
+    scan = Scan(space, model, cost, {}, chunk)
+    both = [scan.evaluated(X[start : start + chunk]) for start in range(0, len(X), chunk)]
+    points = both[0] if len(both) == 1 else sum(both[1:], start=both[0])
+    return Cloud(points.X, points.cost, points.precision)
+
+
+def paper_grid(space: Space, model: Predictor, cost: CostFunction, *, chunk: int = CHUNK) -> Cloud:
+    """The paper's own procedure, for a drawing: every gamma from 0.05 to 1 in steps of 0.05.
+
+    Few of these points can be built. Their complexity is interpolated (and extrapolated) between the
+    configurations that can, linearly in logarithms, which is exact for powers of the parameters.
+    Categorical and conditional parameters, and those that others depend on, stay at the baseline.
+
+    Raises
+    ------
+    BadInputError
+        There are so many parameters that the points are more than 10,000,000, or none that can be varied.
+
+    Notes
+    -----
+    Source: Ke, Cao, Lv, section 3: 20 values for each of 4 parameters, 160,000 points.
+    """
+    from scipy.interpolate import RegularGridInterpolator
+
+    parents = {p.when.parameter for p in space.parameters if p.when is not None}
+    free = [
+        column
+        for column, p in enumerate(space.parameters)
+        if not p.categorical and p.when is None and p.name not in parents and len(p.values) > 1
+    ]
+    count = _STEPS ** len(free)
+    if not 1 < count <= EXACT_UP_TO:
+        raise BadInputError(
+            "the paper's grid", expected="1 to 5 ordered parameters without conditions", got=len(free)
+        )
+    base = space.matrix([space.baseline])
+    axes = [np.array(space.parameters[column].values, dtype=np.float64) for column in free]
+    known = np.repeat(base, math.prod(map(len, axes)), axis=0)
+    known[:, free] = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
+    logs = [bool(axis[0] > 0) for axis in axes]
+    heights = np.log(np.maximum(costs_of(cost, known, "cost"), _LEAST_COST)).reshape([len(a) for a in axes])
+    interpolator = RegularGridInterpolator(
+        [np.log(axis) if log else axis for axis, log in zip(axes, logs, strict=True)],
+        heights,
+        bounds_error=False,
+        fill_value=None,  # extrapolate
+    )
+    gammas = np.arange(1, _STEPS + 1) / _STEPS
+    values = np.stack([g.ravel() for g in np.meshgrid(*[gammas] * len(free), indexing="ij")], axis=1)
+    X = np.repeat(base, count, axis=0)
+    X[:, free] = values * base[0, free]
+    at = np.where(logs, np.log(np.where(logs, X[:, free], 1.0)), X[:, free])
+    filled = space.filled(X)
+    precision = [
+        np.asarray(model.predict(filled[start : start + chunk]), dtype=np.float64)
+        for start in range(0, count, chunk)
+    ]
+    complexity = np.exp(interpolator(at))
+    kept = ~np.isnan(complexity)  # NaN beside configurations whose complexity is not known
+    return Cloud(X[kept], complexity[kept], np.concatenate(precision)[kept])
+
+
+def _distinct(X: Floats) -> Floats:
+    """The rows of X, each once, in the order of their first places."""
+    _, first = np.unique(np.nan_to_num(X, nan=np.inf), axis=0, return_index=True)
+    return X[np.sort(first)]

@@ -1,0 +1,240 @@
+"""A walk over every candidate of a space, a chunk at a time, with the rule for ties."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cpmodel.cost import relative
+from cpmodel.errors import BadInputError
+from cpmodel.frontier import lower_envelope
+from cpmodel.space import Floats, Space
+
+CostFunction = Callable[[Floats], Floats]
+"""Complexity of the rows of X, shape (n, d), as `Space.matrix` codes them: shape (n,), NaN where unknown."""
+
+Limits = Mapping[str, tuple[CostFunction, float]]
+"""Further complexities that must not exceed a maximum, by name."""
+
+CHUNK = 200_000
+"""Configurations that are held at once."""
+
+EXACT_UP_TO = 10_000_000
+"""A space of more configurations is sampled."""
+
+_DRAWN = 2_000_000
+# Probabilities are asked for in blocks that grow, since the first few rows often settle the matter
+_FIRST_BLOCK, _LAST_BLOCK = 256, 16_384
+
+
+class Predictor(Protocol):
+    """What is needed of a precision model; X as `Space.filled` gives it (raw values, no NaN)."""
+
+    def predict(self, X: Floats, /) -> Any:
+        """Predicted precision, shape (n,)."""
+
+    def predict_interval(self, X: Floats, level: float, /) -> tuple[Floats, Floats]:
+        """Interval of the precision of a new training, shape (n,) each."""
+
+    def probability(self, X: Floats, target: float, /) -> Floats:
+        """Probability that the precision reaches the target, shape (n,)."""
+
+
+@dataclass(frozen=True)
+class Points:
+    """Configurations with their complexity and predicted precision, in the order of enumeration."""
+
+    X: Floats
+    cost: Floats
+    precision: Floats
+
+    @classmethod
+    def none(cls, space: Space) -> Points:
+        """No point at all."""
+        return cls(np.empty((0, len(space.parameters))), np.empty(0), np.empty(0))
+
+    def __len__(self) -> int:
+        return len(self.cost)
+
+    def __getitem__(self, index: slice | NDArray[Any]) -> Points:
+        return Points(self.X[index], self.cost[index], self.precision[index])
+
+    def __add__(self, other: Points) -> Points:
+        """Both, `other` later in the order of enumeration."""
+        return Points(
+            np.concatenate([self.X, other.X]),
+            np.concatenate([self.cost, other.cost]),
+            np.concatenate([self.precision, other.precision]),
+        )
+
+    def envelope(self) -> Points:
+        """Those on the lower envelope, ascending."""
+        return self[lower_envelope(self.cost, self.precision)]
+
+    def cheapest(self, count: int) -> Points:
+        """The first `count` by the rule for ties, in that order."""
+        points = self
+        if 0 < count < len(points):  # sort only what can be among them
+            points = points[points.cost <= np.partition(points.cost, count - 1)[count - 1]]
+        return points[points.order()[:count]]
+
+    def order(self) -> NDArray[np.intp]:
+        """Indices by the rule for ties: the sort is stable, so that equals keep their order."""
+        return np.lexsort((-self.precision, self.cost))
+
+
+def safer(safe: Points, reaching: Points, scan: Scan, target: float, confidence: float) -> Points:
+    """The better of `safe` (one row or none) and the first safe row among `reaching`."""
+    if len(safe):
+        reaching = reaching[
+            (reaching.cost < safe.cost[0])
+            | ((reaching.cost == safe.cost[0]) & (reaching.precision > safe.precision[0]))
+        ]
+    reaching = reaching[reaching.order()]
+    start, size = 0, _FIRST_BLOCK
+    while start < len(reaching):
+        block = reaching[start : start + size]
+        sure = np.flatnonzero(scan.probability(block.X, target) >= confidence)
+        if len(sure):
+            return block[sure[:1]]
+        start, size = start + size, min(2 * size, _LAST_BLOCK)
+    return safe
+
+
+class Scan:
+    """All candidates of a space, chunk by chunk, and what is to be said about those left out."""
+
+    def __init__(
+        self, space: Space, model: Predictor, cost: CostFunction, limits: Limits, chunk: int
+    ) -> None:
+        if chunk < 1:
+            raise BadInputError("chunk", expected="1 or more", got=chunk)
+        for name, (_, most) in limits.items():
+            if math.isnan(most):
+                raise BadInputError(f"limit of {name}", expected="a number", got=most)
+        self.space, self.model, self.cost, self.limits, self.rows = space, model, cost, limits, chunk
+        self.conditional = any(p.when is not None for p in space.parameters)
+        self.sampled = product(space) > EXACT_UP_TO
+        self.seen = self.beyond = self.unknown = 0
+        self.least = dict.fromkeys(limits, math.inf)
+
+    def __iter__(self) -> Iterator[Points]:
+        for X in self._chunks():
+            self.seen += len(X)
+            within = np.ones(len(X), dtype=bool)
+            for name, (function, most) in self.limits.items():
+                values = costs_of(function, X, name)
+                self.least[name] = float(np.fmin.reduce(values, initial=self.least[name]))
+                within &= values <= most
+            self.beyond += len(X) - int(within.sum())
+            points = self.evaluated(X if within.all() else X[within])
+            self.unknown += int(within.sum()) - len(points)
+            if len(points):
+                yield points
+
+    def _chunks(self) -> Iterator[Floats]:
+        if not self.sampled:
+            yield from self.space.chunks(self.rows)
+            return
+        rng = np.random.default_rng(0)
+        base = self.space.matrix([self.space.baseline])
+        for start in range(0, _DRAWN, self.rows):
+            X = drawn(self.space, min(self.rows, _DRAWN - start), rng)
+            yield np.concatenate([base, X]) if start == 0 else X
+
+    def evaluated(self, X: Floats) -> Points:
+        """The rows of X that have a complexity and a predicted precision."""
+        cost = costs_of(self.cost, X, "cost")
+        if np.isnan(cost).any():
+            X, cost = X[~np.isnan(cost)], cost[~np.isnan(cost)]
+        precision = np.asarray(self.model.predict(self.filled(X)) if len(X) else cost, dtype=np.float64)
+        points = Points(X, cost, precision)
+        if np.isnan(precision).any():
+            points = points[~np.isnan(precision)]
+        return points
+
+    def filled(self, X: Floats) -> Floats:
+        """X as models see it: inactive parameters filled."""
+        return self.space.filled(X) if self.conditional else X
+
+    def probability(self, X: Floats, target: float) -> Floats:
+        """Probability that each row of X reaches the target."""
+        return np.asarray(self.model.probability(self.filled(X), target), dtype=np.float64)
+
+    def baseline(self, cost: float | None) -> Points:
+        """The space's baseline, one row; `cost` is its complexity if that is known already.
+
+        Raises
+        ------
+        BadInputError
+            Its complexity is not a number above 0, so that nothing can be relative to it.
+        """
+        X = self.space.matrix([self.space.baseline])
+        unit = costs_of(self.cost, X, "cost") if cost is None else np.array([cost], dtype=np.float64)
+        relative(unit, float(unit[0]))
+        return Points(X, unit, np.asarray(self.model.predict(self.filled(X)), dtype=np.float64))
+
+    def check(self, found: Points) -> None:
+        """Refuse a scan that left nothing.
+
+        Raises
+        ------
+        BadInputError
+            Not one configuration was within the limits, or none had a complexity and a prediction.
+        """
+        if len(found):
+            return
+        if self.beyond == self.seen:
+            bounds = ", ".join(f"{name} at most {most:g}" for name, (_, most) in self.limits.items())
+            least = ", ".join(f"{name} {value:g}" for name, value in self.least.items())
+            raise BadInputError(
+                f"no configuration has {bounds}", expected=f"larger limits (the least there are: {least})"
+            )
+        raise BadInputError("no configuration has both a complexity and a predicted precision")
+
+    def notes(self, complexity: str) -> list[str]:
+        """What to say about configurations that were not looked at, or left out."""
+        notes = []
+        if self.sampled:
+            notes.append(
+                f"{product(self.space):,} combinations are too many to look at each: "
+                f"{self.seen:,} were drawn at random, so a cheaper one may exist"
+            )
+        if self.beyond:
+            notes.append(f"the limits leave {self.seen - self.beyond:,} of {self.seen:,} configurations")
+        if self.unknown:
+            notes.append(
+                f"{self.unknown:,} configurations left out: no {complexity} or no prediction for them"
+            )
+        return notes
+
+
+def costs_of(cost: CostFunction, X: Floats, name: str) -> Floats:
+    """Complexity of the rows of X, shape (n,), checked."""
+    values = np.asarray(cost(X), dtype=np.float64)
+    if values.shape != (len(X),):
+        raise BadInputError(f"{name} function", expected=f"{len(X)} numbers, one a row", got=values.shape)
+    return values
+
+
+def product(space: Space) -> int:
+    """How many configurations the space has, or would have without its conditions."""
+    return math.prod(len(p.values) for p in space.parameters)
+
+
+def drawn(space: Space, rows: int, rng: np.random.Generator) -> Floats:
+    """Random configurations, shape (rows, d), each parameter's value drawn on its own; repeats may occur."""
+    X = np.empty((rows, len(space.parameters)))
+    for column, parameter in enumerate(space.parameters):
+        codes = [parameter.code(value) for value in parameter.values]
+        X[:, column] = np.array(codes, dtype=np.float64)[rng.integers(len(codes), size=rows)]
+        if parameter.when is not None:
+            parent = space[parameter.when.parameter]
+            wanted = [parent.code(value) for value in parameter.when.values]
+            X[~np.isin(X[:, space.names.index(parent.name)], wanted), column] = np.nan
+    return X

@@ -1,0 +1,195 @@
+"""What is asked of a run, and what it ends with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from cpmodel.errors import BadInputError
+from cpmodel.files import read_json, write_json
+from cpmodel.optimize import Candidate, Choice, Envelope
+from cpmodel.pipeline.loop import Evidence
+from cpmodel.pipeline.project import Project
+from cpmodel.samples import Samples
+from cpmodel.verify import Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Goal:
+    """What is asked for.
+
+    Parameters
+    ----------
+    target : float or None
+        Precision to reach, fraction in (0, 1].
+    drop : float or None
+        Instead: how far below the baseline's mean precision it may lie.
+    complexity : str
+        What is minimised.
+    limits : mapping
+        Largest allowed values of other complexities.
+    confidence : float
+        Probability of reaching the target that a candidate needs, in [0.5, 1).
+    """
+
+    target: float | None = None
+    drop: float | None = None
+    complexity: str = "macs"
+    limits: Mapping[str, float] | None = None
+    confidence: float = 0.9
+
+    def __post_init__(self) -> None:
+        if (self.target is None) == (self.drop is None):
+            got = "neither" if self.target is None else "both"
+            raise BadInputError("target, or drop below the baseline", expected="one of them", got=got)
+        for name in ("target", "drop"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and 0 < value <= 1):
+                raise BadInputError(name, expected="a fraction in (0, 1] (0.94, or 94%)", got=value)
+        if not 0.5 <= self.confidence < 1:
+            raise BadInputError("confidence", expected="a probability in [0.5, 1)", got=self.confidence)
+
+    def precision(self, samples: Samples) -> float:
+        """The target as a precision; a drop is counted from the baseline's mean over its seeds.
+
+        Raises
+        ------
+        BadInputError
+            It hangs on the baseline, which was not trained.
+        """
+        if self.target is not None:
+            return self.target
+        assert self.drop is not None
+        usable = samples.usable
+        baseline = samples.space.key(samples.space.baseline)
+        rows = np.array([key == baseline for key in usable.keys], dtype=bool)
+        if not rows.any():
+            raise BadInputError("drop", expected=f"samples of the baseline {baseline}", got="none")
+        precision = float(usable.precision[rows].mean())
+        if self.drop >= precision:
+            raise BadInputError(
+                "drop", expected=f"less than the baseline's precision, {precision:.4f}", got=self.drop
+            )
+        return precision - self.drop
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a run ends with.
+
+    Parameters
+    ----------
+    status : {"proved", "not proved"}
+        Whether a configuration stood on fresh seeds and was put to the test split.
+    reason : str
+        Why the run ended.
+    target : float
+    choice : Choice
+        What the models fitted to all samples choose.
+    evidence : tuple of Evidence
+        Every candidate that was tried on fresh seeds, in order.
+    verdict : Verdict or None
+    trainings : int
+    train_s : float
+        Seconds of training, summed over workers.
+    """
+
+    status: Literal["proved", "not proved"]
+    reason: str
+    target: float
+    choice: Choice
+    evidence: tuple[Evidence, ...]
+    verdict: Verdict | None
+    trainings: int
+    train_s: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: the whole chain of evidence."""
+        return {
+            "status": self.status,
+            "reason": self.reason,
+            "target": self.target,
+            "choice": asdict(self.choice, dict_factory=plain_values),
+            "evidence": [{**asdict(e), "mean": e.mean} for e in self.evidence],
+            "verdict": None if self.verdict is None else self.verdict.to_dict(),
+            "trainings": self.trainings,
+            "train_s": self.train_s,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Answer:
+        """The answer that `to_dict` described."""
+        evidence = [{k: v for k, v in row.items() if k != "mean"} for row in fields["evidence"]]
+        return cls(
+            fields["status"],
+            fields["reason"],
+            float(fields["target"]),
+            _choice(fields["choice"]),
+            tuple(
+                Evidence(**{**e, "seeds": tuple(e["seeds"]), "precisions": tuple(e["precisions"])})
+                for e in evidence
+            ),
+            None if fields["verdict"] is None else Verdict.from_dict(fields["verdict"]),
+            int(fields["trainings"]),
+            float(fields["train_s"]),
+        )
+
+
+def keep_answer(project: Project, answer: Answer) -> None:
+    """Write the answer as the study's ``choice.json``."""
+    write_json(project.folder / "choice.json", answer.to_dict())
+
+
+def last_verdict(project: Project) -> Verdict | None:
+    """The verdict of the last answer, else the last one that the study keeps: a proof outlives failures."""
+    answer = last_answer(project)
+    if answer is not None and answer.verdict is not None:
+        return answer.verdict
+    kept = list((project.study.note("verdicts") or {}).values())
+    return Verdict.from_dict(kept[-1]) if kept else None
+
+
+def last_answer(project: Project) -> Answer | None:
+    """The answer that the study's ``choice.json`` holds, if it is there.
+
+    Raises
+    ------
+    BadInputError
+        The file is not one that cpmodel wrote.
+    """
+    path = project.folder / "choice.json"
+    if not path.exists():
+        return None
+    try:
+        return Answer.from_dict(read_json(path))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise BadInputError(
+            "not an answer", expected="what cpmodel run or verify wrote (run it again)", where=str(path)
+        ) from error
+
+
+def _choice(fields: Mapping[str, Any]) -> Choice:
+    candidates = {
+        name: None if fields[name] is None else Candidate(**fields[name])
+        for name in ("plain", "safe", "best", "baseline")
+    }
+    envelope = dict(fields["envelope"])
+    arrays = {n: np.array(envelope[n], dtype=float) for n in envelope if n != "configurations"}
+    return Choice(
+        **{
+            **fields,
+            **candidates,
+            "runners_up": tuple(Candidate(**c) for c in fields["runners_up"]),
+            "envelope": Envelope(configurations=tuple(envelope["configurations"]), **arrays),
+            "notes": tuple(fields["notes"]),
+        }
+    )
+
+
+def plain_values(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Arrays as lists, for JSON."""
+    return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in pairs}

@@ -1,0 +1,265 @@
+"""Complexity as a function of the configuration: computed exactly, or modelled from what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cpmodel import locks
+from cpmodel.cost import Conditions, CostsTable
+from cpmodel.errors import BadInputError
+from cpmodel.families import Family, Task
+from cpmodel.pipeline.material import Material
+from cpmodel.pipeline.threads import one_thread
+from cpmodel.samples import COLUMNS
+from cpmodel.space import Configuration, Floats, Space
+from cpmodel.surrogates.complexity import ComplexityFit, fit_complexity
+
+LATENCY = "latency_s"
+LEAST_MEASURED = 5  # values below which no model of them is fitted
+
+
+@dataclass(frozen=True, eq=False)
+class Complexity:
+    """One kind of complexity.
+
+    Parameters
+    ----------
+    name : str
+        ``macs``, ``params``, ..., ``latency_s``, or a column of a table.
+    of : callable
+        X of shape (n, d) -> complexity of shape (n,).
+    fit : ComplexityFit or None
+        The model behind it, where it is not computed exactly.
+    eq1 : ComplexityFit or None
+        The paper's eq. 1 fitted to the same measurements, to compare with.
+    conditions : Conditions or None
+        What run-times were measured under.
+    X, measured : shape (n, d), (n,)
+        What the model was fitted to.
+    """
+
+    name: str
+    of: Callable[[Floats], Floats]
+    fit: ComplexityFit | None = None
+    eq1: ComplexityFit | None = None
+    conditions: Conditions | None = None
+    X: Floats | None = None
+    measured: Floats | None = None
+
+
+def complexity_of(material: Material, name: str) -> Complexity:
+    """The complexity called `name` of all configurations of the material's space.
+
+    Raises
+    ------
+    BadInputError
+        No such complexity, or it must be measured and too little was.
+    """
+    family, task = material.family, material.task
+    if family is not None and task is not None:
+        baseline = material.space.matrix([material.space.baseline])
+        computed = family.costs(baseline, task)
+        if name in computed:
+            return Complexity(name, lambda X: family.costs(X, task)[name])
+        if name == LATENCY:
+            if material.costs is None or not len(material.costs):
+                raise BadInputError(
+                    f"complexity {LATENCY}", expected="run-times measured first (cpmodel measure)"
+                )
+            return latency_under(material, most_measured(material.costs))
+        known = [*computed, LATENCY, *material.samples.cost_names]
+    else:
+        known = material.samples.cost_names
+    if name not in material.samples.cost_names:
+        _refuse_texts(material, name)
+        raise BadInputError(
+            "complexity",
+            expected="one of " + ", ".join(known) if known else "a cost column",
+            got=name,
+            where=material.source,
+        )
+    return _of_column(material, name)
+
+
+def require_complexities(names: Iterable[str], family: Family, task: Task, space: Space) -> None:
+    """Refuse names of complexities that networks of the family do not have.
+
+    Raises
+    ------
+    BadInputError
+        One of them is neither computed nor measured.
+    """
+    known = [*family.costs(space.matrix([space.baseline]), task), LATENCY]
+    for name in names:
+        if name not in known:
+            raise BadInputError("complexity", expected="one of " + ", ".join(known), got=name)
+
+
+def default_complexity(material: Material) -> str:
+    """``macs`` where it can be computed, else the first cost column of the table.
+
+    Raises
+    ------
+    BadInputError
+        Neither is there.
+    """
+    if material.family is not None:
+        return "macs"
+    if not material.samples.cost_names:
+        _refuse_texts(material, "macs")
+        raise BadInputError(
+            "complexity", expected="a cost column in the table, or --image", got="none", where=material.source
+        )
+    return material.samples.cost_names[0]
+
+
+def most_measured(table: CostsTable) -> Conditions:
+    """The conditions with most rows; on a tie the first."""
+    return max(table.conditions, key=lambda c: len(table.matching(c)))
+
+
+@one_thread()
+def latency_under(material: Material, conditions: Conditions) -> Complexity:
+    """Run-time under `conditions`: as measured where it was, modelled elsewhere."""
+    assert material.costs is not None
+    rows = material.costs.matching(conditions)
+    if len(rows) < LEAST_MEASURED:
+        raise BadInputError(
+            f"run-times under {conditions}", expected=f"{LEAST_MEASURED} or more", got=len(rows)
+        )
+    table = work_columns(material, rows.X)
+    fit = fit_complexity(table, rows.latency_s)
+
+    def latency(X: Floats) -> Floats:
+        measured = rows.lookup(X, conditions)
+        return np.where(np.isnan(measured), fit.model.predict(work_columns(material, X)), measured)
+
+    eq1 = fit_complexity(table, rows.latency_s, "eq1")
+    return Complexity(LATENCY, latency, fit, eq1, conditions, rows.X, rows.latency_s)
+
+
+def _refuse_texts(material: Material, name: str) -> None:
+    """Name the first cell that keeps a column from being a complexity, if it is there at all."""
+    samples = material.samples
+    if name in samples.frame and name not in (*samples.space.names, *COLUMNS):
+        cells = samples.frame[name]
+        for row in np.flatnonzero([not _is_number(cell) for cell in cells]):
+            raise BadInputError(
+                f"column '{name}', line {row + 2}",
+                expected="a number",
+                got=repr(cells.iloc[row]),
+                where=material.source,
+            )
+
+
+def _is_number(cell: object) -> bool:
+    try:
+        float(str(cell))
+    except ValueError:
+        return False
+    return True
+
+
+@one_thread()
+def _of_column(material: Material, name: str) -> Complexity:
+    """A cost column of a person's table: the mean of its rows where there are any, modelled elsewhere."""
+    X, cost = material.samples.X, material.samples.cost(name)
+    for row in np.flatnonzero((cost <= 0) | np.isinf(cost)):
+        raise BadInputError(
+            f"column '{name}', line {row + 2}",
+            expected="a finite number above 0",
+            got=f"{cost[row]:g}",
+            where=material.source,
+        )
+    there = np.isfinite(cost)
+    rows, group = np.unique(material.space.filled(X[there]), axis=0, return_inverse=True)
+    if len(rows) < LEAST_MEASURED:
+        raise BadInputError(
+            f"column '{name}'",
+            expected=f"{LEAST_MEASURED} configurations or more",
+            got=len(rows),
+            where=material.source,
+        )
+    means = np.bincount(group, weights=cost[there]) / np.bincount(group)
+    known = {row.tobytes(): float(mean) for row, mean in zip(rows, means, strict=True)}
+    fit = fit_complexity(_named(material.space, rows), means)
+
+    def column(X: Floats) -> Floats:
+        filled = material.space.filled(X)
+        found = np.array([known.get(row.tobytes(), np.nan) for row in filled])
+        missing = np.isnan(found)
+        if missing.any():
+            found[missing] = fit.model.predict(_named(material.space, filled[missing]))
+        return found
+
+    return Complexity(name, column, fit, None, None, rows, means)
+
+
+def work_columns(material: Material, X: Floats) -> Any:
+    """What each configuration makes a device do: the family's exact costs, and the parameters beside them."""
+    import pandas as pd
+
+    assert material.family is not None and material.task is not None
+    work = pd.DataFrame(material.family.costs(X, material.task))
+    return pd.concat([work, _named(material.space, material.space.filled(X))], axis=1)
+
+
+def _named(space: Space, X: Floats) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(X, columns=list(space.names))
+
+
+def measure(
+    family: Family,
+    task: Task,
+    space: Space,
+    count: int,
+    *,
+    configurations: Sequence[Configuration] = (),
+    study: Path | None = None,
+    seed: int = 0,
+    batch: int = 64,
+    threads: int = 1,
+    dtype: str = "float32",
+    device: str = "cpu",
+    max_seconds: float = 0.3,
+    progress: Callable[[int, int], None] | None = None,
+) -> CostsTable:
+    """Measure forward run-times of untrained networks.
+
+    Parameters
+    ----------
+    count : int
+        How many configurations drawn from the space; the baseline always comes first.
+    configurations : sequence
+        Further ones.
+    study : Path, optional
+        Folder of a study none of whose trainings may run on this machine meanwhile.
+    max_seconds : float
+        Time for each network.
+    """
+    from cpmodel.latency import measure_untrained
+
+    everything = space.enumerate()
+    drawn = everything[np.random.default_rng([seed, 0xC057]).permutation(len(everything))[:count]]
+    chosen = {space.key(c): c for c in [space.baseline, *configurations, *space.configurations(drawn)]}
+    with nullcontext() if study is None else locks.measuring(study):
+        measurements = measure_untrained(
+            family,
+            task,
+            list(chosen.values()),
+            batch=batch,
+            threads=threads,
+            dtype=dtype,
+            device=device,
+            max_seconds=max_seconds,
+            progress=progress,
+        )
+    return CostsTable.of(space, measurements)

@@ -1,0 +1,142 @@
+"""Fits of a samples table: P(T) and, for measured costs, C(T); each with its errors, kept as `fit.json`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cpmodel.errors import BadInputError, FitError, FitWarning
+from cpmodel.files import read_json, write_json
+from cpmodel.pipeline.threads import one_thread
+from cpmodel.samples import Samples
+from cpmodel.space import Floats, Space
+from cpmodel.surrogates.base import PrecisionModel, load_model, model_class
+from cpmodel.surrogates.crossval import cross_validate
+
+
+@dataclass(frozen=True, eq=False)
+class PrecisionFit:
+    """A fitted P(T) and how far it can be trusted.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    relative_error : float
+        Mean of |predicted - measured| / measured on the rows it was fitted to.
+    cv_relative_error : float
+        The same on rows it had not seen, by cross-validation over configurations.
+    measured, predicted, low, high : shape (n,)
+        Of each row: precision, cross-validated prediction, its 90 % interval for a new training.
+    warnings : tuple of str
+        What the data cannot support.
+    """
+
+    name: str
+    model: PrecisionModel
+    relative_error: float
+    cv_relative_error: float
+    measured: Floats
+    predicted: Floats
+    low: Floats
+    high: Floats
+    warnings: tuple[str, ...]
+
+    @property
+    def why(self) -> str:
+        """Why this model was chosen, in a sentence; empty when it was asked for."""
+        report = getattr(self.model, "report_", None)
+        return "" if report is None else str(report.sentence)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: the errors and the model itself."""
+        return {
+            "model": self.name,
+            "why": self.why,
+            "relative_error": self.relative_error,
+            "cv_relative_error": self.cv_relative_error,
+            "noise_std": self.model.noise_std_,
+            "warnings": list(self.warnings),
+            "fit": self.model.to_dict(),
+        }
+
+
+@one_thread()
+def fit_precision(samples: Samples, name: str = "auto", seed: int = 0, validate: bool = True) -> PrecisionFit:
+    """P(T) of a samples table.
+
+    Parameters
+    ----------
+    name : str
+        A model of `cpmodel.surrogates.precision_models`.
+    validate : bool
+        Whether to cross-validate, which costs several fits; else those fields are NaN and empty.
+
+    Raises
+    ------
+    FitError
+        Too little data for any model.
+    """
+    usable = samples.usable
+    if not len(usable):
+        raise FitError("no sample has a precision: nothing to fit")
+    space = samples.space
+    X, y = space.filled(usable.X), usable.precision
+    new = _model(name, space)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", FitWarning)
+        model = new.fit(X, y)
+    said = tuple(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, FitWarning)))
+    error = float("nan")
+    predicted = low = high = np.full(len(y), np.nan)
+    if validate and len(np.unique(X, axis=0)) >= 4:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FitWarning)  # said once, of the whole table
+            result = cross_validate(_model(name, space), X, y, seed=seed)
+        error, predicted, low, high = result.relative_error, result.predicted, result.low, result.high
+    return PrecisionFit(
+        name,
+        model,
+        model.statistics_.relative_error,
+        error,
+        y,
+        predicted,
+        low,
+        high,
+        said,
+    )
+
+
+def _model(name: str, space: Space) -> PrecisionModel:
+    categorical = [i for i, p in enumerate(space.parameters) if p.categorical]
+    return model_class(name)(domain=space.domain, names=list(space.names), categorical=categorical)
+
+
+def write_fit(path: Path, space: Space, fits: Mapping[str, Any]) -> None:
+    """Keep fits as JSON that a person can read; what could not be told (NaN) is null."""
+    write_json(path, no_nan({"space": space.to_dict(), **fits}))
+
+
+def read_precision_fit(path: Path) -> tuple[Space, PrecisionModel]:
+    """The space and the fitted P(T) that `write_fit` kept."""
+    kept = read_json(path)
+    try:
+        return Space.from_dict(kept["space"]), load_model(kept["precision"]["fit"])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise BadInputError(
+            "not a fit", expected="what cpmodel fit wrote (run it again)", where=str(path)
+        ) from error
+
+
+def no_nan(value: Any) -> Any:
+    """The value with null for every number that could not be told."""
+    if isinstance(value, dict):
+        return {key: no_nan(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [no_nan(inner) for inner in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,53 @@
+"""What the stages after training work on: samples, and what is known of their complexity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cpmodel.cost import CostsTable
+from cpmodel.families import Family, Task
+from cpmodel.pipeline.project import Project
+from cpmodel.samples import Samples
+from cpmodel.space import Space
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Samples with their costs, from a study or from anybody's table.
+
+    Parameters
+    ----------
+    samples : Samples
+    family, task : Family, Task, or None
+        What computes exact complexity; None for a table of unknown networks.
+    costs : CostsTable or None
+        Measured run-times.
+    project : Project or None
+        The study they come from.
+    source : str
+        The file of a person's table, for messages.
+    """
+
+    samples: Samples
+    family: Family | None = None
+    task: Task | None = None
+    costs: CostsTable | None = None
+    project: Project | None = None
+    source: str = ""
+
+    @property
+    def space(self) -> Space:
+        """The configurations that can be chosen from."""
+        return self.samples.space
+
+    @classmethod
+    def of_study(cls, project: Project, samples: Samples | None = None) -> Material:
+        """A study's own samples (or those given) and run-times."""
+        table = project.study.samples() if samples is None else samples
+        return cls(table, project.family, project.task, project.costs.for_space(project.space), project)
+
+    @property
+    def folder(self) -> Path | None:
+        """The study's folder, if there is one."""
+        return None if self.project is None else self.project.folder

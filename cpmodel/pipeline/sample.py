@@ -1,0 +1,66 @@
+"""The sampling stage: a design's configurations, trained and recorded."""
+
+from __future__ import annotations
+
+import time
+
+from cpmodel.datasets.base import ImageSet
+from cpmodel.pipeline.loop import training_seed
+from cpmodel.pipeline.project import Project
+from cpmodel.pipeline.watch import Watcher
+from cpmodel.samples import Samples
+from cpmodel.sampling.designs import design as design_of
+from cpmodel.sampling.pool import Pool
+from cpmodel.study import Request
+
+SILENT = Watcher()
+
+
+def sample(
+    project: Project,
+    images: ImageSet,
+    design: str = "spread",
+    *,
+    budget: int | None = None,
+    seconds: float | None = None,
+    seeds: int = 1,
+    workers: int | None = None,
+    watch: Watcher = SILENT,
+) -> Samples:
+    """Train the configurations of a design; what is done already is not done again.
+
+    Parameters
+    ----------
+    design : str
+        One of `cpmodel.sampling.designs.DESIGNS`.
+    budget : int, optional
+        Most configurations.
+    seconds : float, optional
+        Time after which no training is started any more.
+    seeds : int
+        Trainings of each configuration; all configurations come once before any comes twice.
+
+    Returns
+    -------
+    Samples
+        All of the study, also kept as its ``samples.csv``.
+    """
+    started = time.monotonic()
+    space, study = project.space, project.study
+    macs = project.family.costs(space.enumerate(), project.task)["macs"]
+    X = design_of(design, space, budget, study.settings.seed, macs)
+    # the longest trainings first, so that no worker is left with one while the others are done
+    order = (-project.family.costs(X, project.task)["macs"]).argsort(kind="stable")
+    configurations = space.configurations(X[order])
+    study.enqueue(
+        Request(c, training_seed(study.settings.seed, number), "design")
+        for number in range(seeds)
+        for c in configurations
+    )
+    watch.expect(len(study.samples()) + len(study.open_requests()))
+    try:
+        with Pool(study, images, workers, watch.event) as pool:
+            pool.drain(None if seconds is None else started + seconds)
+    finally:
+        study.samples().write_csv(project.folder / "samples.csv")
+    return study.samples()

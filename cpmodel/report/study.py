@@ -1,0 +1,193 @@
+"""What a page shows of some material: its models' predictions, and the answer there is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from cpmodel.cost import device_name
+from cpmodel.errors import BadInputError
+from cpmodel.optimize import Choice, cloud
+from cpmodel.pipeline.answer import Answer
+from cpmodel.pipeline.costing import LATENCY, Complexity, complexity_of
+from cpmodel.pipeline.fitting import PrecisionFit
+from cpmodel.pipeline.material import Material
+from cpmodel.pipeline.stages import Fits, compared_costs
+from cpmodel.report.content import (
+    Attempt,
+    CoefficientView,
+    CostLine,
+    CurveView,
+    DataFacts,
+    FitView,
+    ReportContent,
+    Saving,
+    VerdictView,
+    line,
+)
+from cpmodel.surrogates.complexity import ComplexityFit
+
+CLOUD_ROWS = 4000
+SHOWN_COSTS = (
+    "macs",
+    "conv_macs",
+    "dense_macs",
+    "params",
+    "weight_bytes",
+    "activation_elements",
+    "activation_peak_elements",
+)
+
+
+def report_content(
+    material: Material,
+    fits: Fits,
+    *,
+    title: str,
+    command: str,
+    complexity: str = "macs",
+    choice: Choice | None = None,
+    answer: Answer | None = None,
+) -> ReportContent:
+    """Everything the page of a study, or of a person's table, shows.
+
+    Parameters
+    ----------
+    complexity : str
+        What is drawn when there is no answer to take it from.
+    choice : Choice or None
+        What `optimize` answered, where there is no answer of a run.
+    """
+    if answer is not None:
+        choice = answer.choice
+    if choice is not None:
+        complexity = choice.complexity
+    price = _price(material, complexity)
+    samples = material.samples
+    content: dict[str, Any] = {}
+    if price is not None:
+        space = material.space
+        content["sample_complexity"] = price.of(samples.X)
+        content["baseline_complexity"] = float(price.of(space.matrix([space.baseline]))[0])
+        content["cloud"] = cloud(space, fits.precision.model, price.of, CLOUD_ROWS, np.random.default_rng(0))
+        content["conditions"] = "" if price.conditions is None else str(price.conditions)
+    if material.project is not None:
+        settings = material.project.study.settings
+        content["data"] = DataFacts(
+            settings.dataset, settings.image_shape, settings.class_names, dict(settings.split_sizes)
+        )
+        content["family"] = f"{settings.family}: {material.project.family.summary}"
+        content["recipe"] = settings.recipe.to_dict()
+    verdict = None if answer is None else answer.verdict
+    shown = (
+        verdict.configuration if verdict else choice.plain.configuration if choice and choice.plain else None
+    )
+    if shown is not None and material.project is not None:
+        costs = compared_costs(material.project, shown)
+        content["costs"] = tuple(_cost_lines(costs))
+        if verdict is not None:
+            named = {name.partition(", ")[0]: both for name, both in reversed(costs.items())}
+            savings = {n: Saving(c, c / b) for n, (b, c) in named.items() if b > 0}
+            if price is not None:
+                proved = float(price.of(material.space.matrix([shown]))[0])
+                savings[complexity] = Saving(proved, proved / content["baseline_complexity"])
+            content["verdict"] = VerdictView.of(verdict, savings)
+    if answer is not None:
+        content["attempts"] = tuple(
+            Attempt(e.key, e.precisions, e.probability >= answer.choice.confidence) for e in answer.evidence
+        )
+    return ReportContent(
+        title=title,
+        space=material.space,
+        samples=samples,
+        command=command,
+        machine=device_name(),
+        generated_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        complexity=complexity,
+        choice=choice,
+        precision_fit=_precision_view(fits.precision, samples.usable.keys),
+        complexity_fits=tuple(_complexity_views(material, fits, price)),
+        curves=tuple(_curves(material, fits.precision)),
+        notes=tuple(dict.fromkeys([*material.samples.notes, *(choice.notes if choice else ())])),
+        **content,
+    )
+
+
+def _price(material: Material, name: str) -> Complexity | None:
+    """The complexity to draw, where it is known at all."""
+    try:
+        return complexity_of(material, name)
+    except BadInputError:
+        return None
+
+
+def _precision_view(fit: PrecisionFit, keys: Sequence[str]) -> FitView:
+    model = fit.model
+    return FitView(
+        fit.name,
+        fit.relative_error,
+        fit.cv_relative_error,
+        fit.measured,
+        fit.predicted,
+        fit.low,
+        fit.high,
+        keys=keys,
+        noise=model.noise_std_,
+        why=fit.why,
+        coefficients=tuple(CoefficientView(c.name, c.value, c.standard_error) for c in model.coefficients_),
+        notes=fit.warnings,
+    )
+
+
+def _complexity_views(material: Material, fits: Fits, price: Complexity | None) -> list[FitView]:
+    """The model of run-time beside eq. 1 where run-times were measured, else that of the column drawn."""
+    source = fits.latency or price
+    if source is None or source.fit is None or source.X is None:
+        return []
+    keys = [material.space.key(c) for c in material.space.configurations(source.X)]
+    conditions = "" if source.conditions is None else str(source.conditions)
+    fitted = [fit for fit in (source.fit, source.eq1) if fit is not None]
+    return [_complexity_view(fit, keys, source.name, conditions) for fit in fitted]
+
+
+def _complexity_view(fit: ComplexityFit, keys: Sequence[str], quantity: str, conditions: str) -> FitView:
+    return FitView(
+        fit.name,
+        fit.relative_error,
+        fit.cv_relative_error,
+        fit.measured,
+        fit.predicted,
+        keys=keys,
+        quantity=quantity,
+        conditions=conditions,
+        why=fit.why,
+        coefficients=tuple(
+            CoefficientView(c.name, c.value, c.standard_error) for c in fit.model.coefficients_
+        ),
+        notes=fit.warnings,
+    )
+
+
+def _curves(material: Material, fit: PrecisionFit) -> list[CurveView]:
+    """P along each parameter from the baseline, with the interval of a new training."""
+    curves = []
+    for name in material.space.names:
+        X = line(material.space, name)
+        if len(X):
+            filled = material.space.filled(X)
+            low, high = fit.model.predict_interval(filled, 0.9)
+            curves.append(CurveView(name, X, np.asarray(fit.model.predict(filled)), low, high))
+    return curves
+
+
+def _cost_lines(costs: Mapping[str, tuple[float, float]]) -> list[CostLine]:
+    lines = []
+    for name, (baseline, chosen) in costs.items():
+        kind, _, conditions = name.partition(", ")
+        if kind in SHOWN_COSTS or kind == LATENCY:
+            lines.append(CostLine(kind, baseline, chosen, conditions))
+    return [c for c in lines if math.isfinite(c.baseline)]

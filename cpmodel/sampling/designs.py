@@ -1,0 +1,98 @@
+"""Designs: which configurations to train before anything is known about P(T)."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import qmc
+
+from cpmodel.errors import BadInputError
+from cpmodel.space import Floats, Space
+
+Design = Literal["sweep", "pairs", "grid", "random", "sobol", "spread"]
+DESIGNS: tuple[str, ...] = get_args(Design)
+
+
+def design(name: str, space: Space, budget: int | None, seed: int, cost: Floats | None = None) -> Floats:
+    """Distinct configurations to train, X of shape (n, d), the baseline first where the design has it.
+
+    Parameters
+    ----------
+    name : str
+        ``sweep``: one parameter at a time, the others at the baseline (the paper's 1-D data); ``pairs``: two
+        at a time (2-D); ``grid``: all; ``random``: uniform; ``sobol``: low discrepancy over the parameters'
+        values; ``spread``: evenly over the logarithm of the cost, random within a stratum.
+    budget : int or None
+        At most so many rows (a random part of sweep, pairs and grid, the baseline kept). None: all rows of
+        sweep, pairs and grid, 40 of the others.
+    seed : int
+    cost : shape (size,), optional
+        Cost of each row of `space.enumerate()`; `spread` needs it.
+
+    Raises
+    ------
+    BadInputError
+        Unknown design, or a budget below one.
+    """
+    if name not in DESIGNS:
+        raise BadInputError("design", expected="one of " + ", ".join(DESIGNS), got=name)
+    if budget is not None and budget < 1:
+        raise BadInputError("budget", expected="one training or more", got=budget)
+    rng = np.random.default_rng([seed, DESIGNS.index(name)])
+    everything = space.enumerate()
+    if name in ("sweep", "pairs", "grid"):
+        # an inactive parameter counts as unmoved: one that goes takes those that hang on it along
+        moved = space.filled(everything) != space.filled(space.matrix([space.baseline]))
+        allowed = {"sweep": 1, "pairs": 2, "grid": len(space.parameters)}[name]
+        count = moved.sum(axis=1)
+        rows = np.concatenate([everything[count == 0], everything[(count > 0) & (count <= allowed)]])
+        if budget is not None and budget < len(rows):
+            # the baseline is what the others are compared with, so it stays
+            others = np.sort(1 + rng.choice(len(rows) - 1, budget - 1, replace=False))
+            rows = rows[np.concatenate([[0], others])]
+        return np.asarray(rows)
+    n = min(budget or 40, len(everything))
+    if name == "random":
+        return np.asarray(everything[rng.choice(len(everything), n, replace=False)])
+    if name == "sobol":
+        return _sobol(space, everything, n, rng)
+    if cost is None:
+        raise BadInputError("design spread", expected="the cost of every configuration")
+    return np.asarray(everything[_spread(np.log(np.maximum(cost, 1e-300)), n, rng)])
+
+
+def _sobol(space: Space, everything: Floats, n: int, rng: np.random.Generator) -> Floats:
+    """The first n distinct configurations of a scrambled Sobol sequence over the positions of the values."""
+    levels = np.array([len(p.values) for p in space.parameters])
+    codes = [
+        np.arange(len(p.values), dtype=float) if p.categorical else np.array(p.values, dtype=float)
+        for p in space.parameters
+    ]
+    sequence = qmc.Sobol(len(levels), rng=rng)
+    rows = np.empty((0, len(levels)))
+    while len(rows) < n:
+        points = sequence.random(2 ** max(6, math.ceil(math.log2(n + 1))))
+        positions = np.minimum((points * levels).astype(int), levels - 1)
+        met = np.column_stack([code[positions[:, i]] for i, code in enumerate(codes)])
+        rows = _distinct(np.concatenate([rows, space.settled(met)]))
+        if sequence.num_generated > 64 * len(everything):  # conditions can make a configuration that rare
+            rows = _distinct(np.concatenate([rows, rng.permutation(everything)]))
+    return np.asarray(rows[:n])
+
+
+def _distinct(rows: Floats) -> Floats:
+    """Every row once, in the order of first occurrence; inactive values are equal."""
+    _, first = np.unique(np.where(np.isnan(rows), -np.inf, rows), axis=0, return_index=True)
+    return np.asarray(rows[np.sort(first)])
+
+
+def _spread(position: Floats, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Indices of n rows, one from each of n strata of equal width; empty strata are made up for."""
+    edges = np.linspace(position.min(), position.max(), n + 1)
+    stratum = np.clip(np.searchsorted(edges, position, side="right") - 1, 0, n - 1)
+    chosen = [int(rng.choice(members)) for s in range(n) if len(members := np.flatnonzero(stratum == s))]
+    left = np.setdiff1d(np.arange(len(position)), chosen)
+    return np.array([*chosen, *rng.choice(left, n - len(chosen), replace=False)], dtype=np.int64)

@@ -1,0 +1,278 @@
+"""The workers of one process: they train what the study's queue holds; each outcome is recorded at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Literal, Self
+
+from cpmodel.datasets.base import ImageSet
+from cpmodel.errors import CpmodelError
+from cpmodel.samples import Sample
+from cpmodel.study import BEAT_S, Claim, Request, Study
+
+ATTEMPTS = 2  # a training during which its worker dies is tried once more, then recorded as failed
+POLL_S = 0.5  # how often a process with nothing to claim looks whether others have finished
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, for whoever draws the progress.
+
+    Parameters
+    ----------
+    kind : str
+        ``started``, ``epoch``, ``recorded`` or ``waiting`` (the rest is in the hands of other processes).
+    request : Request or None
+    epoch : int
+    precision : float
+        After that epoch.
+    sample : Sample or None
+        What was recorded.
+    """
+
+    kind: Literal["started", "epoch", "recorded", "waiting"]
+    request: Request | None = None
+    epoch: int = 0
+    precision: float = 0.0
+    sample: Sample | None = None
+
+
+OnEvent = Callable[[Event], None]
+
+
+@dataclass
+class _Worker:
+    """One child process and the training it is at."""
+
+    process: subprocess.Popen[str]
+    log: IO[bytes]
+    claim: Claim | None = None
+    ready: bool = False
+    started: float = field(default_factory=time.monotonic)
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Hand over one JSON line; a worker that is gone is noticed when its output ends."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(message) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+
+
+class Pool:
+    """Trains requests of a study with some worker processes; use it as a context.
+
+    Parameters
+    ----------
+    study : Study
+    images : ImageSet
+    workers : int, optional
+        One a core unless given.
+    on_event : callable, optional
+        Told what happens.
+    """
+
+    def __init__(
+        self, study: Study, images: ImageSet, workers: int | None = None, on_event: OnEvent | None = None
+    ) -> None:
+        self.study = study
+        self.images = images
+        self.size = workers or available_cores()
+        self._tell = on_event or (lambda event: None)
+        self._workers: list[_Worker] = []
+        self._events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
+        self._last_beat = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.wait()
+            worker.log.close()
+            if worker.claim is not None:
+                self.study.release(worker.claim)
+        self._workers.clear()
+
+    def drain(self, deadline: float | None = None, purposes: Collection[str] | None = None) -> None:
+        """Train until the queue is empty and whatever other processes had in hand is recorded too.
+
+        Parameters
+        ----------
+        deadline : float, optional
+            `time.monotonic()` after which nothing new is started; what is in hand is finished.
+        purposes : collection of str, optional
+            Only trainings asked for with one of these; the others stay in the queue.
+        """
+        waiting = False
+        while True:
+            late = deadline is not None and time.monotonic() >= deadline
+            exhausted = late or not self._assign(purposes)
+            if exhausted and not any(w.claim for w in self._workers):
+                if late or not self.study.open_requests(purposes):
+                    return
+                if not waiting:
+                    self._tell(Event("waiting"))
+                waiting = True
+            self._handle(timeout=POLL_S)
+            if time.monotonic() - self._last_beat > BEAT_S:
+                self.study.beat([w.claim for w in self._workers if w.claim])
+                self._last_beat = time.monotonic()
+
+    def _assign(self, purposes: Collection[str] | None) -> bool:
+        """Give every idle worker a training; False when there was none to give."""
+        while True:
+            idle = next((w for w in self._workers if w.claim is None), None)
+            if idle is None and len(self._workers) >= self.size:
+                return True
+            claim = self.study.claim(purposes)
+            if claim is None:
+                return False
+            try:
+                worker = idle or self._spawn()
+            except BaseException:
+                self.study.release(claim)
+                raise
+            worker.claim, worker.started = claim, time.monotonic()
+            request = claim.request
+            weights = (
+                str(
+                    weights_path(
+                        self.study.weights, self.study.settings.space.key(request.configuration), request.seed
+                    )
+                )
+                if request.purpose == "verify"
+                else None
+            )
+            worker.send(
+                {"configuration": dict(request.configuration), "seed": request.seed, "weights": weights}
+            )
+            self._tell(Event("started", request))
+
+    def _spawn(self) -> _Worker:
+        from cpmodel.datasets.cache import save_arrays
+
+        settings = self.study.settings
+        images = save_arrays(self.images, self.study.folder / "cache")
+        log = (self.study.folder / "workers.log").open("ab")
+        # a session of its own: Ctrl-C reaches this process alone, which then decides what to do
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cpmodel.sampling.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        )
+        worker = _Worker(process, log)
+        self._workers.append(worker)
+        threading.Thread(target=self._listen, args=(worker,), daemon=True).start()
+        worker.send(
+            {
+                "images": str(images),
+                "study": str(self.study.folder),
+                "family": settings.family,
+                "recipe": settings.recipe.to_dict(),
+            }
+        )
+        return worker
+
+    def _listen(self, worker: _Worker) -> None:
+        """Queue what a worker says; None when it is gone."""
+        assert worker.process.stdout is not None
+        try:
+            for line in worker.process.stdout:
+                self._events.put((worker, json.loads(line)))
+        except ValueError:  # its last line is cut off
+            pass
+        finally:
+            self._events.put((worker, None))
+
+    def _handle(self, timeout: float) -> None:
+        """Deal with one thing that a worker said, if it says one in time."""
+        try:
+            worker, said = self._events.get(timeout=timeout)
+        except queue.Empty:
+            return
+        if worker not in self._workers:
+            return
+        if said is None:
+            self._bury(worker)
+            return
+        worker.ready = True
+        claim = worker.claim
+        if claim is None or said["event"] == "ready":
+            return
+        if said["event"] == "epoch":
+            self.study.progress(claim, said["epoch"], said["precision"])
+            self._tell(Event("epoch", claim.request, said["epoch"], said["precision"]))
+        elif said["event"] == "done":
+            result = {**said, "curve": tuple(said["curve"])}
+            result.pop("event")
+            self._record(worker, **result)
+        else:
+            self._record(worker, precision=None, status="failed", reason=said["reason"])
+
+    def _record(self, worker: _Worker, **outcome: Any) -> None:
+        claim = worker.claim
+        assert claim is not None
+        settings = self.study.settings
+        outcome.setdefault("train_s", time.monotonic() - worker.started)
+        sample = Sample(
+            configuration=claim.request.configuration,
+            seed=claim.request.seed,
+            purpose=claim.request.purpose,
+            parent=claim.request.parent,
+            family=settings.family,
+            dataset=settings.dataset,
+            data=settings.data,
+            recipe=settings.recipe.hash,
+            **outcome,
+        )
+        self.study.record(claim, sample)
+        worker.claim = None
+        self._tell(Event("recorded", claim.request, sample=sample, precision=sample.precision or 0.0))
+
+    def _bury(self, worker: _Worker) -> None:
+        """A worker died: its training is tried once more, by another one, then recorded as failed."""
+        code = worker.process.wait()
+        worker.log.close()
+        self._workers.remove(worker)
+        if worker.claim is None:
+            return
+        if code > 0 and not worker.ready:  # whatever it is, it is no fault of the configuration
+            self.study.release(worker.claim)
+            raise CpmodelError(f"a worker could not start (status {code}); see {worker.log.name}")
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+        if worker.claim.attempts + 1 >= ATTEMPTS:
+            self._record(
+                worker, precision=None, status="failed", reason=f"the worker {how}, {ATTEMPTS} times"
+            )
+        else:
+            self.study.release(worker.claim, failed_attempt=True)
+
+
+def weights_path(folder: Path, key: str, seed: int) -> Path:
+    """Where the weights of one training are kept."""
+    return folder / f"{key}_seed{seed}.pt"
+
+
+def available_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,253 @@
+"""The default precision model: several models averaged by how well they foresee the rows left out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cpmodel.errors import FitError, FitWarning
+from cpmodel.space import Floats
+from cpmodel.surrogates.base import Coefficient, PrecisionModel, least_error, load_model, relative_error
+from cpmodel.surrogates.crossval import fold_numbers, held_out
+from cpmodel.surrogates.explinear import ExponentialLinear
+from cpmodel.surrogates.link import Link
+from cpmodel.surrogates.loggp import LogErrorGP
+from cpmodel.surrogates.logpower import LogErrorPower
+from cpmodel.surrogates.predictive import Predictive, student_log_density
+from cpmodel.surrogates.quadratic import QuadraticPrecision
+
+# What each model weighs before the rows speak, in rows: from wide experience with public tables
+_BELIEFS = {"loggp": 1.5, "loggp, saturating": 1.0, "logpower": 0.5, "quadratic": 2.0, "explinear": 0.1}
+# A polynomial is believed once the rows outnumber its coefficients, and hardly before
+_LEAST_POLYNOMIAL_BELIEF = 0.3
+# Asymptote of the saturating process, as a share of the least error measured
+_SATURATION = 0.6
+# A model that weighs less than this is left out: it would cost time and change nothing
+_LEAST_WEIGHT = 0.02
+_FOLDS = 10
+# Tails of the average: heavier than normal ones, since what its members do not know is not normal
+_FREEDOM = 8.0
+# Standard deviation of the log of the stretch, before the rows speak
+_STRETCH_SPREAD = 0.5
+# Fewer configurations than this cannot be told apart by leaving some out
+_LEAST_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """How one model did on the rows left out, and what it weighs in the average."""
+
+    name: str
+    weight: float
+    log_score: float | None
+    relative_error: float | None
+
+
+@dataclass(frozen=True)
+class AutoReport:
+    """Which models were averaged, and why.
+
+    Parameters
+    ----------
+    sentence : for people
+    candidates : all that were tried, the heaviest first
+    stretch : what the spread of the average was multiplied by, to be right on the rows left out
+    """
+
+    sentence: str
+    candidates: tuple[Candidate, ...]
+    stretch: float
+
+
+class AutoPrecision(PrecisionModel):
+    """Average of the other precision models, weighted by cross-validated log score.
+
+    Parameters
+    ----------
+    folds : number of folds of the cross-validation; repeats of a configuration stay in one
+    domain, names, categorical : as in `PrecisionModel`
+
+    Attributes
+    ----------
+    report_ : AutoReport
+    members_ : the fitted models that have weight
+    weights_ : their weights, shape (m,)
+    stretch_ : factor on the spread of the average, from the rows left out
+
+    Notes
+    -----
+    Weights are those of the greatest log score of the mixture on the rows left out, with prior beliefs worth
+    a few rows. The width of the intervals is then set on the same rows.
+    """
+
+    name = "auto"
+
+    report_: AutoReport
+    members_: tuple[PrecisionModel, ...]
+    weights_: Floats
+    stretch_: float
+
+    def __init__(
+        self,
+        *,
+        folds: int = _FOLDS,
+        domain: ArrayLike | None = None,
+        names: Sequence[str] | None = None,
+        categorical: Sequence[int] = (),
+    ) -> None:
+        super().__init__(domain=domain, names=names, categorical=categorical)
+        self.folds = folds
+
+    def _candidates(self) -> dict[str, PrecisionModel]:
+        given: dict[str, Any] = {"domain": self.domain, "names": self._column_names()}
+        given["categorical"] = self.categorical
+        return {
+            "loggp": LogErrorGP(**given),
+            "loggp, saturating": LogErrorGP(saturation=_SATURATION, **given),
+            "logpower": LogErrorPower(**given),
+            "quadratic": QuadraticPrecision(**given),
+            "explinear": ExponentialLinear(**given),
+        }
+
+    def _learn(self, X: Floats, y: Floats, weight: Floats) -> None:
+        if self.folds < 2:
+            raise FitError(f"folds: expected 2 or more, got {self.folds}")
+        self.link_ = Link("log_error", floor=least_error(1.0 - y))
+        candidates = self._candidates()
+        names = list(candidates)
+        for model in candidates.values():
+            with warnings.catch_warnings():
+                # what a single model lacks, the others may have
+                warnings.simplefilter("ignore", FitWarning)
+                model.fit(X, y, weight)
+        rows = len(np.unique(X, axis=0))
+        belief = _beliefs(names, rows, X.shape[1])
+        if rows < _LEAST_ROWS:
+            self._warn("too few configurations to compare models: prior beliefs weigh them")
+            weights, stretch, scores = belief / belief.sum(), 1.0, None
+        else:
+            laws, densities = self._foreseen(candidates, X, y, weight)
+            weights = stacked(densities, weight, belief)
+            weights = np.where(weights < _LEAST_WEIGHT, 0.0, weights)
+            weights /= weights.sum()
+            stretch = calibrated(averaged(laws, weights, self.link_, _FREEDOM), y, weight)
+            scores = [
+                (float(np.average(density, weights=weight)), relative_error(y, law.mean(), weight))
+                for density, law in zip(densities, laws, strict=True)
+            ]
+        used = [position for position in np.argsort(-weights, kind="stable") if weights[position] > 0]
+        self.members_ = tuple(candidates[names[position]] for position in used)
+        self.weights_, self.stretch_ = weights[used], stretch
+        self.report_ = _report(names, weights, scores, stretch)
+        self.coefficients_ = tuple(
+            Coefficient(f"weight of {names[position]}", float(weights[position]), None) for position in used
+        )
+
+    def _foreseen(
+        self, candidates: Mapping[str, PrecisionModel], X: Floats, y: Floats, weight: Floats
+    ) -> tuple[list[Predictive], Floats]:
+        """What each candidate, fitted without a row's fold, says of it: laws, and log densities (m, n)."""
+        fold = fold_numbers(X, self.folds, seed=0)
+        laws, densities = [], np.empty((len(candidates), len(y)))
+        for density, model in zip(densities, candidates.values(), strict=True):
+            location, scale, noise = np.empty((3, len(y)))
+            for test, law in held_out(model, X, y, weight, fold, model._ended_at()):
+                density[test] = law.log_density(y[test])
+                common = law.on(self.link_)
+                location[test], scale[test], noise[test] = common.location, common.scale, common.noise
+            laws.append(Predictive(self.link_, location, scale, noise))
+        return laws, densities
+
+    def _predictive(self, X: Floats) -> Predictive:
+        laws = [member._predictive(X) for member in self.members_]
+        return averaged(laws, self.weights_, self.link_, _FREEDOM).stretched(self.stretch_)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "report": asdict(self.report_),
+            "members": [member.to_dict() for member in self.members_],
+            "weights": self.weights_.tolist(),
+            "stretch": self.stretch_,
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        report = state["report"]
+        candidates = tuple(Candidate(**row) for row in report["candidates"])
+        self.report_ = AutoReport(report["sentence"], candidates, float(report["stretch"]))
+        self.members_ = tuple(load_model(row) for row in state["members"])
+        self.weights_ = np.array(state["weights"], dtype=np.float64)
+        self.stretch_ = float(state["stretch"])
+
+
+def _beliefs(names: Sequence[str], rows: int, d: int) -> Floats:
+    """What each model weighs before the rows speak, in rows; shape (m,)."""
+    belief = np.array([_BELIEFS[name] for name in names])
+    surplus = rows / (1 + d + d * (d + 1) / 2) - 1.0
+    polynomial = names.index("quadratic")
+    belief[polynomial] *= np.clip(surplus, _LEAST_POLYNOMIAL_BELIEF / belief[polynomial], 1.0)
+    return belief
+
+
+def stacked(densities: Floats, weight: Floats, belief: Floats) -> Floats:
+    """Weights of the mixture with the greatest log score, shape (m,).
+
+    Parameters
+    ----------
+    densities : shape (m, n)
+        Log density of each row under each model.
+    weight : shape (n,)
+    belief : shape (m,), above 0
+        Rows that each model is believed to have foreseen already.
+    """
+    likelihood: Floats = np.exp(densities - densities.max(axis=0))
+    weights: Floats = belief / belief.sum()
+    for _ in range(200):
+        share = weights[:, None] * likelihood
+        share /= share.sum(axis=0)
+        weights = share @ weight + belief
+        weights /= weights.sum()
+    return weights
+
+
+def averaged(laws: Sequence[Predictive], weights: Floats, link: Link, freedom: float) -> Predictive:
+    """One law with the mean and the variance of the mixture of laws, on the scale of `link`."""
+    means = np.stack([law.mean() for law in laws])
+    mean = weights @ means
+    variance = weights @ (np.stack([law.std() for law in laws]) ** 2 + (means - mean) ** 2)
+    noise = weights @ np.stack([law.noise * law.link.slope(law.location) for law in laws]) ** 2
+    location: Floats = link.forward(mean)
+    slope = link.slope(location)
+    return Predictive(link, location, np.sqrt(variance) / slope, np.sqrt(noise) / slope, freedom)
+
+
+def calibrated(law: Predictive, y: Floats, weight: Floats) -> float:
+    """The stretch of a law under which rows left out are likeliest, believed to be near 1."""
+    t = (law.link.forward(y) - law.location) / law.total(True)
+    grid = np.geomspace(0.5, 2.5, 101)
+    score = student_log_density(t / grid[:, None], law.freedom) @ weight - np.log(grid) * weight.sum()
+    score -= 0.5 * (np.log(grid) / _STRETCH_SPREAD) ** 2
+    return float(grid[np.argmax(score)])
+
+
+def _report(
+    names: Sequence[str], weights: Floats, scores: Sequence[tuple[float, float]] | None, stretch: float
+) -> AutoReport:
+    order = np.argsort(-weights, kind="stable")
+    candidates = tuple(
+        Candidate(names[i], float(weights[i]), *(scores[i] if scores is not None else (None, None)))
+        for i in order
+    )
+    used = ", ".join(f"{c.name} ({c.weight:.0%})" for c in candidates if c.weight > 0)
+    if scores is None:
+        sentence = f"Average of {used}, weighted by prior beliefs: too few configurations to compare models."
+    else:
+        sentence = (
+            f"Average of {used}, weighted by how well each foresaw configurations left out; "
+            f"{candidates[0].name} alone missed those by {candidates[0].relative_error:.2%} on average."
+        )
+    return AutoReport(sentence, candidates, stretch)

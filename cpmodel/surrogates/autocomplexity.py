@@ -1,0 +1,91 @@
+"""The complexity model that chooses itself, by cross-validated relative error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from cpmodel.errors import FitError
+from cpmodel.space import Floats
+from cpmodel.surrogates.complexity import ComplexityModel, complexity_class, load_complexity
+from cpmodel.surrogates.heldout import errors, held_out
+
+# From the simplest to the most flexible
+_CANDIDATES = ("eq1", "linear", "power", "steps")
+# Errors that differ by less than this are the same, and the simpler model is taken
+_SAME = 1e-4
+
+
+class AutoComplexity(ComplexityModel):
+    """The complexity model whose cross-validated relative error is the least; of equals the simplest.
+
+    Attributes
+    ----------
+    chosen_ : ComplexityModel
+        The model itself, fitted to all rows.
+    scores_ : dict
+        Cross-validated relative error, and share of rows within 10 %, of each model that could be fitted.
+    report_ : str
+        Which was chosen and why, in a sentence.
+    cv_predicted_ : shape (n,), or None
+        The chosen model's cross-validated predictions; None with fewer than 3 configurations.
+    """
+
+    name: ClassVar[str] = "auto"
+
+    chosen_: ComplexityModel
+    scores_: dict[str, tuple[float, float]]
+    report_: str
+    cv_predicted_: Floats | None
+
+    def _fit(self, X: Floats, c: Floats, weight: Floats) -> None:
+        columns = list(self._columns()) if self._named() else None
+        self.scores_, predictions, why_not = {}, {}, ""
+        for name in _CANDIDATES:
+            model = complexity_class(name)(names=columns, categorical=self.categorical)
+            try:
+                predictions[name] = held_out(model, X, c, weight=weight)
+                self.scores_[name] = errors(c, predictions[name], weight)
+            except FitError as error:
+                why_not = why_not or str(error)
+        chosen = self._choose(columns is not None and not self._work())
+        self.chosen_ = complexity_class(chosen)(names=columns, categorical=self.categorical)
+        self.chosen_.fit(X, c, weight)
+        self.coefficients_ = self.chosen_.coefficients_
+        self.cv_predicted_ = predictions.get(chosen)
+        if not self.scores_:
+            self._warn(f"too few rows to compare models ({why_not}); {chosen} taken unseen")
+
+    def _choose(self, without_work: bool) -> str:
+        """The name of the model to take; sets `report_`."""
+        if not self.scores_:
+            chosen = "power" if without_work else "linear"
+            self.report_ = f"{chosen}: too few rows to compare models by cross-validation"
+            return chosen
+        least = min(error for error, _ in self.scores_.values())
+        chosen = next(n for n, (e, _) in self.scores_.items() if e <= least + _SAME)
+        others = ", ".join(f"{n} {e:.2%}" for n, (e, _) in self.scores_.items() if n != chosen)
+        error, within = self.scores_[chosen]
+        self.report_ = f"{chosen}: relative error {error:.2%} by cross-validation, {within:.0%} within 10 %"
+        if others:
+            self.report_ += f" ({others})"
+        return chosen
+
+    def _mean(self, X: Floats) -> Floats:
+        return self.chosen_._mean(X)
+
+    def _std(self, X: Floats, mean: Floats) -> Floats:
+        return self.chosen_._std(X, mean)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "chosen": self.chosen_.to_dict(),
+            "scores": {name: list(score) for name, score in self.scores_.items()},
+            "report": self.report_,
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.chosen_ = load_complexity(state["chosen"])
+        self.scores_ = {name: (float(e), float(w)) for name, (e, w) in state["scores"].items()}
+        self.report_ = str(state["report"])
+        self.cv_predicted_ = None

@@ -1,0 +1,320 @@
+"""Exponential plus linear model of the precision (Ke, Cao, Lv, eq. 2-6), held within its limits."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from cpmodel.errors import FitError
+from cpmodel.space import Floats
+from cpmodel.surrogates.base import Coefficient, PrecisionModel
+from cpmodel.surrogates.explinear_terms import Terms
+from cpmodel.surrogates.groups import Groups
+from cpmodel.surrogates.link import Link
+from cpmodel.surrogates.predictive import Predictive
+from cpmodel.surrogates.separable import SeparableFit, fit_separable, fit_separable_within
+
+Form = Literal["full", "exponential", "linear", "constant"]
+Loss = Literal["linear", "soft_l1", "huber"]
+
+# No prediction over the domain leaves these
+LIMITS = (-0.05, 1.05)
+# and on the lattice none leaves these, so that none between its rows leaves those
+_HELD = (LIMITS[0] + 0.01, LIMITS[1] - 0.01)
+# Scatter believed before the data, worth one training
+_PRIOR_SCATTER = 0.01
+# Rows of the lattice over the domain on which the limits are enforced
+_LATTICE = 3000
+_REWEIGHTINGS = 12
+_RANDOM_STARTS = 3
+
+
+class ExponentialLinear(PrecisionModel):
+    """P = b1 exp(sum_i c_i / gamma_i) + sum_i d_i gamma_i + e, with gamma_i = x_i / scale_i.
+
+    Parameters
+    ----------
+    form : "auto", "full", "exponential" (no linear terms), "linear" (no exponential) or "constant"
+        "auto" takes the first of them that has no more coefficients than there are configurations.
+    scale : shape (d,), or None
+        What gamma is relative to: the baseline's values; the greatest of the domain when None.
+    loss : "linear" (least squares), "soft_l1" or "huber" (rows far off count less)
+    domain, names, categorical : as in `PrecisionModel`; the predictions' limits hold over the domain
+
+    Attributes
+    ----------
+    form_ : the form that was used
+    coefficients_ : ``b1``, ``c <name>``, ``d <name>``, ``e``, in units of gamma; a standard error is None
+        where a coefficient lies at its bound
+    sse_ : weighted sum of squared residuals of the rows
+
+    Notes
+    -----
+    Source: Ke, Cao, Lv, eq. 2 (one column), 3-5 (two), 6 (four). b1, d, e are solved exactly for every c
+    (variable projection), from several starts. |c_i| is bounded so that the exponential changes by at most
+    e^8 over the domain of one parameter, and the values over the domain are held within [-0.05, 1.05].
+    A column with values that are zero or negative, or codes, has no 1/gamma: only linear terms.
+    """
+
+    name = "explinear"
+
+    terms_: Terms
+    form_: Form
+    theta_: Floats
+    beta_: Floats
+    covariance_: Floats
+    scatter_: float
+    noise_: float
+    freedom_: float
+    sse_: float
+
+    def __init__(
+        self,
+        *,
+        form: Literal["auto"] | Form = "auto",
+        scale: ArrayLike | None = None,
+        loss: Loss = "linear",
+        domain: ArrayLike | None = None,
+        names: Sequence[str] | None = None,
+        categorical: Sequence[int] = (),
+    ) -> None:
+        super().__init__(domain=domain, names=names, categorical=categorical)
+        self.form = form
+        self.scale = scale
+        self.loss = loss
+
+    def _choose_link(self, errors: Floats, weight: Floats) -> Link:
+        return Link("precision")
+
+    def _fit(self, groups: Groups) -> None:
+        X = groups.X
+        if self.loss not in ("linear", "soft_l1", "huber"):
+            raise FitError(f"loss: expected linear, soft_l1 or huber, got {self.loss}")
+        if self.form not in ("auto", "full", "exponential", "linear", "constant"):
+            raise FitError(f"form: expected auto, full, exponential, linear or constant, got {self.form}")
+        terms = Terms.of(X, self._domain(X), self.categorical, self._scale(X))
+        self.form_ = self._chosen_form(terms, len(groups))
+        self.terms_ = terms.reduced(exponential=self.form_ in ("full", "exponential"), linear=self._linear())
+        lattice = self._lattice(X)
+        fit = self._search(X, groups.y, groups.weight, lattice, self._begin_at)
+        if self.loss != "linear":
+            fit = self._reweighted(fit, groups, lattice)
+        self._settle(fit, groups, lattice)
+
+    def _linear(self) -> Literal["all", "needed", "none"]:
+        """Which linear terms the form has: "needed" ones are of columns without 1/gamma."""
+        if self.form_ == "constant":
+            return "none"
+        return "needed" if self.form_ == "exponential" else "all"
+
+    def _scale(self, X: Floats) -> Floats:
+        """What gamma is relative to, shape (d,); 1 for columns that cannot be scaled."""
+        given = self._domain(X)[:, 1] if self.scale is None else np.asarray(self.scale, dtype=np.float64)
+        if given.shape != (X.shape[1],) or not np.all(np.isfinite(given)):
+            raise FitError(f"scale: expected {X.shape[1]} finite values, got {given.tolist()}")
+        scalable = given > 0
+        scalable[list(self.categorical)] = False
+        return np.where(scalable, given, 1.0)
+
+    def _chosen_form(self, terms: Terms, rows: int) -> Form:
+        """The form asked for, or the largest the rows can support; warns when that is doubtful."""
+        sizes: dict[Form, int] = {
+            "full": terms.size,
+            "exponential": terms.reduced(exponential=True, linear="needed").size,
+            "linear": terms.reduced(exponential=False, linear="all").size,
+            "constant": 1,
+        }
+        if self.form != "auto":
+            if rows < sizes[self.form]:
+                smaller = next(form for form, size in sizes.items() if size <= rows)
+                self._warn(
+                    f"{rows} configurations cannot tell the {sizes[self.form]} coefficients of form "
+                    f"'{self.form}'; form '{smaller}' has {sizes[smaller]}"
+                )
+            return self.form
+        form = next(form for form, size in sizes.items() if size <= rows)
+        if form != "full":
+            self._warn(
+                f"{rows} configurations are too few for the {sizes['full']} coefficients of the full form; "
+                f"form '{form}' with {sizes[form]} is used"
+            )
+        elif rows < 2 * sizes["full"] and sizes["exponential"] < sizes["full"]:
+            self._warn(
+                f"{rows} configurations for {sizes['full']} coefficients are few; "
+                f"form 'exponential' has {sizes['exponential']}"
+            )
+        return form
+
+    # ---- the search
+
+    def _search(
+        self, X: Floats, y: Floats, weight: Floats, lattice: Floats, start: Floats | None = None
+    ) -> SeparableFit:
+        """Best fit to weighted rows whose values on the lattice stay within the limits."""
+        root = np.sqrt(weight / weight.max())
+        basis = self.terms_.basis(X, root)
+        bounds = self.terms_.bounds()
+        # a start from other rows may be of another form
+        if start is not None and len(start) != len(bounds[1]):
+            start = None
+        starts = self._starts(bounds[1]) if start is None else start[None, :]
+        fit = fit_separable(basis, y * root, starts, bounds)
+        on_lattice = self.terms_.basis(lattice)
+        violated = _outside(on_lattice(fit.theta)[0] @ fit.beta)
+        # the corners, and then whatever else turns out to be violated
+        pressed = np.unique(np.concatenate([self._corners(lattice), np.argsort(-violated)[:20]]))
+        for _ in range(4):
+            if violated.max() <= 1e-6:
+                break
+            places = self.terms_.basis(lattice[pressed])
+            fit = fit_separable_within(basis, y * root, fit.theta, bounds, places, _HELD)
+            violated = _outside(on_lattice(fit.theta)[0] @ fit.beta)
+            pressed = np.unique(np.concatenate([pressed, np.argsort(-violated)[:20]]))
+        return fit
+
+    @staticmethod
+    def _starts(upper: Floats) -> Floats:
+        """Starting exponents, shape (s, q), from all parameters alike to seeded random ones."""
+        alike = np.outer([0.05, 0.3, -0.1], upper)
+        random = np.random.default_rng(0).uniform(-0.2, 0.7, (_RANDOM_STARTS, len(upper))) * upper
+        return np.concatenate([alike, random]) if len(upper) else np.zeros((1, 0))
+
+    def _lattice(self, X: Floats) -> Floats:
+        """Rows over the domain (codes: those seen), among them its corners as far as they are few."""
+        domain = self._domain(X)
+        varied = [i for i in range(X.shape[1]) if domain[i, 0] < domain[i, 1]]
+        levels = next((n for n in (13, 9, 7, 5, 4, 3) if n ** len(varied) <= _LATTICE), 2)
+        axes = []
+        for index in varied:
+            low, high = domain[index]
+            if index in self.categorical:
+                axes.append(np.unique(X[:, index]))
+            elif low > 0:
+                axes.append(np.geomspace(low, high, levels))
+            else:
+                axes.append(np.linspace(low, high, levels))
+        if np.prod([float(len(axis)) for axis in axes]) <= 2 * _LATTICE:
+            points = np.array(list(itertools.product(*axes)), dtype=np.float64)
+        else:
+            generator = np.random.default_rng(0)
+            points = np.stack([generator.choice(axis[[0, -1]], _LATTICE) for axis in axes], axis=1)
+        lattice = np.repeat(X[:1], len(points), axis=0)
+        lattice[:, varied] = points.reshape(len(points), len(varied))
+        return lattice
+
+    @staticmethod
+    def _corners(lattice: Floats) -> NDArray[np.int64]:
+        """Positions of the lattice's corners (the first 64)."""
+        extreme = (lattice == lattice.min(axis=0)) | (lattice == lattice.max(axis=0))
+        return np.flatnonzero(extreme.all(axis=1))[:64].astype(np.int64)
+
+    def _reweighted(self, fit: SeparableFit, groups: Groups, lattice: Floats) -> SeparableFit:
+        """Refit with rows far off, by the robust scale of the residuals, counting less each time."""
+        for _ in range(_REWEIGHTINGS):
+            residual = groups.y - self.terms_.basis(groups.X)(fit.theta)[0] @ fit.beta
+            scale = 1.4826 * float(np.median(np.abs(residual))) + 1e-9
+            t = np.abs(residual) / (1.345 * scale)
+            trust = 1.0 / np.sqrt(1.0 + t * t) if self.loss == "soft_l1" else 1.0 / np.maximum(t, 1.0)
+            before = fit.theta
+            fit = self._search(groups.X, groups.y, groups.weight * trust, lattice, before)
+            if np.allclose(fit.theta, before, rtol=1e-4, atol=1e-4):
+                break
+        return fit
+
+    # ---- what was found
+
+    def _settle(self, fit: SeparableFit, groups: Groups, lattice: Floats) -> None:
+        """Keep the fit, its covariance and its scatter; draw in what still leaves the limits."""
+        middle = float(np.average(groups.y, weights=groups.weight))
+        spread = self.terms_.basis(lattice)(fit.theta)[0] @ fit.beta - middle
+        # between the enforced rows a value may pass a limit by a trifle: draw the surface to its middle
+        reach = np.where(spread > 0, _HELD[1] - middle, middle - _HELD[0]) / np.maximum(
+            np.abs(spread), 1e-300
+        )
+        drawn_in = float(min(1.0, reach.min()))
+        self.theta_, self.beta_ = fit.theta, fit.beta * drawn_in
+        self.beta_[-1] += (1.0 - drawn_in) * middle
+        if not fit.converged:
+            self._warn("the search for the exponents did not converge")
+        at_bound = self.terms_.at_bound(fit.theta)
+        if at_bound.any():
+            names = [self._column_names()[self.terms_.exponential[i]] for i in np.flatnonzero(at_bound)]
+            self._warn(f"the exponent of {', '.join(names)} is at its bound: these rows do not tell it")
+        jacobian = self.terms_.jacobian(groups.X, self.theta_, self.beta_)
+        residual = groups.y - self._surface(groups.X)
+        self.sse_ = float(groups.weight @ residual**2) + groups.within
+        told = max(groups.trainings - jacobian.shape[1], 0.0)
+        self.freedom_ = 1.0 + told
+        self.scatter_ = float(np.sqrt((_PRIOR_SCATTER**2 + self.sse_) / self.freedom_))
+        self.noise_ = min(groups.noise_of(self.scatter_), self.scatter_)
+        free = np.concatenate([~at_bound, np.ones(len(self.beta_), dtype=bool)])
+        information = (jacobian[:, free].T * groups.weight) @ jacobian[:, free]
+        self.covariance_ = np.zeros((len(free), len(free)))
+        self.covariance_[np.ix_(free, free)] = self.scatter_**2 * np.linalg.pinv(
+            information, rcond=1e-10, hermitian=True
+        )
+        self.coefficients_ = self._coefficients(free)
+
+    def _coefficients(self, free: NDArray[np.bool_]) -> tuple[Coefficient, ...]:
+        names = self._column_names()
+        labels, values, back = self.terms_.readable(names, self.theta_, self.beta_)
+        errors = np.sqrt(np.maximum(np.diag(back @ self.covariance_ @ back.T), 0.0))
+        told = ~np.any((back != 0) & ~free, axis=1)
+        return tuple(
+            Coefficient(label, float(value), float(error) if known and np.isfinite(error) else None)
+            for label, value, error, known in zip(labels, values, errors, told, strict=True)
+        )
+
+    def _ended_at(self) -> Floats:
+        return self.theta_
+
+    def _freedom_used(self) -> int:
+        return len(self.theta_) + len(self.beta_)
+
+    def _surface(self, X: Floats) -> Floats:
+        surface: Floats = self.terms_.basis(X)(self.theta_)[0] @ self.beta_
+        return surface
+
+    def surface(self, X: ArrayLike) -> Floats:
+        """Values of the formula, shape (n,), not cut to [0, 1]; within [-0.05, 1.05] over the domain."""
+        return self._surface(np.asarray(X, dtype=np.float64))
+
+    def _predictive(self, X: Floats) -> Predictive:
+        jacobian = self.terms_.jacobian(X, self.theta_, self.beta_)
+        variance = np.einsum("ij,jk,ik->i", jacobian, self.covariance_, jacobian)
+        # what the scatter holds beyond the seeds' noise is misfit, and misfit is not averaged out by seeds
+        variance += self.scatter_**2 - self.noise_**2
+        scale = np.sqrt(np.maximum(variance, 0.0))
+        return Predictive.of(self.link_, self._surface(X), scale, self.noise_, self.freedom_)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "form": self.form_,
+            "terms": self.terms_.to_dict(),
+            "theta": self.theta_.tolist(),
+            "beta": self.beta_.tolist(),
+            "covariance": self.covariance_.tolist(),
+            "scatter": self.scatter_,
+            "noise": self.noise_,
+            "freedom": self.freedom_,
+            "sse": self.sse_,
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.form_ = state["form"]
+        self.terms_ = Terms.from_dict(state["terms"])
+        self.theta_ = np.array(state["theta"], dtype=np.float64)
+        self.beta_ = np.array(state["beta"], dtype=np.float64)
+        size = len(self.theta_) + len(self.beta_)
+        self.covariance_ = np.array(state["covariance"], dtype=np.float64).reshape(size, size)
+        self.scatter_, self.noise_ = float(state["scatter"]), float(state["noise"])
+        self.freedom_, self.sse_ = float(state["freedom"]), float(state["sse"])
+
+
+def _outside(value: Floats) -> Floats:
+    """How far values, shape (n,), lie outside what is held on the lattice."""
+    return np.maximum(np.maximum(_HELD[0] - value, value - _HELD[1]), 0.0)

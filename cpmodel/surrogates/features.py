@@ -1,0 +1,116 @@
+"""Columns of a table as the log models see them: logs where logs exist, else linear, else one-hot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from cpmodel.space import Floats
+
+Kind = Literal["log", "linear", "onehot", "constant"]
+
+# How far beyond the domain, in widths of it, a prediction may still follow its trend
+_BEYOND = 1.0
+# A range narrower than this, relative to its values, is rounding and not a range
+_LEAST_WIDTH = 1e-12
+
+
+@dataclass(frozen=True)
+class Column:
+    """One parameter: how it is encoded, over which range, and the codes of a categorical one."""
+
+    kind: Kind
+    low: float = 0.0
+    high: float = 1.0
+    codes: tuple[float, ...] = ()
+
+    @property
+    def width(self) -> float:
+        """Length of the range on the encoded scale: log(high / low), or high - low."""
+        return float(np.log(self.high) - np.log(self.low)) if self.kind == "log" else self.high - self.low
+
+    def encode(self, x: Floats) -> Floats:
+        """Features of the values x, shape (n,): shape (n, 1), (n, codes - 1) or (n, 0); 0 to 1 on the range.
+
+        Notes
+        -----
+        A code that was never seen counts as the mean of those that were.
+        """
+        if self.kind == "constant":
+            return np.empty((len(x), 0))
+        if self.kind == "onehot":
+            table: Floats = np.equal.outer(x, np.array(self.codes)).astype(np.float64)
+            table[~table.any(axis=1)] = 1.0 / len(self.codes)
+            return table[:, 1:]
+        if self.kind == "log":
+            # a value that has no log lies below every one that has
+            scaled: Floats = (np.log(np.maximum(x, self.low * 1e-9)) - np.log(self.low)) / self.width
+        else:
+            near = np.clip(x, self.low - self.width, self.high + self.width)
+            scaled = (near - self.low) / self.width
+        bounded: Floats = np.clip(scaled, -_BEYOND, 1.0 + _BEYOND)
+        return bounded[:, None]
+
+
+@dataclass(frozen=True)
+class Features:
+    """The encoding of a whole table.
+
+    Examples
+    --------
+    >>> X = np.array([[8.0, 0, 2], [64.0, 1, 2]])
+    >>> features = Features.of(X, None, ())
+    >>> [column.kind for column in features.columns]
+    ['log', 'linear', 'constant']
+    >>> features.encode(X).tolist()
+    [[0.0, 0.0], [1.0, 1.0]]
+    """
+
+    columns: tuple[Column, ...]
+
+    @classmethod
+    def of(cls, X: Floats, domain: Floats | None, categorical: Sequence[int]) -> Features:
+        """Choose an encoding for each column of X, shape (n, d), scaled over its range and its domain."""
+        columns: list[Column] = []
+        for index in range(X.shape[1]):
+            values = X[:, index]
+            seen = np.unique(values)
+            low, high = float(seen[0]), float(seen[-1])
+            if domain is not None:
+                low, high = min(low, float(domain[index, 0])), max(high, float(domain[index, 1]))
+            candidate = Column("log" if low > 0 else "linear", low, high)
+            if index in categorical:
+                one = len(seen) == 1
+                columns.append(Column("constant") if one else Column("onehot", codes=tuple(map(float, seen))))
+            elif not _LEAST_WIDTH < candidate.width / max(1.0, abs(low), abs(high)) < np.inf:
+                columns.append(Column("constant"))
+            else:
+                columns.append(candidate)
+        return cls(tuple(columns))
+
+    def encode(self, X: Floats) -> Floats:
+        """Features, shape (n, m), of the rows of X, shape (n, d)."""
+        parts = [column.encode(X[:, index]) for index, column in enumerate(self.columns)]
+        return np.concatenate(parts, axis=1) if parts else np.empty((len(X), 0))
+
+    def owners(self) -> list[tuple[int, float | None]]:
+        """For every feature its column, and the code it stands for (None for a number)."""
+        owners: list[tuple[int, float | None]] = []
+        for index, column in enumerate(self.columns):
+            if column.kind == "onehot":
+                owners += [(index, code) for code in column.codes[1:]]
+            elif column.kind != "constant":
+                owners.append((index, None))
+        return owners
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """A JSON-ready description."""
+        return [{"kind": c.kind, "low": c.low, "high": c.high, "codes": list(c.codes)} for c in self.columns]
+
+    @classmethod
+    def from_list(cls, rows: Sequence[dict[str, Any]]) -> Features:
+        """The features that `to_list` described."""
+        return cls(tuple(Column(r["kind"], r["low"], r["high"], tuple(r["codes"])) for r in rows))

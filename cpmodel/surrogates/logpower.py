@@ -1,0 +1,135 @@
+"""Power law of the error: log(1 - P) linear in the logs of the parameters, one exponent each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cpmodel.space import Floats
+from cpmodel.surrogates.base import Coefficient, PrecisionModel
+from cpmodel.surrogates.features import Features
+from cpmodel.surrogates.groups import Groups
+from cpmodel.surrogates.predictive import Predictive
+
+# Weak beliefs, on the log of the error over a parameter's whole range: an effect is below 5 or so, in units
+# where the scatter about the law is 0.05; they matter only where the data say nothing.
+_PRIOR_SCATTER = 0.05
+_PRIOR_FREEDOM = 1.0
+_PRIOR_EFFECT = 100.0
+_PRIOR_CONSTANT = 1e4
+
+
+class LogErrorPower(PrecisionModel):
+    """1 - P = exp(b0) prod_i x_i^(a_i), by least squares on log(1 - P).
+
+    Attributes
+    ----------
+    coefficients_ : ``constant`` (b0) and an ``exponent of <name>`` for each parameter that has logs; a
+        ``slope of <name>`` for one with zero or negative values; an ``effect of <name>=<code>``, against the
+        first code, for each further code of a categorical one.
+
+    Notes
+    -----
+    The predictive law is Student's t: the conjugate Bayesian regression with beliefs so weak that they
+    matter only where the data say nothing (a parameter that never varied, fewer rows than coefficients).
+
+    Examples
+    --------
+    >>> x = np.array([[8.0], [16.0], [32.0], [64.0]])
+    >>> model = LogErrorPower(names=["f"]).fit(x, 1 - 0.8 * x[:, 0] ** -0.5)
+    >>> [f"{c.name} {c.value:.3f}" for c in model.coefficients_]
+    ['constant -0.223', 'exponent of f -0.500']
+    """
+
+    name = "logpower"
+
+    features_: Features
+    center_: Floats
+    covariance_: Floats
+    freedom_: float
+    scatter_: float
+    noise_: float
+
+    def _fit(self, groups: Groups) -> None:
+        domain = None if self.domain is None else self._domain(groups.X)
+        self.features_ = Features.of(groups.X, domain, self.categorical)
+        F = self._design(groups.X)
+        if len(groups) <= F.shape[1]:
+            self._warn(
+                f"{len(groups)} configurations for {F.shape[1]} coefficients; "
+                "where they say nothing, weak prior beliefs do"
+            )
+        precision = np.full(F.shape[1], _PRIOR_EFFECT**-2.0)
+        precision[0] = _PRIOR_CONSTANT**-2.0
+        normal: Floats = (F.T * groups.weight) @ F + np.diag(precision)
+        inverse: Floats = np.asarray(np.linalg.inv(normal), dtype=np.float64)
+        # the constant's belief is about zero only formally; centring keeps it from pulling at all
+        middle = float(np.average(groups.y, weights=groups.weight))
+        center: Floats = inverse @ (F.T @ (groups.weight * (groups.y - middle)))
+        residual = groups.y - middle - F @ center
+        misfit = float(groups.weight @ residual**2 + precision @ center**2) + groups.within
+        center[0] += middle
+        self.center_ = center
+        # all trainings tell the scatter, each coefficient uses one of them up
+        told = max(groups.trainings - F.shape[1], 0.0)
+        self.freedom_ = _PRIOR_FREEDOM + told
+        scatter2 = (_PRIOR_FREEDOM * _PRIOR_SCATTER**2 + misfit) / self.freedom_
+        self.scatter_ = float(np.sqrt(scatter2))
+        self.noise_ = min(groups.noise_of(self.scatter_), self.scatter_)
+        covariance: Floats = scatter2 * inverse
+        self.covariance_ = covariance
+        self.coefficients_ = self._coefficients()
+
+    def _design(self, X: Floats) -> Floats:
+        encoded = self.features_.encode(X)
+        return np.concatenate([np.ones((len(X), 1)), encoded], axis=1)
+
+    def _coefficients(self) -> tuple[Coefficient, ...]:
+        """The coefficients in the units of the parameters: of log x, not of its position in the range."""
+        names, columns = self._column_names(), self.features_.columns
+        owners = self.features_.owners()
+        back = np.eye(len(owners) + 1)
+        labels = ["constant"]
+        for row, (index, code) in enumerate(owners, start=1):
+            column = columns[index]
+            if code is not None:
+                labels.append(f"effect of {names[index]}={code:g}")
+                continue
+            labels.append(f"{'exponent' if column.kind == 'log' else 'slope'} of {names[index]}")
+            back[row, row] = 1.0 / column.width
+            back[0, row] = -(np.log(column.low) if column.kind == "log" else column.low) / column.width
+        values = back @ self.center_
+        errors = np.sqrt(np.diag(back @ self.covariance_ @ back.T))
+        return tuple(
+            Coefficient(label, float(value), float(error))
+            for label, value, error in zip(labels, values, errors, strict=True)
+        )
+
+    def _freedom_used(self) -> int:
+        return len(self.center_)
+
+    def _predictive(self, X: Floats) -> Predictive:
+        F = self._design(X)
+        # what the scatter holds beyond the seeds' noise is misfit, and misfit is not averaged out by seeds
+        misfit2 = self.scatter_**2 - self.noise_**2
+        scale = np.sqrt(np.einsum("ij,jk,ik->i", F, self.covariance_, F) + misfit2)
+        return Predictive.of(self.link_, F @ self.center_, scale, self.noise_, self.freedom_)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "features": self.features_.to_list(),
+            "center": self.center_.tolist(),
+            "covariance": self.covariance_.tolist(),
+            "freedom": self.freedom_,
+            "scatter": self.scatter_,
+            "noise": self.noise_,
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.features_ = Features.from_list(state["features"])
+        self.center_ = np.array(state["center"], dtype=np.float64)
+        self.covariance_ = np.array(state["covariance"], dtype=np.float64)
+        self.freedom_ = float(state["freedom"])
+        self.scatter_, self.noise_ = float(state["scatter"]), float(state["noise"])

@@ -1,0 +1,135 @@
+"""What a model says of configurations: one Student-t law each, on the scale of its link."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import special
+
+from cpmodel.errors import BadInputError
+from cpmodel.space import Floats
+from cpmodel.surrogates.link import Link
+
+# Scales beyond this, on the log of the error, say "anything is possible" already
+_WIDEST = 3.0
+
+
+def check_level(level: float) -> float:
+    """`level` itself when it is a probability in (0, 1)."""
+    if not 0.0 < float(level) < 1.0:
+        raise BadInputError("level", expected="a fraction in (0, 1)", got=level)
+    return float(level)
+
+
+def student_quantile(probability: float, freedom: float) -> float:
+    """Quantile of Student's t with `freedom` degrees of freedom (infinite: the normal one)."""
+    if np.isinf(freedom):
+        return float(special.ndtri(probability))
+    return float(special.stdtrit(freedom, probability))
+
+
+def student_cdf(t: Floats, freedom: float) -> Floats:
+    """Distribution function of Student's t with `freedom` degrees of freedom (infinite: the normal one)."""
+    return np.asarray(special.ndtr(t) if np.isinf(freedom) else special.stdtr(freedom, t), dtype=np.float64)
+
+
+def student_log_density(t: Floats, freedom: float) -> Floats:
+    """Log density of Student's t with `freedom` degrees of freedom (infinite: the normal one)."""
+    if np.isinf(freedom):
+        normal: Floats = -0.5 * t * t - 0.5 * np.log(2.0 * np.pi)
+        return normal
+    constant = special.gammaln((freedom + 1.0) / 2.0) - special.gammaln(freedom / 2.0)
+    density: Floats = (
+        constant - 0.5 * np.log(freedom * np.pi) - (freedom + 1.0) / 2.0 * np.log1p(t * t / freedom)
+    )
+    return density
+
+
+@dataclass(frozen=True)
+class Predictive:
+    """Laws of the precision of n configurations, each for its mean over seeds and for one new training.
+
+    Parameters
+    ----------
+    link : the scale of the three below
+    location, scale : shape (n,)
+        Centre and scale of the mean over seeds, on `link`'s scale.
+    noise : shape (n,)
+        Scale of one training about that mean, on `link`'s scale.
+    freedom : degrees of freedom of the Student-t law; infinite for a normal one
+    """
+
+    link: Link
+    location: Floats
+    scale: Floats
+    noise: Floats
+    freedom: float = np.inf
+
+    def mean(self) -> Floats:
+        """Precision at the centre: its median, in [0, 1]."""
+        return self.link.inverse(self.location)
+
+    def std(self) -> Floats:
+        """Standard deviation of the mean-over-seeds precision, by the slope at the centre."""
+        factor = 1.0 if np.isinf(self.freedom) else np.sqrt(_variance_factor(self.freedom))
+        return self.scale * factor * self.link.slope(self.location)
+
+    def interval(self, level: float, *, new_training: bool = True) -> tuple[Floats, Floats]:
+        """Central interval of `level` for one new training, or else for the mean over seeds."""
+        width = student_quantile(0.5 + check_level(level) / 2.0, self.freedom) * self.total(new_training)
+        ends = self.link.inverse(self.location - width), self.link.inverse(self.location + width)
+        return ends if self.link.sign > 0 else ends[::-1]
+
+    def probability(self, target: float) -> Floats:
+        """Probability that the mean over seeds reaches `target`."""
+        z = self.link.unheld(target)
+        return student_cdf(self.link.sign * (self.location - z) / self.scale, self.freedom)
+
+    def log_density(self, precision: Floats) -> Floats:
+        """Log density of one new training's precision, per unit of precision: the log score."""
+        total = self.total(True)
+        z = self.link.forward(precision)
+        density = student_log_density((z - self.location) / total, self.freedom)
+        return density - np.log(total) - np.log(self.link.slope(z))
+
+    def total(self, new_training: bool) -> Floats:
+        """Scale with the noise of one training, or without it."""
+        return np.hypot(self.scale, self.noise) if new_training else self.scale
+
+    def on(self, link: Link) -> Predictive:
+        """Normal laws of the same mean and standard deviation on another link, by slopes at the centre."""
+        location = link.forward(self.mean())
+        slope = link.slope(location)
+        noise = self.noise * self.link.slope(self.location) / slope
+        return Predictive(link, location, self.std() / slope, noise)
+
+    def stretched(self, factor: float) -> Predictive:
+        """The same laws, `factor` times as wide."""
+        return replace(self, scale=self.scale * factor, noise=self.noise * factor)
+
+    @classmethod
+    def of(
+        cls, link: Link, location: Floats, scale: Floats, noise: float, freedom: float = np.inf
+    ) -> Predictive:
+        """Laws of equal noise, their scale above zero and below what can mean anything."""
+        return cls(link, location, np.clip(scale, 1e-9, _WIDEST), np.full_like(location, noise), freedom)
+
+    @classmethod
+    def in_chunks(cls, X: Floats, predict: Callable[[Floats], Predictive], rows: int) -> Predictive:
+        """`predict` on at most `rows` rows of X at a time, so that memory stays small."""
+        if len(X) <= rows:
+            return predict(X)
+        parts = [predict(X[start : start + rows]) for start in range(0, len(X), rows)]
+        return replace(
+            parts[0],
+            location=np.concatenate([part.location for part in parts]),
+            scale=np.concatenate([part.scale for part in parts]),
+            noise=np.concatenate([part.noise for part in parts]),
+        )
+
+
+def _variance_factor(freedom: float) -> float:
+    """Variance of Student's t; below 3 degrees of freedom, where it grows without bound, that of 3."""
+    return max(freedom, 3.0) / (max(freedom, 3.0) - 2.0)

@@ -1,0 +1,292 @@
+"""Complexity models that a person can read: linear in amounts of work, or powers of the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from scipy import linalg, optimize
+
+from cpmodel.errors import FitError
+from cpmodel.space import Floats
+from cpmodel.surrogates.base import Coefficient
+from cpmodel.surrogates.complexity import ComplexityModel
+
+# Columns whose part of the total is below this fraction of rounding say nothing
+_RANK = 1e-10
+_NOTHING = 1e-100
+# Log of the largest factor between a power law's predictions and 1
+_WIDEST = 300.0
+# Rounds of weighting by the errors of the round before, and the error that counts as none
+_REWEIGHTED, _SMALL_MISS = 15, 0.02
+
+
+class _Linear(ComplexityModel):
+    """A sum of columns times coefficients, and a constant."""
+
+    _at: list[int]
+    _slopes: Floats
+    _constant: float
+    _covariance: Floats
+    _residual: float
+
+    def _design(self, X: Floats) -> Floats:
+        return np.column_stack([X[:, self._at], np.ones(len(X))])
+
+    def _solve(self, X: Floats, c: Floats, weight: Floats, *, relative: bool, positive: bool) -> None:
+        """Least squares of (prediction - c), or of its ratio to c, over the columns `_at`."""
+        design = self._design(X)
+        scale = _scales(design)
+        row = np.sqrt(weight) / (c if relative else np.exp(np.mean(np.log(c))))
+        A, b = design / scale * row[:, None], c * row
+        solution = _non_negative(A, b) if positive else np.asarray(linalg.lstsq(A, b, cond=_RANK)[0])
+        active = solution > 0 if positive else np.ones(len(solution), dtype=bool)
+        residual = A @ solution - b
+        freedom = float(weight.sum()) - int(active.sum())
+        variance = float(residual @ residual) / max(freedom, 1.0)
+        covariance = np.zeros((len(solution), len(solution)))
+        inner = linalg.pinvh(A[:, active].T @ A[:, active]) if active.any() else np.empty((0, 0))
+        covariance[np.ix_(active, active)] = variance * inner / np.outer(scale[active], scale[active])
+        self._slopes, self._constant = (solution / scale)[:-1], float((solution / scale)[-1])
+        self._covariance = covariance
+        self._residual = float(np.sqrt(variance)) if relative else self._relative_residual(X, c, weight)
+        columns = self._columns()
+        names = [*(columns[index] for index in self._at), "constant"]
+        sure = np.sqrt(np.diag(covariance))
+        self.coefficients_ = tuple(
+            Coefficient(name, float(value), float(error) if at and freedom > 0 else None)
+            for name, value, error, at in zip(
+                names, [*self._slopes, self._constant], sure, active, strict=True
+            )
+        )
+
+    def _relative_residual(self, X: Floats, c: Floats, weight: Floats) -> float:
+        return float(np.sqrt(np.average((self._mean(X) / c - 1.0) ** 2, weights=weight)))
+
+    def _mean(self, X: Floats) -> Floats:
+        return np.maximum(X[:, self._at] @ self._slopes + self._constant, 0.0)
+
+    def _std(self, X: Floats, mean: Floats) -> Floats:
+        design = self._design(X)
+        unsure = np.einsum("ij,jk,ik->i", design, self._covariance, design)
+        std: Floats = np.sqrt(np.maximum(unsure, 0.0) + (self._residual * mean) ** 2)
+        return std
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "at": list(self._at),
+            "slopes": self._slopes.tolist(),
+            "constant": self._constant,
+            "covariance": self._covariance.tolist(),
+            "relative_residual": self._residual,
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._at = [int(index) for index in state["at"]]
+        self._slopes = np.array(state["slopes"], dtype=np.float64)
+        self._constant, self._residual = float(state["constant"]), float(state["relative_residual"])
+        self._covariance = np.array(state["covariance"], dtype=np.float64)
+
+
+class Eq1(_Linear):
+    """C = alpha1 * (sum over convolutions of f_in k^2 f_out s_out^2) + alpha0.
+
+    Parameters
+    ----------
+    weighting : {"absolute", "relative"}
+        Least squares of the errors, as is usual, or of the relative errors.
+    names, categorical
+        As for every complexity model.
+
+    Notes
+    -----
+    Source: Ke, Cao, Lv, eq. 1. The sum is the column ``conv_macs``; a table without it has ``macs`` instead
+    (in a table without names it is the first column). alpha1 is the coefficient of that column, alpha0 the
+    constant, both in the unit of the complexity; divided by the baseline's complexity they are those of the
+    relative complexity.
+    """
+
+    name: ClassVar[str] = "eq1"
+
+    def __init__(
+        self,
+        *,
+        weighting: Literal["absolute", "relative"] = "absolute",
+        names: Sequence[str] | None = None,
+        categorical: Sequence[str] = (),
+    ) -> None:
+        super().__init__(names=names, categorical=categorical)
+        self.weighting = weighting
+
+    def _fit(self, X: Floats, c: Floats, weight: Floats) -> None:
+        if self.weighting not in ("absolute", "relative"):
+            raise FitError(f"weighting: expected absolute or relative, got {self.weighting}")
+        columns = self._columns()
+        found = [columns.index(name) for name in ("conv_macs", "macs") if name in columns]
+        if not found and self._named():
+            raise FitError(f"eq. 1: expected a column conv_macs or macs, got {', '.join(columns)}")
+        self._at = found[:1] or [0]
+        self._solve(X, c, weight, relative=self.weighting == "relative", positive=False)
+        self._check_few(weight)
+
+
+class LinearWork(_Linear):
+    """C = sum of non-negative coefficients times amounts of work, plus a constant per call.
+
+    Parameters
+    ----------
+    terms : sequence of str, optional
+        Columns to use; every amount of work that says something of its own unless given.
+    loss : {"absolute", "squared"}
+        What of the relative errors is least: their mean, which one bad measurement cannot bend, or their
+        mean square.
+    names, categorical
+        As for every complexity model.
+
+    Notes
+    -----
+    Each coefficient is a price: of a multiply-accumulate, of an activation written and read, of a weight
+    loaded, of a layer launched. None is below zero; one of exactly zero has no standard error. The absolute
+    loss is least squares with weights 1 / |relative error|, errors under 2 % counted as 2 %. Of columns that
+    are proportional to each other in every row the first takes the whole price, and the constant comes last:
+    a constant number of layers is paid by the layer, which carries over to networks with more of them.
+    """
+
+    name: ClassVar[str] = "linear"
+
+    def __init__(
+        self,
+        *,
+        terms: Sequence[str] | None = None,
+        loss: Literal["absolute", "squared"] = "absolute",
+        names: Sequence[str] | None = None,
+        categorical: Sequence[str] = (),
+    ) -> None:
+        super().__init__(names=names, categorical=categorical)
+        self.terms = terms
+        self.loss = loss
+
+    def _fit(self, X: Floats, c: Floats, weight: Floats) -> None:
+        columns = self._columns()
+        for term in self.terms or ():
+            if term not in columns:
+                raise FitError(f"terms: expected some of {', '.join(columns)}, got {term}")
+        self._at = self._work() if self.terms is None else [columns.index(term) for term in self.terms]
+        if not self._at:
+            raise FitError(f"no amount of work among the columns {', '.join(columns)}")
+        if self.loss not in ("absolute", "squared"):
+            raise FitError(f"loss: expected absolute or squared, got {self.loss}")
+        self._solve(X, c, weight, relative=True, positive=True)
+        for _ in range(_REWEIGHTED if self.loss == "absolute" else 0):
+            misses = np.maximum(np.abs(self._mean(X) / c - 1.0), _SMALL_MISS)
+            again = weight / misses
+            # weights of the same sum: they say how much is known
+            self._solve(X, c, again * (weight.sum() / again.sum()), relative=True, positive=True)
+        self._check_few(weight)
+
+
+class PowerLaw(ComplexityModel):
+    """C = e^b0 * product of (x_j)^b_j over the raw parameters; e^(b_j x_j) for those that can be 0 or less.
+
+    Notes
+    -----
+    For tables without amounts of work. Least squares of the log; coefficients are b0 (``constant``) and the
+    exponents. Categorical columns, and those that never change, have none.
+    """
+
+    name: ClassVar[str] = "power"
+    _reads_work: ClassVar[bool] = False
+
+    _at: list[int]
+    _logged: list[bool]
+    _middle: Floats
+    _exponents: Floats
+    _constant: float
+    _covariance: Floats
+    _residual: float
+
+    def _features(self, X: Floats) -> Floats:
+        columns = [
+            np.log(np.maximum(X[:, at], np.finfo(float).tiny)) if log else X[:, at]
+            for at, log in zip(self._at, self._logged, strict=True)
+        ]
+        return np.stack(columns, axis=1) if columns else np.empty((len(X), 0))
+
+    def _fit(self, X: Floats, c: Floats, weight: Floats) -> None:
+        columns, parameters = self._columns(), self._parameters()
+        if not parameters:
+            raise FitError(f"no raw parameter among the columns {', '.join(columns)}")
+        self._at = [
+            at for at in parameters if columns[at] not in self.categorical and X[:, at].min() < X[:, at].max()
+        ]
+        self._logged = [bool(X[:, at].min() > 0) for at in self._at]
+        features = self._features(X)
+        self._middle = np.average(features, axis=0, weights=weight) if len(self._at) else np.empty(0)
+        design = np.column_stack([features - self._middle, np.ones(len(X))])
+        scale = _scales(design)
+        row = np.sqrt(weight)
+        A, b = design / scale * row[:, None], np.log(c) * row
+        solution = np.asarray(linalg.lstsq(A, b, cond=_RANK)[0])
+        residual = A @ solution - b
+        freedom = float(weight.sum()) - len(solution)
+        variance = float(residual @ residual) / max(freedom, 1.0)
+        self._covariance = variance * linalg.pinvh(A.T @ A) / np.outer(scale, scale)
+        self._residual = float(np.sqrt(variance))
+        self._exponents, self._constant = (solution / scale)[:-1], float((solution / scale)[-1])
+        sure = np.sqrt(np.diag(self._covariance))
+        values = [*self._exponents, self._constant - float(self._exponents @ self._middle)]
+        to_zero = np.append(-self._middle, 1.0)
+        sure[-1] = float(np.sqrt(max(to_zero @ self._covariance @ to_zero, 0.0)))
+        self.coefficients_ = tuple(
+            Coefficient(name, float(value), float(error) if freedom > 0 else None)
+            for name, value, error in zip(
+                [*(columns[at] for at in self._at), "constant"], values, sure, strict=True
+            )
+        )
+        self._check_few(weight)
+
+    def _mean(self, X: Floats) -> Floats:
+        log = (self._features(X) - self._middle) @ self._exponents + self._constant
+        # far outside the rows of the fit powers leave what a float can hold
+        mean: Floats = np.exp(np.clip(log, -_WIDEST, _WIDEST))
+        return mean
+
+    def _std(self, X: Floats, mean: Floats) -> Floats:
+        design = np.column_stack([self._features(X) - self._middle, np.ones(len(X))])
+        unsure = np.einsum("ij,jk,ik->i", design, self._covariance, design)
+        std: Floats = mean * np.sqrt(np.clip(unsure, 0.0, _WIDEST) + self._residual**2)
+        return std
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "at": list(self._at),
+            "logged": list(self._logged),
+            "middle": self._middle.tolist(),
+            "exponents": self._exponents.tolist(),
+            "constant": self._constant,
+            "covariance": self._covariance.tolist(),
+            "residual": self._residual,
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self._at = [int(index) for index in state["at"]]
+        self._logged = [bool(log) for log in state["logged"]]
+        self._middle = np.array(state["middle"], dtype=np.float64)
+        self._exponents = np.array(state["exponents"], dtype=np.float64)
+        self._constant, self._residual = float(state["constant"]), float(state["residual"])
+        self._covariance = np.array(state["covariance"], dtype=np.float64)
+
+
+def _scales(design: Floats) -> Floats:
+    """The size of each column; infinite for those that are as good as nothing, so that they become 0."""
+    sizes = np.abs(design).max(axis=0)
+    return np.where(sizes > _NOTHING, sizes, np.inf)
+
+
+def _non_negative(A: Floats, b: Floats) -> Floats:
+    """The x >= 0 for which |A x - b| is least."""
+    try:
+        return np.asarray(optimize.nnls(A, b)[0])
+    except RuntimeError:  # it may give up on columns that are nearly the same
+        return np.asarray(optimize.lsq_linear(A, b, bounds=(0.0, np.inf)).x)

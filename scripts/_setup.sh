@@ -1,0 +1,34 @@
+# Sourced by the other scripts: makes .venv with the pinned versions, once; quick when nothing changed.
+# Usage: set_up [extra,extra]
+
+set_up() {
+    local extras="$1" stamp want
+    stamp=".venv/.installed-$extras"
+    want="$(cat pyproject.toml constraints.txt | sha256sum)"
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ]; then
+        return
+    fi
+    if [ ! -x .venv/bin/python ]; then
+        local python
+        python="$(find_python)"
+        echo "Making .venv with $("$python" --version)" >&2
+        "$python" -m venv .venv
+    fi
+    echo "Installing the pinned versions (about a minute)" >&2
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+        --constraint constraints.txt --editable ".[$extras]"
+    echo "$want" >"$stamp"
+}
+
+find_python() {
+    local name
+    for name in python3 python3.13 python3.12 python3.11 python; do
+        if command -v "$name" >/dev/null &&
+            "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$name"
+            return
+        fi
+    done
+    echo "cpmodel needs Python 3.11 or newer; none found on the PATH" >&2
+    exit 2
+}

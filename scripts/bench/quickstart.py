@@ -1,0 +1,86 @@
+"""What the quickstart answers, for several targets: each a fresh study on the embedded images.
+
+    python scripts/bench/quickstart.py --out data/measured/quickstart.csv
+
+One row a target: the verified configuration, its precision, its complexity against the baseline, wall time.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import torch
+import typer
+
+from cpmodel.cost import device_name
+from cpmodel.files import replacing
+from cpmodel.pipeline.project import reopen
+from cpmodel.pipeline.stages import compared_costs
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="CSV to write.")] = Path("data/measured/quickstart.csv"),
+    targets: Annotated[str, typer.Option(help="Precisions, separated by commas.")] = "0.85,0.87,0.89",
+    seed: Annotated[int, typer.Option(help="Seed of every study.")] = 0,
+) -> None:
+    """Run the product for each target and write what it answered."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for target in targets.split(","):
+            study = Path(folder) / target
+            command = [sys.executable, "-m", "cpmodel", "run", "--target", target]
+            started = time.monotonic()
+            done = subprocess.run(
+                [*command, "--study", str(study), "--seed", str(seed), "--json"],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+            rows.append(row(study, json.loads(done.stdout), time.monotonic() - started))
+            print(pd.DataFrame(rows).to_string(index=False), flush=True)
+    with replacing(out) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)
+
+
+def row(study: Path, answer: dict[str, Any], wall_s: float) -> dict[str, Any]:
+    """The line of the table that one answer makes."""
+    project = reopen(study)
+    verdict = answer["verdict"]
+    fields: dict[str, Any] = {"target": answer["target"], "status": answer["status"]}
+    if verdict is not None:
+        costs = compared_costs(project, verdict["configuration"])
+        fields |= {
+            "configuration": verdict["key"],
+            "verdict": verdict["status"],
+            "validation": sum(verdict["validation"]) / len(verdict["validation"]),
+            "test": verdict["interval"]["mean"],
+            "low": verdict["interval"]["low"],
+            "high": verdict["interval"]["high"],
+            "seeds": len(verdict["seeds"]),
+            "macs": costs["macs"][1],
+            "relative_macs": costs["macs"][1] / costs["macs"][0],
+        }
+        for name, (baseline, chosen) in costs.items():
+            if name.startswith("latency_s"):
+                batch = next(part for part in name.split(", ") if part.startswith("batch"))
+                fields[f"relative_latency_{batch.replace(' ', '_')}"] = chosen / baseline
+    fields |= {
+        "trainings": answer["trainings"],
+        "train_s": answer["train_s"],
+        "wall_s": wall_s,
+        "machine": device_name(),
+        "versions": f"python {platform.python_version()}, torch {torch.__version__}",
+    }
+    return fields
+
+
+if __name__ == "__main__":
+    typer.run(main)

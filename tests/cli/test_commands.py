@@ -1,0 +1,301 @@
+"""The commands on a small study and on tables: results on standard output, the rest on standard error."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pandas as pd
+import pytest
+from running import SCRIPT, Command, called
+from small_images import make_images
+
+VALUES = ["--f", "2,4", "--s", "8,6", "--k", "2", "--l", "1", "--epochs", "1", "--recipe", "batch_size=32"]
+
+
+@pytest.fixture
+def study(tmp_path: Path, small_study: Path) -> Path:
+    """A study of one's own."""
+    return Path(shutil.copytree(small_study, tmp_path / "study"))
+
+
+def in_terminal(*args: object, cwd: Path, columns: int) -> str:
+    """What a command shows in a terminal so wide."""
+    parent, child = pty.openpty()
+    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm"}
+    process = subprocess.Popen(
+        [SCRIPT, *map(str, args)], cwd=cwd, stdin=child, stdout=child, stderr=child, env=environment
+    )
+    os.close(child)
+    shown = b""
+    while select.select([parent], [], [], 120)[0]:
+        try:
+            part = os.read(parent, 65536)
+        except OSError:
+            break  # the other end is closed
+        if not part:
+            break
+        shown += part
+    os.close(parent)
+    assert process.wait(60) == 0
+    return shown.decode()
+
+
+# the study's own stages
+
+
+def test_fit_of_a_study(cpmodel: Command, study: Path, tmp_path: Path) -> None:
+    ended = cpmodel("fit", "--json", cwd=tmp_path)
+    assert (ended.code, ended.err) == (0, "")
+    assert set(ended.json) == {"precision", "paper", "latency"}
+    assert ended.json["precision"]["model"] == "auto"
+    kept = json.loads((study / "fit.json").read_text())
+    assert kept["precision"] == ended.json["precision"]
+    shown = cpmodel("fit", "--model", "logpower", cwd=tmp_path)
+    assert "cross-validated" in shown.out
+    assert "logpower" in shown.out
+    assert all(line == line.rstrip() for line in shown.out.splitlines())
+
+
+def test_optimize_a_study(cpmodel: Command, study: Path, tmp_path: Path) -> None:
+    ended = cpmodel("optimize", "-t", "50%", "--json", "--envelope", "curve.csv", cwd=tmp_path)
+    assert ended.code == 0
+    choice = ended.json
+    assert (choice["status"], choice["target"], choice["complexity"]) == ("reachable", 0.5, "macs")
+    assert choice["plain"]["precision"] >= 0.5
+    curve = pd.read_csv(tmp_path / "curve.csv")
+    assert list(curve.columns) == ["f", "s", "k", "l", "complexity", "relative", "precision", "low", "high"]
+    assert (np.diff(curve["precision"]) > 0).all()
+    assert curve["complexity"].tolist() == choice["envelope"]["complexity"]
+
+    small = cpmodel(
+        "optimize", "-t", "0.5", "-c", "params", "--max", "macs=1000", "--json", cwd=tmp_path
+    ).json
+    assert small["complexity"] == "params"
+    below = cpmodel("optimize", "--drop", "0.2", "--json", cwd=tmp_path).json
+    best = pd.read_csv(study / "samples.csv").query("f == 8 and s == 8 and k == 3 and l == 2")["precision"]
+    assert below["target"] == pytest.approx(best.mean() - 0.2)
+
+
+def test_a_target_out_of_reach(cpmodel: Command, tmp_path: Path) -> None:
+    rows = "".join(f"{f},{1 - 1 / f:.4f},{f}\n" for f in range(2, 12))
+    (tmp_path / "table.csv").write_text("f,precision,macs\n" + rows)
+    ended = cpmodel("optimize", "table.csv", "-t", "0.99", cwd=tmp_path)
+    assert ended.code == 1
+    assert ended.out.startswith("Not reached: target 0.9900 is out of reach: the best predicted precision is")
+    assert "f=11" in ended.out
+    asked = cpmodel("optimize", "table.csv", "-t", "0.99", "--json", cwd=tmp_path)
+    assert (asked.code, asked.json["status"], asked.json["plain"]) == (1, "unreachable", None)
+
+
+def test_measured_run_times(cpmodel: Command, study: Path, tmp_path: Path) -> None:
+    refused = cpmodel("optimize", "-t", "0.5", "-c", "latency_s", cwd=tmp_path)
+    assert refused.code == 2
+    assert "cpmodel measure" in refused.err
+    elsewhere = ["measure", "--image", "8x8x1", "--classes", "3", "--count", "2", "--batch", "2"]
+    there = cpmodel(*elsewhere, "--out", "there.csv", "--json", cwd=tmp_path)
+    assert there.code == 0, there
+    assert [row["configurations"] for row in there.json] == [3]
+    here = cpmodel("measure", "--count", "8", "--batch", "4", "--out", "here.csv", cwd=tmp_path)
+    assert here.code == 0
+    assert "written: here.csv" in here.out
+    assert "of 9 measured" in here.err
+    table = pd.read_csv(tmp_path / "here.csv")
+    table["device"] = "another one"
+    table["batch"] = 1
+    table.to_csv(tmp_path / "other.csv", index=False)
+    imported = cpmodel("measure", "--costs", "other.csv", "--json", cwd=tmp_path)
+    assert [row["configurations"] for row in imported.json] == [len(table)]
+    assert set(pd.read_csv(study / "costs.csv")["batch"]) == {1, 4}
+    choice = cpmodel("optimize", "-t", "0.5", "-c", "latency_s", "--json", cwd=tmp_path)
+    assert choice.json["plain"]["complexity"] > 0
+    fits = cpmodel("fit", "--model", "logpower", cwd=tmp_path)
+    assert "C(T): run-time" in fits.out
+    assert "within 10 %" in fits.out
+
+
+def test_report_and_export_of_a_study(cpmodel: Command, study: Path, tmp_path: Path) -> None:
+    page = cpmodel("report", "--model", "logpower", cwd=tmp_path)
+    assert (page.code, page.out, page.err) == (0, "study/report.html\n", "")
+    text = (study / "report.html").read_text()
+    assert "f=8, s=8, k=2, l=1" in text
+    assert "<script src=" not in text
+    exported = cpmodel("export", "--out", "model", "--json", cwd=tmp_path)
+    assert (exported.code, exported.err) == (0, "")
+    for path in exported.json.values():
+        assert (tmp_path / path).stat().st_size > 0
+    listed = cpmodel("export", cwd=tmp_path)
+    assert all(Path(line).is_file() for line in listed.out.splitlines())
+
+
+def test_verify_again_costs_nothing(cpmodel: Command, study: Path, tmp_path: Path) -> None:
+    before = (study / "samples.csv").read_text()
+    again = ["verify", "-t", "0.5", "--config", "f=8,s=8,k=2,l=1", "--seeds", "2", "--workers", "1"]
+    ended = cpmodel(*again, "--json", cwd=tmp_path)
+    assert ended.code == 0, ended
+    assert ended.json["verdict"]["key"] == "f=8,s=8,k=2,l=1"
+    assert ended.json["status"] == "proved"
+    assert (study / "samples.csv").read_text() == before
+    shown = cpmodel(*again, cwd=tmp_path)
+    assert shown.out.splitlines()[0] == "f=8,s=8,k=2,l=1 reaches the target, on images never seen before."
+    for words in ("P validation", "95% interval", "run-time, batch 64", "x less"):
+        assert words in shown.out
+
+
+# sampling
+
+
+def test_designs_and_budgets(cpmodel: Command, tmp_path: Path) -> None:
+    make_images(tmp_path / "images.npz")
+    common = ["sample", "-d", "npz:images.npz", *VALUES, "-j", "1"]
+    first = cpmodel(*common, "--design", "sweep", "--json", cwd=tmp_path)
+    assert first.code == 0, first
+    assert first.json["samples"] == 3  # the baseline, one of f, one of s
+    assert "P 0." in first.err or "P 1." in first.err
+    done = cpmodel(*common, "--design", "grid", "--budget", "1h", "--seeds", "2", cwd=tmp_path)
+    assert done.code == 0
+    samples = pd.read_csv(tmp_path / "study/samples.csv")
+    assert len(samples) == 8
+    assert not samples.duplicated(["f", "s", "k", "l", "seed"]).any()
+    # nothing is left to do, from another folder and without the settings
+    (tmp_path / "below").mkdir()
+    again = cpmodel("sample", "-o", "../study", "--design", "grid", "--seeds", "2", cwd=tmp_path / "below")
+    assert again.code == 0
+    assert len(pd.read_csv(tmp_path / "study/samples.csv")) == 8
+
+
+def test_two_commands_share_a_study_that_is_interrupted(tmp_path: Path) -> None:
+    make_images(tmp_path / "images.npz")
+    command = [
+        SCRIPT,
+        "sample",
+        "-d",
+        "npz:images.npz",
+        *VALUES,
+        "-j",
+        "1",
+        "--design",
+        "grid",
+        "--seeds",
+        "4",
+    ]
+    together = [
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    record = tmp_path / "study/study.db"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if record.exists() and finished(record):
+            break
+        time.sleep(0.05)
+    together[0].send_signal(signal.SIGINT)
+    out, err = together[0].communicate(timeout=60)
+    assert (together[0].returncode, out) == (130, "")
+    assert err.splitlines()[-1] == "cpmodel: stopped; the same command goes on from here"
+    assert "Traceback" not in err
+    _, err = together[1].communicate(timeout=120)
+    assert together[1].returncode == 0, err
+    samples = pd.read_csv(tmp_path / "study/samples.csv")
+    assert len(samples) == 16
+    assert not samples.duplicated(["f", "s", "k", "l", "seed"]).any()
+
+
+def finished(record: Path) -> int:
+    """How many trainings are in the record."""
+    try:
+        with sqlite3.connect(f"file:{record}?mode=ro", uri=True) as database:
+            found = database.execute("SELECT COUNT(*) FROM trials WHERE state = 'COMPLETE'").fetchone()
+        return int(found[0])
+    except sqlite3.Error:
+        return 0
+
+
+def test_optuna_opens_a_study_as_it_is(small_study: Path) -> None:
+    opened = optuna.load_study(study_name=None, storage=f"sqlite:///{small_study}/study.db")
+    samples = pd.read_csv(small_study / "samples.csv")
+    trials = [t for t in opened.trials if t.state == optuna.trial.TrialState.COMPLETE]
+    assert len(trials) == len(samples)
+    for trial, (_, sample) in zip(trials, samples.iterrows(), strict=True):
+        assert trial.params == {name: sample[name] for name in "fskl"}
+        assert trial.value == sample["precision"]
+        curve = json.loads(sample["curve"])
+        assert list(trial.intermediate_values) == list(range(1, len(curve) + 1))
+        # the last point of the curve is the finished network in full precision
+        np.testing.assert_allclose(list(trial.intermediate_values.values())[:-1], curve[:-1], atol=1e-6)
+        assert trial.user_attrs["seed"] == sample["seed"]
+    assert opened.best_trial.value == samples["precision"].max()
+
+
+# anybody's table
+
+
+def test_a_table_with_names_of_its_own(cpmodel: Command, tmp_path: Path) -> None:
+    rows = ["width,act,precision,top1,ms"]
+    rows += [
+        f"{w},{a},fp32,{90 - 40 / w + b:.2f},{w * 1.5}"
+        for w in (2, 4, 8, 16)
+        for a, b in (("relu", 0), ("silu", 1))
+    ]
+    (tmp_path / "table.csv").write_text("\n".join(rows) + "\n")
+    mapped = ["table.csv", "--parameters", "width,act", "--precision", "top1"]
+    ended = cpmodel("optimize", *mapped, "-t", "0.8", "--json", cwd=tmp_path)
+    assert ended.code == 0, ended
+    assert ended.json["complexity"] == "ms"
+    assert ended.json["plain"]["configuration"] == {"width": 4, "act": "silu"}
+    notes = ended.err.splitlines()
+    assert notes[0] == "column 'top1' read as percentages (they run from 70 to 88.5)"
+    assert notes[1] == "column 'precision' left out: precision is read from 'top1'"
+    fit = cpmodel("fit", *mapped, "--out", "fit.json", cwd=tmp_path)
+    assert fit.code == 0
+    assert json.loads((tmp_path / "fit.json").read_text())["precision"]["model"] == "auto"
+    page = cpmodel("report", *mapped, "-t", "0.8", "--model", "loggp", cwd=tmp_path)
+    assert (page.code, page.out) == (0, "table.html\n")
+    assert "width=4, act=silu" in (tmp_path / "table.html").read_text()
+
+
+def test_exact_complexity_of_a_table_of_plain_networks(cpmodel: Command, tmp_path: Path) -> None:
+    rows = ["f,s,k,l,precision"]
+    rows += [f"{f},{s},3,1,{1 - 0.4 / f - 0.5 / s:.4f}" for f in (4, 8, 16) for s in (8, 12, 16)]
+    (tmp_path / "table.csv").write_text("\n".join(rows) + "\n")
+    asked = ["optimize", "table.csv", "-t", "0.9"]
+    refused = cpmodel(*asked, cwd=tmp_path)
+    assert refused.code == 2
+    assert "--image" in refused.err
+    ended = cpmodel(*asked, "--image", "28x28x1", "--json", cwd=tmp_path)
+    chosen = ended.json["plain"]
+    f, s = chosen["configuration"]["f"], chosen["configuration"]["s"]
+    assert chosen["complexity"] == s * s * 9 * f + (s // 2) ** 2 * f * 10
+
+
+# how it looks
+
+
+@pytest.mark.parametrize("columns", [80, 50])
+def test_tables_in_a_terminal_are_never_cut(small_study: Path, tmp_path: Path, columns: int) -> None:
+    shown = in_terminal("optimize", small_study, "-t", "0.5", cwd=tmp_path, columns=columns)
+    assert "f=8,s=8,k=3,l=2" in shown
+    assert "…" not in shown
+    assert "\x1b[" in shown  # the head of the table is bold
+
+
+def test_a_pipe_gets_no_colours(small_study: Path, tmp_path: Path) -> None:
+    ended = called("optimize", small_study, "-t", "0.5", cwd=tmp_path)
+    assert ended.code == 0
+    assert "\x1b" not in ended.out + ended.err
+
+
+def test_whoever_reads_the_answer_may_stop_reading(small_study: Path, tmp_path: Path) -> None:
+    pipe = f"{SCRIPT} optimize {small_study} -t 0.5 --json | head -c 1"
+    ended = subprocess.run(["bash", "-c", pipe], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("{", "")

@@ -1,0 +1,43 @@
+"""What all tests share: one thread each, and a small verified study that is made once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers of the suite share the cores already
+
+import pytest
+from small_images import make_images
+
+from cpmodel.locks import locked
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of a dozen trainings whose answer is verified; for reading only, copy it to change it."""
+    from cpmodel import api
+    from cpmodel.pipeline.answer import Goal
+    from cpmodel.pipeline.project import reopen
+    from cpmodel.pipeline.run import verify
+
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent  # of all workers: the first one makes it
+    study = shared / "small_study"
+    with locked(shared / "small_study.lock"):
+        if not (study / "choice.json").exists():
+            images = make_images(shared / "images.npz")
+            api.sample(
+                study,
+                dataset=f"npz:{images}",
+                values={"f": (2, 4, 8), "s": (6, 8), "k": (2, 3), "l": (1, 2)},
+                recipe={"epochs": 2, "batch_size": 32},
+                budget=10,
+                workers=1,
+            )
+            project = reopen(study)
+            candidate = project.space.parse("f=8,s=8,k=2,l=1")
+            answer = verify(project, project.images(), Goal(0.5), configuration=candidate, seeds=2, workers=1)
+            assert answer.verdict is not None
+    return study

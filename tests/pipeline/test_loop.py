@@ -1,0 +1,355 @@
+"""Many whole searches on made-up truths, without a training: what `decide` asks for is answered at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from cpmodel.families.base import Task
+from cpmodel.families.plain import PlainFamily
+from cpmodel.pipeline.fitting import fit_precision
+from cpmodel.pipeline.loop import (
+    FRESH_SEED,
+    LEAST_SEEDS,
+    MOST_SEEDS,
+    Step,
+    View,
+    decide,
+    first_requests,
+    fresh_evidence,
+    pooled_noise,
+    training_seed,
+)
+from cpmodel.samples import Sample, Samples, read_csv
+from cpmodel.space import Floats
+from cpmodel.study import Request
+
+TASK = Task(28, 28, 1, 10)
+FAMILY = PlainFamily()
+SPACE = FAMILY.space(TASK)
+X = SPACE.enumerate()
+COST = FAMILY.costs(X, TASK)["macs"]
+ROW = {SPACE.key(c): row for row, c in enumerate(SPACE.configurations(X))}
+BUDGET = 40
+
+
+@dataclass
+class Truth:
+    """Errors that fall with every parameter, bent a little, so that no simple law holds."""
+
+    seed: int = 0
+    noise: float = 0.004
+    broken: frozenset[str] = frozenset()  # configurations whose trainings fail
+    unlucky: frozenset[tuple[str, int]] = frozenset()  # trainings that fail
+    precision: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        rng = np.random.default_rng(self.seed)
+        slopes = rng.uniform([0.1, 0.3, 0.1, 0.2], [0.35, 0.8, 0.5, 0.6])
+        logs = np.log(X / X.max(axis=0))
+        bend = rng.normal(0, 0.06, 4) @ np.sin(1.5 * logs + rng.uniform(0, 6, 4)).T
+        self.precision = 1 - np.exp(np.log(0.07) - logs @ slopes + bend)
+
+    def answer(self, request: Request) -> Sample:
+        key = SPACE.key(request.configuration)
+        failed = key in self.broken or (key, request.seed) in self.unlucky
+        noise = np.random.default_rng([self.seed, ROW[key], request.seed]).normal(0, self.noise)
+        precision = None if failed else float(np.clip(self.precision[ROW[key]] + noise, 0, 1))
+        status = "failed" if failed else "complete"
+        return Sample(request.configuration, request.seed, precision, status=status, purpose=request.purpose)  # type: ignore[arg-type]
+
+
+def quick_model(samples: Samples, target: float) -> tuple[Floats, Floats]:
+    """A line in the logarithms, by least squares: predicted P, and its probability to reach the target."""
+    usable = samples.usable
+
+    def terms(x: Floats) -> Floats:
+        return np.column_stack([np.ones(len(x)), np.log(x)])
+
+    A, y = terms(usable.X), np.log(1 - np.minimum(usable.precision, 1 - 1e-6))
+    ridge = np.diag([0, 1e-2, 1e-2, 1e-2, 1e-2])
+    inverse = np.linalg.inv(A.T @ A + ridge)
+    solved = inverse @ A.T @ y
+    freedom = max(len(y) - 5, 1)
+    scale = np.sqrt(((y - A @ solved) ** 2).sum() / freedom + 1e-6)
+    B = terms(X)
+    error = scale * np.sqrt(np.einsum("ij,jk,ik->i", B, inverse, B) + 0.3)
+    expected = B @ solved
+    return 1 - np.exp(expected), stats.t.cdf((np.log(1 - target) - expected) / error, freedom)
+
+
+def view_of(
+    samples: Samples, target: float, model: Callable[..., tuple[Floats, Floats]] = quick_model
+) -> View:
+    precision, probability = model(samples, target)
+    return View(SPACE, samples, X, COST, precision, probability, target, 0.9, BUDGET, 0.05, 2, 0)
+
+
+@dataclass
+class Search:
+    samples: Samples
+    steps: list[Step]
+    views: list[View]
+
+    @property
+    def last(self) -> Step:
+        return self.steps[-1]
+
+
+def search(
+    truth: Truth,
+    target: float,
+    model: Callable[..., tuple[Floats, Floats]] = quick_model,
+    have: list[Sample] | None = None,
+) -> Search:
+    """The whole loop, from the first design (or from samples that are there) to its end."""
+    rows = list(have or [truth.answer(r) for r in first_requests(SPACE, COST, 16, 0, 2)])
+    steps: list[Step] = []
+    views: list[View] = []
+    while True:
+        samples = Samples.of(SPACE, rows)
+        views.append(view_of(samples, target, model))
+        steps.append(decide(views[-1]))
+        if steps[-1].action not in ("explore", "verify"):
+            return Search(samples, steps, views)
+        assert steps[-1].requests, "asks for nothing and goes on"
+        known = {(SPACE.key(s.configuration), s.seed) for s in rows}
+        assert not {(SPACE.key(r.configuration), r.seed) for r in steps[-1].requests} & known
+        rows += [truth.answer(r) for r in steps[-1].requests]
+        assert len(rows) <= BUDGET
+
+
+def asked(found: Search) -> list[tuple[str, int, str]]:
+    return [(SPACE.key(r.configuration), r.seed, r.purpose) for step in found.steps for r in step.requests]
+
+
+@pytest.fixture(scope="module")
+def searches() -> list[tuple[Truth, float, Search]]:
+    rng = np.random.default_rng(0)
+    found = []
+    for seed in range(150):
+        truth = Truth(seed)
+        target = float(np.quantile(truth.precision, rng.uniform(0.4, 0.97)))
+        found.append((truth, target, search(truth, target)))
+    return found
+
+
+def test_searches_end_within_the_budget(searches: list[tuple[Truth, float, Search]]) -> None:
+    proved = [s for _, _, s in searches if s.last.action == "prove"]
+    assert len(proved) >= 0.9 * len(searches)
+    for s in proved:
+        assert s.last.evidence is not None
+        assert s.last.evidence.probability >= 0.9
+        assert len(s.last.evidence.seeds) >= LEAST_SEEDS
+        assert min(s.last.evidence.seeds) >= FRESH_SEED
+    assert np.median([len(s.samples) for s in proved]) < BUDGET
+
+
+def test_what_is_proved_is_nearly_the_cheapest(searches: list[tuple[Truth, float, Search]]) -> None:
+    ratios = []
+    for truth, target, s in searches:
+        if s.last.evidence is not None:
+            cheapest = COST[truth.precision >= target].min()
+            ratios.append(COST[ROW[s.last.evidence.key]] / cheapest)
+    assert np.median(ratios) < 1.35
+    assert np.quantile(ratios, 0.9) < 2.5
+    # against the baseline, whose cost a person would pay without a search
+    assert np.median([COST.max() / COST[truth.precision >= t].min() for truth, t, _ in searches]) > 5
+
+
+def test_wrong_claims_are_rare(searches: list[tuple[Truth, float, Search]]) -> None:
+    gaps = [
+        truth.precision[ROW[s.last.evidence.key]] - target
+        for truth, target, s in searches
+        if s.last.evidence is not None
+    ]
+    assert np.mean(np.array(gaps) < 0) <= 0.15  # at confidence 0.9
+    assert min(gaps) > -0.01
+
+
+def test_the_same_samples_give_the_same_step(searches: list[tuple[Truth, float, Search]]) -> None:
+    for truth, target, s in searches[:10]:
+        assert asked(search(truth, target)) == asked(s)
+
+
+def test_a_search_goes_on_as_it_would_have_from_any_point(
+    searches: list[tuple[Truth, float, Search]], tmp_path: Path
+) -> None:
+    for truth, target, s in searches[:4]:
+        whole = asked(s)
+        done = 0
+        for step, view in zip(s.steps, s.views, strict=True):
+            view.samples.write_csv(tmp_path / "samples.csv")
+            kept = read_csv(tmp_path / "samples.csv", space=SPACE, unit="fraction")
+            again = decide(replace(view_of(kept, target), samples=kept))
+            assert (again.action, again.reason, again.requests) == (step.action, step.reason, step.requests)
+            rows = [
+                truth.answer(Request(SPACE.parse(key), int(seed), str(purpose)))
+                for key, seed, purpose in zip(
+                    kept.keys, kept.frame["seed"], kept.frame["purpose"], strict=True
+                )
+            ]
+            assert asked(search(truth, target, have=rows)) == whole[done:]
+            done += len(step.requests)
+
+
+def test_with_the_models_that_are_really_used() -> None:
+    def fitted(samples: Samples, target: float) -> tuple[Floats, Floats]:
+        fit = fit_precision(samples, validate=False)
+        return np.asarray(fit.model.predict(X)), fit.model.probability(X, target)
+
+    truth = Truth(1)
+    target = float(np.quantile(truth.precision, 0.75))
+    s = search(truth, target, fitted)
+    assert s.last.action == "prove"
+    assert s.last.evidence is not None
+    assert truth.precision[ROW[s.last.evidence.key]] > target - 0.005
+    assert COST[ROW[s.last.evidence.key]] < 2 * COST[truth.precision >= target].min()
+
+
+def test_an_unreachable_target_stops_without_proof() -> None:
+    truth = Truth(2)
+    s = search(truth, float(truth.precision.max()) + 0.03)
+    assert s.last.action == "stop"
+    assert s.last.evidence is None
+    assert s.last.reason
+
+
+def test_an_easy_target_is_reached_by_the_cheapest() -> None:
+    truth = Truth(3, noise=0.001)
+    s = search(truth, 0.05)
+    assert s.last.evidence is not None
+    assert COST[ROW[s.last.evidence.key]] == COST.min()
+
+
+def test_a_candidate_that_falls_is_not_tried_again() -> None:
+    """A model that swears by bad configurations: three fresh seeds tell, and the next one is tried."""
+    truth = Truth(4)
+    target = 0.88
+    order = np.argsort(COST)
+    bad = order[truth.precision[order] < target - 0.02][:3]
+
+    def believer(samples: Samples, target: float) -> tuple[Floats, Floats]:
+        precision, probability = truth.precision.copy(), (truth.precision >= target + 0.01) * 0.98
+        precision[bad], probability[bad] = 0.99, 0.99
+        return precision, probability
+
+    s = search(truth, target, believer)
+    verified = [key for key, _, purpose in asked(s) if purpose == "verify"]
+    keys = list(dict.fromkeys(verified))
+    assert len(keys) >= 2
+    assert [verified.count(key) for key in keys[:-1]] == [LEAST_SEEDS] * (len(keys) - 1)
+    assert ROW[keys[0]] in bad
+    assert s.last.action == "prove"
+    assert s.last.evidence is not None
+    assert truth.precision[ROW[s.last.evidence.key]] >= target
+
+
+def test_a_candidate_in_doubt_gets_more_seeds_but_not_for_ever() -> None:
+    """True precision at the target exactly: neither three nor five seeds can tell."""
+    truth = Truth(5, noise=0.01)
+    row = int(np.argsort(COST)[200])
+    target = float(truth.precision[row])
+
+    def single(samples: Samples, target: float) -> tuple[Floats, Floats]:
+        return np.where(np.arange(len(X)) == row, target, 0.0), np.where(np.arange(len(X)) == row, 0.95, 0.0)
+
+    counts = set()
+    for seed in range(12):
+        truth.seed = 100 + seed
+        s = search(truth, target, single)
+        counts.add(sum(purpose == "verify" for *_, purpose in asked(s)))
+        assert s.last.action in ("prove", "stop")
+    assert counts <= {LEAST_SEEDS, LEAST_SEEDS + 2, MOST_SEEDS}
+    assert len(counts) > 1
+
+
+def test_what_cannot_be_trained_is_no_answer() -> None:
+    truth = Truth(6)
+    target = float(np.quantile(truth.precision, 0.7))
+    first = search(truth, target)
+    assert first.last.evidence is not None
+    truth.broken = frozenset({first.last.evidence.key})
+    s = search(truth, target)
+    assert s.last.action == "prove"
+    assert s.last.evidence is not None
+    assert s.last.evidence.key not in truth.broken
+    assert sum(key in truth.broken for key, *_ in asked(s)) <= LEAST_SEEDS
+
+
+def test_one_failed_fresh_training_is_replaced() -> None:
+    truth = Truth(6)
+    target = float(np.quantile(truth.precision, 0.7))
+    first = search(truth, target)
+    assert first.last.evidence is not None
+    key, seed = first.last.evidence.key, first.last.evidence.seeds[1]
+    truth.unlucky = frozenset({(key, seed)})
+    s = search(truth, target)
+    evidence = next(e for e in fresh_evidence(s.samples, target) if e.key == key)
+    assert seed not in evidence.seeds
+    assert len(evidence.seeds) >= LEAST_SEEDS
+    assert s.last.action == "prove"
+
+
+def test_limits_are_kept() -> None:
+    truth = Truth(7)
+    target = float(np.quantile(truth.precision, 0.6))
+    allowed = np.quantile(COST, 0.3) >= COST
+    samples = Samples.of(SPACE, [truth.answer(r) for r in first_requests(SPACE, COST, 16, 0, 2)])
+    whole = view_of(samples, target)
+    view = replace(
+        whole,
+        X=X[allowed],
+        cost=COST[allowed],
+        precision=whole.precision[allowed],
+        probability=whole.probability[allowed],
+    )
+    for request in decide(view).requests:
+        assert allowed[ROW[SPACE.key(request.configuration)]]
+
+
+def test_first_requests() -> None:
+    requests = first_requests(SPACE, COST, 12, 3, 2)
+    keys = [(SPACE.key(r.configuration), r.seed) for r in requests]
+    assert len(set(keys)) == len(keys)
+    assert [r.purpose for r in requests[:2]] == ["baseline"] * 2
+    assert [r.seed for r in requests[:2]] == [30_000, 30_001]
+    costs = [COST[ROW[key]] for key, _ in keys[2:]]
+    assert costs == sorted(costs, reverse=True)
+    assert {r.seed for r in requests[2:]} == {30_000}
+    assert first_requests(SPACE, COST, 12, 3, 2) == requests
+    assert first_requests(SPACE, COST, 12, 4, 2) != requests
+
+
+def test_seeds_of_studies_and_purposes_never_meet() -> None:
+    seeds = [training_seed(study, n) for study in range(3) for n in (*range(50), *range(1000, 1050))]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_noise_is_pooled() -> None:
+    noise, freedom = pooled_noise(["a", "a", "b", "b", "b", "c"], np.array([0.9, 0.92, 0.5, 0.53, 0.56, 0.1]))
+    assert freedom == 3
+    assert noise == pytest.approx(np.sqrt((2 * 0.01**2 + 2 * 0.03**2) / 3))
+    assert pooled_noise(["a", "b"], np.array([0.1, 0.9])) == (0.0, 1)
+
+
+def test_evidence_counts_fresh_seeds_only() -> None:
+    rows = [
+        Sample(SPACE.baseline, n, p, purpose=purpose)
+        for n, p, purpose in [
+            (0, 0.2, "baseline"),
+            (1000, 0.9, "verify"),
+            (1001, 0.92, "verify"),
+            (1002, None, "verify"),
+            (1003, 0.94, "verify"),
+        ]
+    ]
+    (evidence,) = fresh_evidence(Samples.of(SPACE, rows), 0.9)
+    assert evidence.seeds == (1000, 1001, 1003)
+    assert evidence.mean == pytest.approx(0.92)
+    assert fresh_evidence(Samples.of(SPACE, []), 0.9) == []

@@ -1,0 +1,222 @@
+"""From images to a proved answer, once, with real trainings on images made here."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cpmodel.datasets.base import ImageSet
+from cpmodel.errors import BadInputError, InfeasibleTargetError, StudyError
+from cpmodel.pipeline.answer import Answer, Goal, last_answer
+from cpmodel.pipeline.project import Project, plan, reopen
+from cpmodel.pipeline.run import run, verify
+from cpmodel.pipeline.watch import Watcher
+from cpmodel.samples import read_csv
+from cpmodel.sampling.pool import Event, weights_path
+from cpmodel.train import Trainer
+
+BUDGET = 12
+TARGET = 0.7
+
+
+class Log(Watcher):
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+        self.trained = 0
+
+    def step(self, step: object) -> None:
+        self.steps.append(step.action)  # type: ignore[attr-defined]
+
+    def event(self, event: Event) -> None:
+        self.trained += event.kind == "started"
+
+
+@pytest.fixture(scope="module")
+def images_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes, told by which rows are bright; one label in nine is wrong, so nothing is perfect."""
+    noise = np.random.default_rng(0)
+    labels = np.arange(600) % 3
+    images = noise.integers(0, 90, (600, 8, 8), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[1 + 2 * label : 3 + 2 * label] += 80
+    labels = np.where(noise.random(600) < 1 / 6, noise.integers(0, 3, 600), labels)
+    path = tmp_path_factory.mktemp("images") / "rows.npz"
+    np.savez(path, x=images, y=labels)
+    return path
+
+
+def begin(folder: Path, images_file: Path, seed: int = 0) -> tuple[Project, ImageSet]:
+    planned = plan(
+        folder,
+        dataset=f"npz:{images_file}",
+        values={"f": (2, 4, 8), "s": (6, 8), "k": (3,), "l": (1, 2)},
+        recipe={"epochs": 2, "batch_size": 8, "augment": ()},
+        seed=seed,
+    )
+    return planned.begin(), planned.images
+
+
+@pytest.fixture(scope="module")
+def done(
+    tmp_path_factory: pytest.TempPathFactory, images_file: Path
+) -> tuple[Project, ImageSet, Answer, Log]:
+    project, images = begin(tmp_path_factory.mktemp("run") / "study", images_file)
+    log = Log()
+    return project, images, run(project, images, Goal(TARGET), budget=BUDGET, workers=2, watch=log), log
+
+
+def test_an_easy_target_is_proved(done: tuple[Project, ImageSet, Answer, Log]) -> None:
+    project, images, answer, log = done
+    assert answer.status == "proved"
+    assert answer.target == TARGET
+    verdict = answer.verdict
+    assert verdict is not None
+    assert verdict.status == "reached"
+    assert verdict.interval.low >= TARGET
+    assert verdict.test_images == len(images.test)
+    assert len(verdict.seeds) >= 3
+    assert set(verdict.seeds) == {1000, 1001, 1002}
+    assert np.mean(verdict.validation) >= TARGET
+    assert log.steps[0] == "explore"
+    assert log.steps[-2:] == ["verify", "prove"]
+    assert answer.trainings == log.trained <= BUDGET
+    baseline = project.space.key(project.space.baseline)
+    assert verdict.key != baseline, "no saving at all"
+    assert answer.choice.safe is not None
+    assert answer.choice.safe.relative < 1
+
+
+def test_the_samples_are_kept(done: tuple[Project, ImageSet, Answer, Log]) -> None:
+    project, _, answer, _ = done
+    table = read_csv(project.folder / "samples.csv", space=project.space, unit="fraction")
+    assert len(table) == answer.trainings
+    assert table.keys == project.study.samples().keys
+    np.testing.assert_array_equal(table.precision, project.study.samples().precision)
+    assert table.frame["purpose"].value_counts()["baseline"] == 2
+    assert answer.train_s == pytest.approx(table.frame["train_s"].sum())
+    assert (table.frame["split"] == "validation").all()
+
+
+def test_the_answer_is_kept(done: tuple[Project, ImageSet, Answer, Log]) -> None:
+    project, _, answer, _ = done
+    kept = json.loads((project.folder / "choice.json").read_text())
+    assert kept == json.loads(json.dumps(answer.to_dict()))
+    again = last_answer(reopen(project.folder))
+    assert again is not None
+    assert json.dumps(again.to_dict()) == json.dumps(answer.to_dict())
+
+
+def test_the_test_precision_is_that_of_the_kept_weights(done: tuple[Project, ImageSet, Answer, Log]) -> None:
+    project, images, answer, _ = done
+    verdict = answer.verdict
+    assert verdict is not None
+    trainer = Trainer(images, project.family, project.study.settings.recipe)
+    for seed, validation, test in zip(verdict.seeds, verdict.validation, verdict.test, strict=True):
+        path = weights_path(project.study.weights, verdict.key, seed)
+        network = trainer.restore(verdict.configuration, path)
+        assert trainer.evaluate(network, verdict.configuration, "test").precision == test
+        assert trainer.evaluate(network, verdict.configuration, "validation").precision == validation
+
+
+def test_once_more_trains_nothing_and_says_the_same(
+    done: tuple[Project, ImageSet, Answer, Log], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, images, answer, _ = done
+    log = Log()
+    # the test split was opened once: the verdict is the one that was kept
+    monkeypatch.setattr(Trainer, "evaluate", lambda *_, **__: pytest.fail("the test split was opened again"))
+    again = run(reopen(project.folder), images, Goal(TARGET), budget=BUDGET, workers=2, watch=log)
+    assert log.trained == 0
+    assert json.dumps(again.to_dict()) == json.dumps(answer.to_dict())
+
+
+def test_an_unreachable_target_is_not_proved(
+    done: tuple[Project, ImageSet, Answer, Log], tmp_path: Path
+) -> None:
+    project, images, _, _ = done
+    copy = reopen(shutil.copytree(project.folder, tmp_path / "study"))
+    log = Log()
+    answer = run(copy, images, Goal(0.999), budget=BUDGET, workers=2, watch=log)
+    assert answer.status == "not proved"
+    assert answer.verdict is None
+    assert answer.reason
+    assert answer.choice.best.precision < 0.999
+    assert answer.trainings <= BUDGET
+    assert log.steps[-1] == "stop"
+    kept = last_answer(copy)
+    assert kept is not None
+    assert kept.status == "not proved"
+
+
+def test_verify_alone_refuses_what_cannot_be_reached(done: tuple[Project, ImageSet, Answer, Log]) -> None:
+    project, images, _, _ = done
+    with pytest.raises(InfeasibleTargetError, match=r"target 0\.9990 is out of reach: the best predicted"):
+        verify(project, images, Goal(0.999), seeds=2)
+
+
+def test_other_images_are_refused(
+    done: tuple[Project, ImageSet, Answer, Log], images_file: Path, tmp_path: Path
+) -> None:
+    project, _, _, _ = done
+    whole = images_file.read_bytes()
+    with np.load(images_file) as content:
+        x, y = content["x"].copy(), content["y"]
+    x[0, 0, 0] ^= 1
+    try:
+        np.savez(images_file, x=x, y=y)
+        with pytest.raises(StudyError, match=r"the images of .* are others than when the study was made"):
+            reopen(project.folder).images()
+        with pytest.raises(StudyError, match="another data"):
+            begin(project.folder, images_file)
+    finally:
+        images_file.write_bytes(whole)
+    assert reopen(project.folder).images().data_hash == project.study.settings.data
+
+
+def test_other_settings_are_refused(done: tuple[Project, ImageSet, Answer, Log], images_file: Path) -> None:
+    project, _, _, _ = done
+    with pytest.raises(StudyError, match="another seed: expected 0"):
+        begin(project.folder, images_file, seed=1)
+    again = plan(project.folder).begin()  # whatever is not said is as the study has it
+    assert again.study.settings == project.study.settings
+
+
+@pytest.mark.parametrize(
+    ("goal", "budget", "message"),
+    [
+        ({"target": 0.7}, 4, "budget: expected . trainings or more, got 4"),
+        ({"drop": 0.02}, 7, "budget: expected 8 trainings or more, got 7"),
+        ({"target": 0.7, "complexity": "beauty"}, 12, "beauty"),
+        ({"target": 0.7, "limits": {"beauty": 1.0}}, 12, "beauty"),
+    ],
+)
+def test_searches_that_cannot_be_done_are_refused_before_anything_is_trained(
+    images_file: Path, tmp_path: Path, goal: dict[str, object], budget: int, message: str
+) -> None:
+    project, images = begin(tmp_path / "study", images_file)
+    with pytest.raises(BadInputError, match=message):
+        run(project, images, Goal(**goal), budget=budget)  # type: ignore[arg-type]
+    assert project.study.open_requests() == []
+    assert len(project.study.samples()) == 0
+
+
+@pytest.mark.parametrize(
+    "goal",
+    [
+        {},
+        {"target": 0.9, "drop": 0.1},
+        {"target": 1.7},
+        {"target": 0.0},
+        {"target": float("nan")},
+        {"drop": -0.1},
+        {"target": 0.9, "confidence": 0.4},
+        {"target": 0.9, "confidence": 1.0},
+    ],
+)
+def test_goals_that_are_none(goal: dict[str, float]) -> None:
+    with pytest.raises(BadInputError):
+        Goal(**goal)  # type: ignore[arg-type]

@@ -1,0 +1,124 @@
+"""Averaging, calibration and cross-validation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from precision_tables import DOMAIN, precision, table
+
+from cpmodel.errors import BadInputError, FitError, FitWarning
+from cpmodel.surrogates.auto import AutoPrecision, averaged, calibrated, stacked
+from cpmodel.surrogates.crossval import cross_validate, fold_numbers
+from cpmodel.surrogates.link import Link
+from cpmodel.surrogates.loggp import LogErrorGP
+from cpmodel.surrogates.logpower import LogErrorPower
+from cpmodel.surrogates.predictive import Predictive
+
+
+def test_report_says_which_and_why():
+    X, y = table(40)
+    model = AutoPrecision(domain=DOMAIN).fit(X, y)
+    report = model.report_
+    assert sum(c.weight for c in report.candidates) == pytest.approx(1.0)
+    assert len(report.candidates) == 5 and len(model.members_) == np.sum(model.weights_ > 0)
+    assert [c.weight for c in report.candidates] == sorted(
+        (c.weight for c in report.candidates), reverse=True
+    )
+    assert (
+        report.sentence.startswith(f"Average of {report.candidates[0].name}") and "missed" in report.sentence
+    )
+    assert {f"weight of {c.name}" for c in report.candidates if c.weight > 0} == {
+        c.name for c in model.coefficients_
+    }
+
+
+def test_few_configurations_are_weighed_by_belief():
+    X, y = table(3)
+    with pytest.warns(FitWarning, match="too few"):
+        model = AutoPrecision(domain=DOMAIN).fit(X, y)
+    assert "prior beliefs" in model.report_.sentence and model.stretch_ == 1.0
+
+
+def test_the_law_that_made_the_rows_gets_the_weight():
+    X, _ = table(80)
+    generator = np.random.default_rng(0)
+    y = 1 - np.exp(-1.0 + np.log(X / DOMAIN[:, 1]) @ [-0.3, -0.2, -0.1] + generator.normal(0, 0.01, len(X)))
+    y = np.clip(y, 0, 1)
+    weights = {c.name: c.weight for c in AutoPrecision().fit(X, y).report_.candidates}
+    assert weights["explinear"] < 0.02 and weights["quadratic"] < 0.1
+
+
+def test_intervals_hold_new_trainings():
+    inside = []
+    for seed in range(5):
+        X, y = table(30, noise=0.006, seed=seed)
+        model = AutoPrecision(domain=DOMAIN).fit(X, y)
+        fresh, P = table(400, noise=0.006, seed=100 + seed)
+        low, high = model.predict_interval(fresh)
+        inside.append(np.mean((low <= P) & (high >= P)))
+    assert 0.82 < np.mean(inside) < 0.97
+
+
+def test_stacking_prefers_the_likelier_and_keeps_beliefs():
+    generator = np.random.default_rng(0)
+    densities = np.stack([generator.normal(1.0, 0.1, 50), generator.normal(0.0, 0.1, 50)])
+    weights = stacked(densities, np.ones(50), np.array([1.0, 1.0]))
+    assert weights[0] > 0.9 and weights.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(stacked(densities[:, :0], np.ones(0), np.array([3.0, 1.0])), [0.75, 0.25])
+
+
+def test_average_has_the_moments_of_the_mixture():
+    precision_link, error_link = Link("precision"), Link("log_error")
+    a = Predictive(precision_link, np.array([0.8]), np.array([0.02]), np.array([0.01]))
+    b = Predictive(error_link, np.log([0.1]), np.array([0.1]), np.array([0.05]))
+    both = averaged([a, b], np.array([0.5, 0.5]), error_link, np.inf)
+    assert both.mean()[0] == pytest.approx(0.85)
+    assert both.std()[0] == pytest.approx(np.sqrt((0.02**2 + 0.01**2) / 2 + 0.05**2))
+
+
+def test_calibration_finds_the_width():
+    generator = np.random.default_rng(0)
+    law = Predictive(Link("precision"), np.full(400, 0.5), np.full(400, 0.01), np.full(400, 0.01))
+    y = 0.5 + generator.normal(0, 0.02 * np.sqrt(2), 400)
+    assert calibrated(law, y, np.ones(400)) == pytest.approx(2.0, rel=0.1)
+
+
+def test_cross_validation_keeps_repeats_together():
+    X, _ = table(20, seeds=3)
+    folds = fold_numbers(X, 5, seed=0)
+    assert set(folds) == set(range(5))
+    for row in np.unique(X, axis=0):
+        assert len(set(folds[(row == X).all(axis=1)])) == 1
+    order = np.random.default_rng(0).permutation(len(X))
+    assert np.array_equal(fold_numbers(X[order], 5, seed=0), folds[order])
+
+
+def test_cross_validation_is_honest():
+    X, y = table(60, noise=0.01)
+    model = LogErrorGP(domain=DOMAIN)
+    found = cross_validate(model, X, y, folds=10)
+    assert found.folds == 10 and not hasattr(model, "process_")
+    fresh, _ = table(500, seed=9)
+    missed = np.mean(np.abs(model.fit(X, y).predict(fresh) - precision(fresh)) / precision(fresh))
+    assert found.relative_error > model.statistics_.relative_error and found.relative_error > missed / 2
+    assert 0.75 < found.coverage <= 1 and np.isfinite(found.log_score)
+
+
+def test_leaving_one_out_by_hand():
+    X, y = table(8)
+    found = cross_validate(LogErrorPower(domain=DOMAIN), X, y, folds=100)
+    for row in range(len(X)):
+        rest = ~(X[row] == X).all(axis=1)
+        with pytest.warns() if rest.sum() <= 4 else np.errstate():
+            expected = LogErrorPower(domain=DOMAIN).fit(X[rest], y[rest]).predict(X[[row]])
+        assert found.predicted[row] == pytest.approx(expected[0])
+
+
+def test_bad_questions_are_refused():
+    X, y = table(10)
+    with pytest.raises(BadInputError):
+        cross_validate(LogErrorPower(), X, y, folds=1)
+    with pytest.raises(FitError):
+        cross_validate(LogErrorPower(), X[:1], y[:1])
+    with pytest.raises(FitError):
+        AutoPrecision(folds=1).fit(X, y)

@@ -1,0 +1,80 @@
+"""The Gaussian process: gradients, limits, and agreement with the textbook formula."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from precision_tables import table
+
+from cpmodel.surrogates.gaussian import GaussianProcess, Prior, _Objective
+from cpmodel.surrogates.loggp import LogErrorGP
+
+PRIOR = Prior(slope=np.array([-0.3, 0.0]))
+
+
+def rows(n: int = 12):
+    generator = np.random.default_rng(0)
+    F = generator.uniform(size=(n, 2))
+    return F, -0.5 * F[:, 0] + 0.1 * np.sin(5 * F[:, 1]), generator.integers(1, 4, n).astype(float)
+
+
+@pytest.mark.parametrize("shape", ["matern", "quadratic"])
+def test_gradient_of_the_evidence(shape):
+    F, z, weight = rows()
+    objective = _Objective(shape, PRIOR, F, z, weight, within=0.01, freedom=5.0)
+    for shift in (0.0, 0.7, -0.7):
+        theta = objective.middle + shift * objective.spread
+        numeric = [
+            (objective.loss_and_gradient(theta + step)[0] - objective.loss_and_gradient(theta - step)[0])
+            / 2e-5
+            for step in 1e-5 * np.eye(len(theta))
+        ]
+        np.testing.assert_allclose(objective.loss_and_gradient(theta)[1], numeric, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", ["matern", "quadratic"])
+def test_evidence_of_repeats_is_that_of_single_rows(shape):
+    F, z, _ = rows()
+    generator = np.random.default_rng(1)
+    single = np.repeat(z, 3) + generator.normal(0, 0.02, 36)
+    means = single.reshape(-1, 3).mean(axis=1)
+    within = float(np.sum((single - np.repeat(means, 3)) ** 2))
+    grouped = _Objective(shape, PRIOR, F, means, np.full(12, 3.0), within, 24.0)
+    plain = _Objective(shape, PRIOR, np.repeat(F, 3, axis=0), single, np.ones(36), 0.0, 0.0)
+    first, second = grouped.middle, plain.middle + 0.3
+    # the same but for a constant: the log of the numbers of repeats
+    differences = [grouped.loss_and_gradient(t)[0] - plain.loss_and_gradient(t)[0] for t in (first, second)]
+    assert differences[0] == pytest.approx(differences[1], abs=1e-4)
+
+
+def test_far_from_rows_only_the_linear_mean_is_left():
+    X, y = table(40)
+    model = LogErrorGP(domain=[[2, 64], [8, 28], [3, 5]]).fit(X, y)
+    near, far = X[:1], np.array([[1e6, 28.0, 5.0]])
+    assert model.predict(far, return_std=True)[1] / (1 - model.predict(far)) > (
+        3 * model.predict(near, return_std=True)[1] / (1 - model.predict(near))
+    )
+
+
+def test_posterior_is_the_textbook_one():
+    F, z, weight = rows()
+    process = GaussianProcess.fit("matern", PRIOR, F, z, weight, 0.0, 0.0)
+    fresh = np.random.default_rng(2).uniform(size=(5, 2))
+    noisy = process._covariance(F, F) + np.diag((process.noise**2 + 1e-9) / weight)
+    cross = process._covariance(fresh, F)
+    level = np.average(z, weights=weight)
+
+    def mean_of(G):
+        return level + (G - 0.5) @ PRIOR.slope
+
+    mean = mean_of(fresh) + cross @ np.linalg.solve(noisy, z - mean_of(F))
+    variance = np.diag(process._covariance(fresh, fresh) - cross @ np.linalg.solve(noisy, cross.T))
+    found_mean, found_std = process.predict(fresh)
+    np.testing.assert_allclose(found_mean, mean, rtol=1e-8)
+    np.testing.assert_allclose(found_std**2, variance, rtol=1e-5, atol=1e-9)
+
+
+def test_saturation_bounds_the_precision():
+    X, y = table(30)
+    best = LogErrorGP(saturation=0.5).fit(X, y).predict([[1e9, 1e9, 5.0]])
+    assert best[0] <= 1 - 0.5 * (1 - y.max()) + 1e-12
