@@ -39,6 +39,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from cpmodel.errors import BadInputError, CpmodelError, StudyError
+from cpmodel.interrupts import deferred
 from cpmodel.locks import locked
 from cpmodel.recipe import Recipe
 from cpmodel.samples import Sample, Samples, identity
@@ -201,7 +202,7 @@ class Study:
         place, url = _place(folder, storage)
         try:
             place.mkdir(parents=True, exist_ok=True)
-            with locked(place / "claim.lock"):
+            with locked(place / "claim.lock"), deferred():
                 backend = _backend(url)
                 with _readable(url):
                     study_id = _study_in(backend, place, storage)
@@ -230,7 +231,7 @@ class Study:
             raise StudyError("no study here", expected="a folder with study.db", where=str(place))
         lock = place / "claim.lock"
         # whoever makes the study holds the lock until it is whole
-        with locked(lock) if lock.exists() else nullcontext():
+        with locked(lock) if lock.exists() else nullcontext(), deferred():
             backend = _backend(url)
             with _readable(url):
                 study_id = _study_in(backend, place, storage)
@@ -450,7 +451,7 @@ class Study:
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        with _readable(self.storage_url):
+        with deferred(), _readable(self.storage_url):
             yield
 
 

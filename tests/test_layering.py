@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "cpmodel"
 # A room is a module or a package directly below cpmodel/; a higher floor may import lower ones only.
 FLOORS = [
     {"errors", "version"},
-    {"files", "locks", "space", "layers"},
+    {"files", "interrupts", "locks", "space", "layers"},
     {"samples"},
     {"families", "datasets", "surrogates", "cost", "recipe", "frontier"},
     {"train", "latency", "compress", "study"},
