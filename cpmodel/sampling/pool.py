@@ -21,6 +21,7 @@ from cpmodel.samples import Sample
 from cpmodel.study import BEAT_S, Claim, Request, Study
 
 ATTEMPTS = 2  # a training during which its worker dies is tried once more, then recorded as failed
+KEPT = {"verify", "baseline"}  # purposes of the trainings whose networks the test split may be opened for
 POLL_S = 0.5  # how often a process with nothing to claim looks whether others have finished
 
 
@@ -156,7 +157,7 @@ class Pool:
                         self.study.weights, self.study.settings.space.key(request.configuration), request.seed
                     )
                 )
-                if request.purpose == "verify"
+                if request.purpose in KEPT
                 else None
             )
             worker.send(
