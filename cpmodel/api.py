@@ -147,7 +147,7 @@ def verify(
     configuration : mapping or text like ``f=8,s=20,k=3,l=2``, optional
         Instead of what the fitted models choose.
     seeds : int
-        Fresh seeds, two or more.
+        Fresh seeds, three or more; where they leave it open, up to seven are trained.
     """
     goal = Goal(target, drop, complexity, dict(limits or {}), confidence)
     project = reopen(study, storage)

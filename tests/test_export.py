@@ -151,7 +151,7 @@ def test_a_broken_installation_is_named(
 def test_nothing_verified(small_study: Path, tmp_path: Path) -> None:
     study = Path(shutil.copytree(small_study, tmp_path / "study"))
     (study / "choice.json").unlink()
-    reopen(study).study.keep("verdicts", {})
+    reopen(study).study.keep("openings", [])
     with pytest.raises(StudyError, match="nothing is verified yet: expected cpmodel verify first"):
         api.export(study, tmp_path / "new")
     assert not (tmp_path / "new").exists()

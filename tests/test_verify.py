@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,15 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from cpmodel.errors import BadInputError
-from cpmodel.verify import Verdict, judge, precision_interval, probability_of_reaching, stands
+from cpmodel.verify import (
+    ERROR,
+    Verdict,
+    compared,
+    difference_interval,
+    error_of_opening,
+    judge,
+    precision_interval,
+)
 
 Bools = NDArray[np.bool_]
 
@@ -147,18 +156,142 @@ def test_tables_of_another_shape(shape: tuple[int, ...]) -> None:
         precision_interval(np.ones(shape, bool))
 
 
-def test_fresh_seeds() -> None:
-    assert probability_of_reaching([0.9, 0.9, 0.9], 0.9) == 1
-    assert probability_of_reaching([0.9, 0.9], 0.91) == 0
-    assert probability_of_reaching([0.88, 0.92], 0.9) == pytest.approx(0.5)
-    expected = 1 - stats.ttest_1samp([0.91, 0.93, 0.92], 0.9, alternative="greater").pvalue
-    assert probability_of_reaching([0.91, 0.93, 0.92], 0.9) == pytest.approx(expected)
-    assert stands([0.91, 0.93, 0.92], 0.9, 0.9)
-    assert not stands([0.88, 0.93, 0.9], 0.9, 0.9)
-    assert stands([0.88, 0.93, 0.9], 0.9, 0.5)
-    for few in ([], [0.9]):
-        with pytest.raises(BadInputError, match="fresh seeds: expected two or more"):
-            probability_of_reaching(few, 0.9)
+def rivals(
+    rng: np.random.Generator,
+    seeds: tuple[int, int],
+    images: int,
+    levels: tuple[float, float],
+    shared: float,
+    own: float,
+    seed_sd: float,
+    group_size: int = 1,
+) -> tuple[Bools, Bools, NDArray[np.int64]]:
+    """Networks of two configurations on the same images: some hard for both, some for one of them."""
+    groups = np.arange(images) // group_size
+    total = np.sqrt(1 + shared**2 + own**2 + seed_sd**2)
+    hardness = rng.normal(0, shared, groups[-1] + 1)
+    tables = []
+    for n, level in zip(seeds, levels, strict=True):
+        mine = hardness + rng.normal(0, own, groups[-1] + 1)
+        middle = stats.norm.ppf(level) * total
+        tables.append(rng.normal(middle + mine[groups] + rng.normal(0, seed_sd, (n, 1)), 1, (n, images)) > 0)
+    return tables[0], tables[1], groups
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"seeds": (3, 3), "images": 300, "levels": (0.87, 0.89), "shared": 2.0, "own": 0.5, "seed_sd": 0.0},
+        {"seeds": (3, 3), "images": 300, "levels": (0.87, 0.89), "shared": 2.0, "own": 0.5, "seed_sd": 0.1},
+        {"seeds": (3, 3), "images": 200, "levels": (0.80, 0.83), "shared": 1.0, "own": 0.0, "seed_sd": 0.3},
+        {"seeds": (5, 3), "images": 300, "levels": (0.70, 0.75), "shared": 1.0, "own": 0.5, "seed_sd": 0.1},
+        {"seeds": (1, 1), "images": 100, "levels": (0.90, 0.92), "shared": 2.0, "own": 0.5, "seed_sd": 0.0},
+    ],
+)
+@pytest.mark.parametrize("opening", [1, 2])
+def test_differences_are_covered_as_often_as_is_said(case: dict[str, Any], opening: int) -> None:
+    rng = np.random.default_rng(11)
+    repeats, error = 600, error_of_opening(opening)
+    truth = case["levels"][0] - case["levels"][1]
+    missed = 0
+    for _ in range(repeats):
+        mine, other, _ = rivals(rng, **case)
+        found = difference_interval(mine, other, level=1 - error)
+        missed += not found.low <= truth <= found.high
+    # misses that so many intervals of this level have at most, but once in a thousand
+    assert missed <= stats.binom.ppf(0.999, repeats, error)
+
+
+def test_differences_over_groups() -> None:
+    """Ten images a person: as if they were ten persons, the difference is missed too often; by person not."""
+    rng = np.random.default_rng(5)
+    apart = together = 0
+    for _ in range(300):
+        mine, other, groups = rivals(rng, (3, 3), 600, (0.7, 0.7), 1.0, 1.5, 0.0, 10)
+        found = difference_interval(mine, other)
+        apart += not found.low <= 0 <= found.high
+        found = difference_interval(mine, other, groups=groups)
+        together += not found.low <= 0 <= found.high
+    assert together <= stats.binom.ppf(0.999, 300, 0.05) < apart
+
+
+def test_a_difference_of_unrelated_images_is_that_of_two_samples() -> None:
+    """Where nothing is shared the variances of the two add up, as for two samples of their own images."""
+    rng = np.random.default_rng(6)
+    mine, other, _ = rivals(rng, (40, 40), 5000, (0.8, 0.85), 0.0, 0.7, 0.2)
+    found = difference_interval(mine, other)
+    two = [precision_interval(table) for table in (mine, other)]
+    assert found.mean == pytest.approx(two[0].mean - two[1].mean)
+    width = np.hypot(*(i.high - i.low for i in two))
+    assert found.high - found.low == pytest.approx(width, rel=0.05)
+    assert found.seed_sd == two[0].seed_sd
+
+
+def test_a_difference_of_shared_images_is_narrower() -> None:
+    mine, other, _ = rivals(np.random.default_rng(7), (3, 3), 2000, (0.86, 0.88), 2.0, 0.3, 0.0)
+    found = difference_interval(mine, other)
+    width = np.hypot(*(i.high - i.low for i in map(precision_interval, (mine, other))))
+    assert found.high - found.low < 0.75 * width
+
+
+def test_one_seed_each_is_bonett_and_price_s() -> None:
+    won, lost, n = 40, 25, 500
+    mine, other = np.ones((1, n), bool), np.ones((1, n), bool)
+    other[0, :won] = False
+    mine[0, won : won + lost] = False
+    found = difference_interval(mine, other, level=0.9)
+    p, q = (won + 1) / (n + 2), (lost + 1) / (n + 2)
+    # theirs divides by n + 2, ours by one less, as a sample variance does
+    half = stats.t.ppf(0.95, n + 1) * np.sqrt((p + q - (p - q) ** 2) / (n + 1))
+    assert found.mean == pytest.approx((won - lost) / n)
+    assert found.low == pytest.approx(p - q - half)
+    assert found.high == pytest.approx(p - q + half)
+
+
+@pytest.mark.parametrize("images", [1, 20, 5000])
+def test_networks_that_agree_on_every_image(images: int) -> None:
+    same = np.ones((3, images), bool)
+    found = difference_interval(same, same[:2])
+    assert found.mean == 0
+    assert found.low == pytest.approx(-found.high)
+    assert 1 / images < found.high <= 1 or images == 1
+    turned = difference_interval(same[:2], ~same[:1])
+    assert turned.low < turned.mean == 1 == turned.high
+
+
+def test_differences_turn_around() -> None:
+    mine, other, groups = rivals(np.random.default_rng(8), (3, 4), 300, (0.8, 0.85), 1.0, 0.5, 0.1, 3)
+    there = difference_interval(mine, other, groups=groups)
+    back = difference_interval(other, mine, groups=groups)
+    assert (back.low, back.mean, back.high) == pytest.approx((-there.high, -there.mean, -there.low))
+    with pytest.raises(BadInputError, match="reference: expected the same 300 images, got 200"):
+        difference_interval(mine, other[:, :200])
+
+
+def test_the_stated_error_is_never_overspent() -> None:
+    spent = [error_of_opening(n) for n in range(1, 100_000)]
+    assert sum(spent) < ERROR
+    assert sum(spent) == pytest.approx(ERROR, rel=1e-4)
+    assert spent == sorted(spent, reverse=True)
+    with pytest.raises(BadInputError, match="opening: expected 1 or more"):
+        error_of_opening(0)
+
+
+def test_false_claims_over_many_openings_stay_within_the_stated_error() -> None:
+    """Ten configurations at the target exactly, one after the other: any claim about one of them is false."""
+    rng = np.random.default_rng(9)
+    studies = 250
+    wrong = 0
+    for _ in range(studies):
+        for opening in range(1, 11):
+            correct, _, _ = simulated(rng, 3, 150, 0.8, 1.0, 0.0)
+            found = judge(
+                {}, "", 0.8, seeds=(0, 1, 2), validation=(1, 1, 1), correct=correct, opening=opening
+            )
+            if found.status != "undecided":
+                wrong += 1
+                break
+    assert wrong <= stats.binom.ppf(0.999, studies, ERROR)
 
 
 @pytest.mark.parametrize(
@@ -180,13 +313,15 @@ def test_verdicts(target: float, status: str) -> None:
     assert verdict.exported_seed == 1001  # chosen on validation, whatever the test split says
     assert verdict.test == tuple(correct.mean(axis=1))
     assert (verdict.test_images, verdict.groups) == (1000, 500)
-    assert verdict.interval == precision_interval(correct, groups=np.arange(1000) // 2)
+    level = 1 - error_of_opening(1)
+    assert verdict.interval == precision_interval(correct, level=level, groups=np.arange(1000) // 2)
+    assert (verdict.opening, verdict.error, verdict.comparison) == (1, 0.05, None)
     assert Verdict.from_dict(json.loads(json.dumps(verdict.to_dict()))) == verdict
 
 
 def test_a_limit_on_the_target_itself() -> None:
     correct = np.ones((2, 100), bool)
-    interval = precision_interval(correct)
+    interval = precision_interval(correct, level=1 - error_of_opening(1))
 
     def status(target: float) -> str:
         return judge({}, "", target, seeds=(0, 1), validation=(1, 1), correct=correct).status
@@ -194,3 +329,40 @@ def test_a_limit_on_the_target_itself() -> None:
     assert status(interval.low) == "reached"
     assert status(np.nextafter(interval.low, 1)) == "undecided"
     assert status(1.0) == "undecided"  # never missed, as no image was
+
+
+@pytest.mark.parametrize(("drop", "status"), [(0.10, "reached"), (0.05, "undecided"), (0.01, "missed")])
+def test_a_drop_is_judged_by_the_difference(drop: float, status: str) -> None:
+    mine, other, _ = rivals(np.random.default_rng(1), (3, 3), 2000, (0.82, 0.87), 2.0, 0.3, 0.0)
+    seen = compared(
+        "f=64", drop, seeds=(0, 1, 2), validation=(0.9, 0.9, 0.9), correct=mine, reference=other, opening=2
+    )
+    assert seen.difference == difference_interval(mine, other, level=1 - error_of_opening(2))
+    assert seen.test == tuple(other.mean(axis=1))
+    verdict = judge(
+        {"f": 8},
+        "f=8",
+        0.5,
+        seeds=(7, 8, 9),
+        validation=(0.8, 0.8, 0.8),
+        correct=mine,
+        opening=2,
+        comparison=seen,
+    )
+    assert verdict.status == status  # whatever the absolute target is
+    assert Verdict.from_dict(json.loads(json.dumps(verdict.to_dict()))) == verdict
+    again = verdict.judged(0.6, 0.2)
+    assert (again.status, again.target, again.comparison.drop) == ("reached", 0.6, 0.2)  # type: ignore[union-attr]
+    assert again.interval == verdict.interval
+    with pytest.raises(BadInputError, match="drop: expected one, for a comparison"):
+        verdict.judged(0.6)
+
+
+def test_another_target_needs_no_other_interval() -> None:
+    correct = np.random.default_rng(0).random((3, 1000)) < 0.8
+    verdict = judge({}, "", 0.7, seeds=(0, 1, 2), validation=(1, 1, 1), correct=correct)
+    for target in (0.7, 0.8, 0.9):
+        fresh = judge({}, "", target, seeds=(0, 1, 2), validation=(1, 1, 1), correct=correct)
+        assert verdict.judged(target) == fresh
+    with pytest.raises(BadInputError, match=r"drop: expected none, got 0\.1"):
+        verdict.judged(0.7, 0.1)

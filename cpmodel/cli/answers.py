@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cpmodel.pipeline.stages import Fits
     from cpmodel.samples import Samples
     from cpmodel.surrogates.base import Coefficient
+    from cpmodel.verify import Verdict
 
 DONE, NOT_REACHED = 0, 1
 _SHOWN = ("macs", "params", "weight_bytes", "activation_elements")
@@ -45,12 +46,7 @@ def show_answer(study: str, storage: str | None, answer: Answer, wall_s: float, 
     project = reopen(study, storage)
     verdict, space = answer.verdict, project.space
     if verdict is not None:
-        said = {
-            "reached": "reaches the target, on images never seen before",
-            "missed": "MISSES the target on the test images",
-            "undecided": "stands on validation; the test images leave it undecided",
-        }[verdict.status]
-        out.print(Text(f"{verdict.key} {said}.", style="bold"))
+        out.print(Text(f"{verdict.key} {_said(verdict)}.", style="bold"))
     elif answer.choice.status == "unreachable":
         out.print(Text(f"Not reached: {unreachable(answer.choice)}.", style="bold"))
     else:
@@ -61,10 +57,16 @@ def show_answer(study: str, storage: str | None, answer: Answer, wall_s: float, 
         table.add_row("configuration", space.key(space.baseline), space.key(configuration), "")
         table.add_row("P predicted", f"{answer.choice.baseline.precision:.4f}", _predicted(answer), "")
         if verdict is not None:
-            table.add_row("P validation", "", _seeds(verdict.validation), "")
-            i = verdict.interval
-            table.add_row("P test", "", _seeds(verdict.test), "")
-            table.add_row(f"{i.level:.0%} interval", "", f"{i.low:.4f} to {i.high:.4f}", "")
+            i, against = verdict.interval, verdict.comparison
+            beside = ("", "") if against is None else (_seeds(against.validation), _seeds(against.test))
+            table.add_row("P validation", beside[0], _seeds(verdict.validation), "")
+            table.add_row("P test", beside[1], _seeds(verdict.test), "")
+            table.add_row(f"{i.level:.1%} interval", "", f"{i.low:.4f} to {i.high:.4f}", "")
+            if against is not None:
+                d = against.difference
+                lost = f"{-d.mean:.4f}  ({-d.high:.4f} to {-d.low:.4f})"
+                table.add_row("less than the baseline", "", lost, "")
+                table.add_row("may be less by", "", f"{against.drop:.4f}", "")
         table.add_row("target", "", f"{answer.target:.4f}", "")
         for name, (baseline, chosen) in compared_costs(project, configuration).items():
             if name in _SHOWN:
@@ -78,6 +80,12 @@ def show_answer(study: str, storage: str | None, answer: Answer, wall_s: float, 
                     _times(baseline, chosen),
                 )
         _show(out, table)
+    if verdict is not None:
+        out.print(
+            f"opening {verdict.opening} of the test split: it spends {1 - verdict.interval.level:.2%} of the "
+            f"study's stated error of {verdict.error:.0%}",
+            soft_wrap=True,
+        )
     out.print(
         f"{answer.trainings} trainings, {answer.train_s:.0f} s of training, {wall_s:.0f} s in this run; "
         f"report: {project.folder / 'report.html'}",
@@ -286,6 +294,24 @@ def _number(value: float) -> str:
 
 def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _said(verdict: Verdict) -> str:
+    """What the test split says, as the end of a sentence."""
+    if verdict.status == "undecided":
+        return "stands on validation; the test images leave it undecided"
+    if verdict.comparison is None:
+        reached, missed = (
+            "reaches the target, on images never seen before",
+            "MISSES the target on the test images",
+        )
+    else:
+        drop = f"{verdict.comparison.drop:.4f} of the baseline"
+        reached, missed = (
+            f"stays within {drop}, on images never seen before",
+            f"is NOT within {drop} on the test images",
+        )
+    return reached if verdict.status == "reached" else missed
 
 
 def _predicted(answer: Answer) -> str:

@@ -124,7 +124,9 @@ def verify(
     complexity: o.Complexity = "macs",
     limit: o.Limit = None,
     confidence: o.Confidence = 0.9,
-    seeds: Annotated[int, typer.Option(metavar="N", min=2, help="Fresh seeds.")] = 3,
+    seeds: Annotated[
+        int, typer.Option(metavar="N", min=3, help="Fresh seeds; up to 7 where they leave it open.")
+    ] = 3,
     batch: o.Batch = 64,
     workers: o.Workers = None,
     storage: o.Storage = None,

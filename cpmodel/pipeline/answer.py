@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -12,10 +12,16 @@ import numpy as np
 from cpmodel.errors import BadInputError
 from cpmodel.files import read_json, write_json
 from cpmodel.optimize import Candidate, Choice, Envelope
+from cpmodel.pipeline.fitting import PrecisionFit, no_nan
 from cpmodel.pipeline.loop import Evidence
 from cpmodel.pipeline.project import Project
+from cpmodel.pipeline.proof import Opening, openings
 from cpmodel.samples import Samples
-from cpmodel.verify import Verdict
+from cpmodel.verify import Outcome, Verdict
+from cpmodel.version import __version__
+
+Status = Literal["proved", "undecided", "missed", "not proved"]
+_STATUS: dict[Outcome, Status] = {"reached": "proved", "undecided": "undecided", "missed": "missed"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,13 +84,47 @@ class Goal:
 
 
 @dataclass(frozen=True, eq=False)
+class Grounds:
+    """What an answer rests on, as plain values: enough to do it all again.
+
+    Parameters
+    ----------
+    goal, study : mapping
+        What was asked for; of what the study is made (data, recipe, seed, version).
+    samples : tuple of mapping
+        Every training: key, seed, purpose, status, precision (None where it failed), seconds.
+    model : mapping
+        The fitted P(T) with what it is made of and its errors.
+    """
+
+    goal: Mapping[str, Any]
+    study: Mapping[str, Any]
+    samples: tuple[Mapping[str, Any], ...]
+    model: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, project: Project, goal: Goal, samples: Samples, fit: PrecisionFit) -> Grounds:
+        """The grounds of whatever follows from these samples and this fit."""
+        settings = project.study.settings.to_dict()
+        kept = {name: settings[name] for name in ("family", "dataset", "data", "recipe", "seed")}
+        columns = ("seed", "purpose", "status", "precision", "train_s")
+        cells = [samples.frame[name].tolist() for name in columns]
+        rows = [
+            {"key": key, **dict(zip(columns, row, strict=True))}
+            for key, row in zip(samples.keys, zip(*cells, strict=True), strict=True)
+        ]
+        return cls(asdict(goal), {**kept, "version": __version__}, tuple(no_nan(rows)), no_nan(fit.to_dict()))
+
+
+@dataclass(frozen=True, eq=False)
 class Answer:
     """What a run ends with.
 
     Parameters
     ----------
-    status : {"proved", "not proved"}
-        Whether a configuration stood on fresh seeds and was put to the test split.
+    status : {"proved", "undecided", "missed", "not proved"}
+        What the test split says of the configuration that stood on fresh seeds: it reaches the target; it may
+        or may not; it does not. Or nothing stood, and the test split was not opened.
     reason : str
         Why the run ended.
     target : float
@@ -93,19 +133,51 @@ class Answer:
     evidence : tuple of Evidence
         Every candidate that was tried on fresh seeds, in order.
     verdict : Verdict or None
+    openings : tuple of Opening
+        Every opening of the study's test split so far, with the error that each one spent.
     trainings : int
     train_s : float
         Seconds of training, summed over workers.
+    grounds : Grounds
     """
 
-    status: Literal["proved", "not proved"]
+    status: Status
     reason: str
     target: float
     choice: Choice
     evidence: tuple[Evidence, ...]
     verdict: Verdict | None
+    openings: tuple[Opening, ...]
     trainings: int
     train_s: float
+    grounds: Grounds
+
+    @classmethod
+    def of(
+        cls,
+        project: Project,
+        goal: Goal,
+        samples: Samples,
+        fit: PrecisionFit,
+        *,
+        reason: str,
+        choice: Choice,
+        evidence: Sequence[Evidence],
+        verdict: Verdict | None,
+    ) -> Answer:
+        """The answer that these samples, this fit and this verdict make."""
+        return cls(
+            "not proved" if verdict is None else _STATUS[verdict.status],
+            reason,
+            choice.target,
+            choice,
+            tuple(evidence),
+            verdict,
+            openings(project),
+            len(samples),
+            float(samples.frame["train_s"].sum()),
+            Grounds.of(project, goal, samples, fit),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: the whole chain of evidence."""
@@ -116,14 +188,17 @@ class Answer:
             "choice": asdict(self.choice, dict_factory=plain_values),
             "evidence": [{**asdict(e), "mean": e.mean} for e in self.evidence],
             "verdict": None if self.verdict is None else self.verdict.to_dict(),
+            "openings": [opening.to_dict() for opening in self.openings],
             "trainings": self.trainings,
             "train_s": self.train_s,
+            "grounds": asdict(self.grounds),
         }
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Answer:
         """The answer that `to_dict` described."""
         evidence = [{k: v for k, v in row.items() if k != "mean"} for row in fields["evidence"]]
+        grounds = {**fields["grounds"], "samples": tuple(fields["grounds"]["samples"])}
         return cls(
             fields["status"],
             fields["reason"],
@@ -134,8 +209,10 @@ class Answer:
                 for e in evidence
             ),
             None if fields["verdict"] is None else Verdict.from_dict(fields["verdict"]),
+            tuple(map(Opening.from_dict, fields["openings"])),
             int(fields["trainings"]),
             float(fields["train_s"]),
+            Grounds(**grounds),
         )
 
 
@@ -149,8 +226,7 @@ def last_verdict(project: Project) -> Verdict | None:
     answer = last_answer(project)
     if answer is not None and answer.verdict is not None:
         return answer.verdict
-    kept = list((project.study.note("verdicts") or {}).values())
-    return Verdict.from_dict(kept[-1]) if kept else None
+    return next((o.verdict for o in reversed(openings(project)) if o.verdict is not None), None)
 
 
 def last_answer(project: Project) -> Answer | None:

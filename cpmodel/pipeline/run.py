@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import itertools
 
 import numpy as np
 
 from cpmodel.datasets.base import ImageSet
-from cpmodel.errors import BadInputError, InfeasibleTargetError, StudyError
+from cpmodel.errors import BadInputError, StudyError
 from cpmodel.optimize import Choice, optimize
 from cpmodel.pipeline.answer import Answer, Goal, keep_answer
 from cpmodel.pipeline.costing import complexity_of
@@ -15,6 +15,7 @@ from cpmodel.pipeline.fitting import PrecisionFit, fit_precision
 from cpmodel.pipeline.loop import (
     FRESH_SEED,
     LEAST_SEEDS,
+    MOST_SEEDS,
     Evidence,
     Step,
     View,
@@ -25,12 +26,13 @@ from cpmodel.pipeline.loop import (
 )
 from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.project import Project
+from cpmodel.pipeline.proof import baseline_networks, fresh_networks, prove
 from cpmodel.pipeline.watch import Watcher
 from cpmodel.samples import Samples
-from cpmodel.sampling.pool import Pool, weights_path
+from cpmodel.sampling.pool import Pool
 from cpmodel.space import Configuration
 from cpmodel.study import Request
-from cpmodel.verify import Verdict, judge
+from cpmodel.verify import Verdict
 
 SILENT = Watcher()
 
@@ -89,8 +91,8 @@ def run(
             study.enqueue(step.requests)
     verdict = None
     if step.action == "prove" and step.evidence is not None:
-        verdict = prove(project, images, step.evidence, target)
-    return _ended(project, goal, samples, fit, step.reason, verdict)
+        verdict = _proved(project, images, goal, step.evidence, workers, watch)
+    return _ended(project, goal, project.study.samples(), fit, step.reason, verdict)
 
 
 def check_search(goal: Goal, budget: int, tolerance: float) -> int:
@@ -121,51 +123,96 @@ def verify(
     workers: int | None = None,
     watch: Watcher = SILENT,
 ) -> Answer:
-    """Train one choice on fresh seeds, and judge it on the test split if it stands on validation.
+    """Train one choice on fresh seeds, as many as it takes, and judge it on the test split if it stands.
+
+    While the seeds leave it open on validation (probability from one half to the confidence) two more are
+    trained, up to seven in all.
 
     Parameters
     ----------
     configuration : mapping, optional
         Instead of the safe answer of the models (or the plain one, where none is safe).
     seeds : int
-        Fresh seeds, two or more.
+        Fresh seeds at first, three or more.
 
-    Raises
-    ------
-    InfeasibleTargetError
-        No configuration is predicted to reach the target.
+    Returns
+    -------
+    Answer
+        Status ``not proved`` without a verdict where no configuration is predicted to reach the target, or
+        the fresh seeds speak against it.
     """
-    study = project.study
-    samples = study.samples()
+    if seeds < LEAST_SEEDS:
+        raise BadInputError("seeds", expected=f"{LEAST_SEEDS} or more", got=seeds)
+    samples = project.study.samples()
     fit = fit_precision(samples, validate=False)
     choice = choose(Material.of_study(project, samples), goal, fit)
     if configuration is None:
         candidate = choice.safe or choice.plain
         if candidate is None:
-            raise InfeasibleTargetError(unreachable(choice))
+            return _ended(project, goal, samples, fit, unreachable(choice), None)
         configuration = candidate.configuration
-    key = project.space.key(configuration)
-    requests = tuple(
-        Request(configuration, training_seed(study.settings.seed, FRESH_SEED + n), "verify")
-        for n in range(seeds)
-    )
-    watch.step(Step("verify", f"{key}: fresh seeds", requests))
-    watch.expect(len(samples) + study.enqueue(requests))
-    with Pool(study, images, workers, watch.event) as pool:
-        pool.drain(purposes={"verify"})
-    samples = study.samples()
-    samples.write_csv(project.folder / "samples.csv")
-    target = goal.precision(samples)
-    evidence = next((e for e in fresh_evidence(samples, target) if e.key == key), None)
-    if evidence is None:
-        raise StudyError(f"{key}: none of its fresh trainings succeeded", where=str(project.folder))
+    evidence = _fresh_seeds(project, images, goal, configuration, seeds, workers, watch)
     verdict = None
     if evidence.probability >= goal.confidence:
-        verdict = prove(project, images, evidence, target)
+        verdict = _proved(project, images, goal, evidence, workers, watch)
     said = (
-        f"{key}: {evidence.probability:.0%} likely to reach the target by {len(evidence.seeds)} fresh seeds"
+        f"{evidence.key}: {evidence.probability:.0%} likely to reach the target by "
+        f"{len(evidence.seeds)} fresh seeds"
     )
-    return _ended(project, goal, samples, fit, said, verdict)
+    return _ended(project, goal, project.study.samples(), fit, said, verdict)
+
+
+def _fresh_seeds(
+    project: Project,
+    images: ImageSet,
+    goal: Goal,
+    configuration: Configuration,
+    seeds: int,
+    workers: int | None,
+    watch: Watcher,
+) -> Evidence:
+    """What fresh seeds say of one configuration, trained in turns until they decide."""
+    study, key = project.study, project.space.key(configuration)
+    wanted = seeds
+    with Pool(study, images, workers, watch.event) as pool:
+        while True:
+            samples = study.samples()
+            samples.write_csv(project.folder / "samples.csv")
+            found = next((e for e in fresh_evidence(samples, goal.precision(samples)) if e.key == key), None)
+            have = 0 if found is None else len(found.seeds)
+            tried = {s for s, k in zip(samples.frame["seed"], samples.keys, strict=True) if k == key}
+            if found is not None and have >= wanted:
+                if have >= MOST_SEEDS or not 0.5 <= found.probability < goal.confidence:
+                    return found
+                wanted = have + 2
+            if len(tried) > have + 2 * MOST_SEEDS:  # it fails again and again
+                raise StudyError(f"{key}: its fresh trainings fail", where=str(project.folder))
+            numbers = (training_seed(study.settings.seed, FRESH_SEED + n) for n in itertools.count())
+            untried = itertools.islice((seed for seed in numbers if seed not in tried), wanted - have)
+            requests = tuple(Request(configuration, seed, "verify") for seed in untried)
+            watch.step(Step("verify", f"{key}: {len(requests)} fresh seeds", requests))
+            watch.expect(len(samples) + len(requests))
+            study.enqueue(requests)
+            pool.drain(purposes={"verify"})
+
+
+def _proved(
+    project: Project, images: ImageSet, goal: Goal, evidence: Evidence, workers: int | None, watch: Watcher
+) -> Verdict:
+    """The verdict of the test split on a configuration that stands."""
+    candidate = fresh_networks(evidence)
+    target = goal.precision(project.study.samples())
+    if goal.drop is None:
+        return prove(project, images, candidate, target)
+    baseline = baseline_networks(
+        project, images, besides=_own(project, evidence), workers=workers, watch=watch
+    )
+    return prove(project, images, candidate, target, drop=goal.drop, baseline=baseline)
+
+
+def _own(project: Project, evidence: Evidence) -> tuple[int, ...]:
+    """Seeds of the candidate that are the baseline's too: none but where it is the baseline."""
+    return evidence.seeds if evidence.key == project.space.key(project.space.baseline) else ()
 
 
 def unreachable(choice: Choice) -> str:
@@ -181,16 +228,16 @@ def _ended(
     project: Project, goal: Goal, samples: Samples, fit: PrecisionFit, reason: str, verdict: Verdict | None
 ) -> Answer:
     """The answer, kept as the study's choice.json."""
-    target = goal.precision(samples)
-    answer = Answer(
-        "proved" if verdict is not None else "not proved",
-        reason,
-        target,
-        choose(Material.of_study(project, samples), goal, fit),
-        tuple(fresh_evidence(samples, target)),
-        verdict,
-        len(samples),
-        float(samples.frame["train_s"].sum()),
+    choice = choose(Material.of_study(project, samples), goal, fit)
+    answer = Answer.of(
+        project,
+        goal,
+        samples,
+        fit,
+        reason=reason,
+        choice=choice,
+        evidence=fresh_evidence(samples, choice.target),
+        verdict=verdict,
     )
     keep_answer(project, answer)
     return answer
@@ -207,41 +254,6 @@ def choose(material: Material, goal: Goal, fit: PrecisionFit) -> Choice:
         confidence=goal.confidence,
         limits={n: (complexity_of(material, n).of, most) for n, most in (goal.limits or {}).items()},
     )
-
-
-def prove(
-    project: Project, images: ImageSet, evidence: Evidence, target: float, level: float = 0.95
-) -> Verdict:
-    """Open the test split for a configuration that stands, and judge it.
-
-    The verdict is kept with the study and given again when the same proof is asked for: a test split that
-    is looked at until it agrees proves nothing.
-    """
-    from cpmodel.train import Trainer
-
-    kept: dict[str, Any] = project.study.note("verdicts") or {}
-    name = f"{evidence.key} seeds={','.join(map(str, evidence.seeds))} target={target:.6f} level={level:g}"
-    if name in kept:
-        return Verdict.from_dict(kept[name])
-    trainer = Trainer(images, project.family, project.study.settings.recipe)
-    correct = []
-    for seed in evidence.seeds:
-        network = trainer.restore(
-            evidence.configuration, weights_path(project.study.weights, evidence.key, seed)
-        )
-        correct.append(trainer.evaluate(network, evidence.configuration, "test").correct)
-    verdict = judge(
-        evidence.configuration,
-        evidence.key,
-        target,
-        seeds=evidence.seeds,
-        validation=evidence.precisions,
-        correct=np.array(correct),
-        groups=images.test.groups,
-        level=level,
-    )
-    project.study.keep("verdicts", {**kept, name: verdict.to_dict()})
-    return verdict
 
 
 def _view(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,7 @@ from cpmodel.errors import BadInputError
 from cpmodel.optimize import Candidate, Choice, Cloud, Envelope
 from cpmodel.samples import Samples
 from cpmodel.space import Floats, Space
-from cpmodel.verify import Verdict
-
-Outcome = Literal["reached", "missed", "undecided"]
+from cpmodel.verify import ERROR, Comparison, Outcome, Verdict
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,12 @@ class VerdictView:
         complexity among them the verified answer appears in the cloud.
     groups : int or None
         Independent groups (persons) among the images, where there are groups.
+    opening : int
+        Which opening of the study's test split it rests on, from 1.
+    error : float
+        The study's stated error, of which that opening spends 1 - `level`.
+    comparison : Comparison or None
+        With the baseline's own networks, where the target was given as a drop.
     """
 
     status: Outcome
@@ -86,6 +90,9 @@ class VerdictView:
     n_images: int
     savings: Mapping[str, Saving] = field(default_factory=dict)
     groups: int | None = None
+    opening: int = 1
+    error: float = ERROR
+    comparison: Comparison | None = None
 
     @classmethod
     def of(cls, verdict: Verdict, savings: Mapping[str, Saving]) -> VerdictView:
@@ -102,6 +109,9 @@ class VerdictView:
             verdict.test_images,
             dict(savings),
             verdict.groups,
+            verdict.opening,
+            verdict.error,
+            verdict.comparison,
         )
 
     @property

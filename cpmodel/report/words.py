@@ -76,35 +76,49 @@ def answer_text(content: ReportContent, digits: int) -> AnswerText:
 
 
 def _proved(content: ReportContent, verdict: VerdictView, digits: int) -> AnswerText:
-    target = exact_percent(verdict.target)
     seeds = len(verdict.test)
     images = f"{verdict.n_images:,} test images"
     if verdict.groups is not None:
         images += f" of {verdict.groups:,} groups"
     over = "seeds and images" if seeds > 1 else "images alone, there being one seed"
-    interval = Markup("With {} confidence, over {}, its precision lies between {} and {}").format(
-        percent(verdict.level, 0), over, percent(verdict.low, digits), percent(verdict.high, digits)
-    )
     trained = f"mean of {seeds} fresh trainings" if seeds > 1 else "one fresh training"
     found = Markup("it classifies {} of {} rightly ({}).").format(
         percent(verdict.test_mean, digits), images, trained
     )
     key, saving = _code(verdict.key), _saving(content)
+    sure = Markup("With {} confidence, over {}").format(percent(verdict.level, 1), over)
+    against = verdict.comparison
+    if against is None:
+        reaches, misses, below, bar = "reaches", "misses", "below the target", "the target"
+        goal = exact_percent(verdict.target)
+        between = (percent(verdict.low, digits), percent(verdict.high, digits))
+        claim = Markup("{}, its precision lies between {} and {}").format(sure, *between)
+    else:
+        reaches, misses, below, bar = "stays within", "is not within", "more than allowed", "what is allowed"
+        goal = f"{_points(against.drop, digits)} points of the baseline"
+        lost = (_points(-against.difference.high, digits), _points(-against.difference.low, digits))
+        claim = Markup(
+            "{}, it lies {} to {} points below {} networks of the baseline on the same images"
+        ).format(sure, *lost, len(against.seeds))
     if verdict.status == "reached":
-        first = Markup("{} reaches {}: {}").format(key, target, found)
-        second = Markup("{}: none of that is below the target.").format(interval)
+        first = Markup("{} {} {}: {}").format(key, reaches, goal, found)
+        second = Markup("{}: none of that is {}.").format(claim, below)
         return AnswerText("Reached", "good", (first, *saving, second))
     if verdict.status == "missed":
-        first = Markup("{} misses {}: {}").format(key, target, found)
-        second = Markup("{}: all of that is below the target, though it stood on validation with {}.").format(
-            interval, percent(verdict.validation_mean, digits)
+        first = Markup("{} {} {}: {}").format(key, misses, goal, found)
+        second = Markup("{}: all of that is {}, though it stood on validation with {}.").format(
+            claim, below, percent(verdict.validation_mean, digits)
         )
         return AnswerText("Missed", "bad", (first, second, *saving))
-    first = Markup("Whether {} reaches {} is undecided: {}").format(key, target, found)
-    second = Markup(
-        "{}, and the target is among these. More seeds or more test images would decide it."
-    ).format(interval)
+    first = Markup("Whether {} {} {} is undecided: {}").format(key, reaches, goal, found)
+    second = Markup("{}, and {} is among these. More seeds or more test images would decide it.").format(
+        claim, bar
+    )
     return AnswerText("Undecided", "open", (first, second, *saving))
+
+
+def _points(fraction: float, digits: int) -> str:
+    return f"{100 * fraction:.{digits}f}".replace("-", "−")
 
 
 def _predicted(content: ReportContent, choice: Choice, plain: Candidate, digits: int) -> AnswerText:
@@ -247,9 +261,17 @@ def comparison(content: ReportContent, digits: int) -> tuple[ComparisonRow, ...]
             _precision_row("Precision, validation", base, verdict.validation_mean, digits, "; ".join(source))
         )
         low, high = percent(verdict.low, digits), percent(verdict.high, digits)
-        detail = f"{percent(verdict.level, 0)} interval {low} to {high}; opened once, for the answer only"
-        test = percent(verdict.test_mean, digits)
-        rows.append(ComparisonRow("Precision, test", UNKNOWN, test, "", detail))
+        detail = (
+            f"{percent(verdict.level, 1)} interval {low} to {high}; opening {verdict.opening} of this split "
+            f"spends {percent(1 - verdict.level, 2)} of the stated error of {percent(verdict.error, 0)}"
+        )
+        against = verdict.comparison
+        if against is None:
+            test = percent(verdict.test_mean, digits)
+            rows.append(ComparisonRow("Precision, test", UNKNOWN, test, "", detail))
+        else:
+            mean = float(np.mean(against.test))
+            rows.append(_precision_row("Precision, test", mean, verdict.test_mean, digits, detail))
     elif answer is not None:
         if row is None and content.choice is not None:
             base, source = content.choice.baseline.precision, ["baseline: predicted"]

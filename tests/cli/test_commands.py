@@ -140,7 +140,7 @@ def test_report_and_export_of_a_study(cpmodel: Command, study: Path, tmp_path: P
 
 def test_verify_again_costs_nothing(cpmodel: Command, study: Path, tmp_path: Path) -> None:
     before = (study / "samples.csv").read_text()
-    again = ["verify", "-t", "0.5", "--config", "f=8,s=8,k=2,l=1", "--seeds", "2", "--workers", "1"]
+    again = ["verify", "-t", "0.5", "--config", "f=8,s=8,k=2,l=1", "--seeds", "3", "--workers", "1"]
     ended = cpmodel(*again, "--json", cwd=tmp_path)
     assert ended.code == 0, ended
     assert ended.json["verdict"]["key"] == "f=8,s=8,k=2,l=1"
@@ -148,8 +148,25 @@ def test_verify_again_costs_nothing(cpmodel: Command, study: Path, tmp_path: Pat
     assert (study / "samples.csv").read_text() == before
     shown = cpmodel(*again, cwd=tmp_path)
     assert shown.out.splitlines()[0] == "f=8,s=8,k=2,l=1 reaches the target, on images never seen before."
-    for words in ("P validation", "95% interval", "run-time, batch 64", "x less"):
+    for words in (
+        "P validation",
+        "97.0% interval",
+        "opening 1 of the test split",
+        "run-time, batch 64",
+        "x less",
+    ):
         assert words in shown.out
+
+
+def test_verify_what_cannot_be_reached(cpmodel: Command, study: Path, tmp_path: Path) -> None:
+    asked = cpmodel("verify", "-t", "99.99%", "--json", cwd=tmp_path)
+    assert asked.code == 1, asked
+    assert (asked.json["status"], asked.json["verdict"]) == ("not proved", None)
+    assert asked.json["choice"]["status"] == "unreachable"
+    assert "out of reach" in asked.json["reason"]
+    shown = cpmodel("verify", "-t", "99.99%", cwd=tmp_path)
+    assert shown.code == 1
+    assert shown.out.startswith("Not reached: target 0.9999 is out of reach")
 
 
 # sampling

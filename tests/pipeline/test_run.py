@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cpmodel.datasets.base import ImageSet
-from cpmodel.errors import BadInputError, InfeasibleTargetError, StudyError
+from cpmodel.errors import BadInputError, StudyError
 from cpmodel.pipeline.answer import Answer, Goal, last_answer
 from cpmodel.pipeline.project import Project, plan, reopen
+from cpmodel.pipeline.proof import openings
 from cpmodel.pipeline.run import run, verify
 from cpmodel.pipeline.watch import Watcher
 from cpmodel.samples import read_csv
 from cpmodel.sampling.pool import Event, weights_path
 from cpmodel.train import Trainer
+from cpmodel.verify import error_of_opening
 
 BUDGET = 12
 TARGET = 0.7
@@ -152,10 +155,106 @@ def test_an_unreachable_target_is_not_proved(
     assert kept.status == "not proved"
 
 
-def test_verify_alone_refuses_what_cannot_be_reached(done: tuple[Project, ImageSet, Answer, Log]) -> None:
+def test_verify_alone_says_what_cannot_be_reached(
+    done: tuple[Project, ImageSet, Answer, Log], tmp_path: Path
+) -> None:
     project, images, _, _ = done
-    with pytest.raises(InfeasibleTargetError, match=r"target 0\.9990 is out of reach: the best predicted"):
-        verify(project, images, Goal(0.999), seeds=2)
+    copy = reopen(shutil.copytree(project.folder, tmp_path / "study"))
+    log = Log()
+    answer = verify(copy, images, Goal(0.999), workers=1, watch=log)
+    assert (answer.status, answer.verdict, log.trained) == ("not proved", None, 0)
+    assert answer.reason.startswith("target 0.9990 is out of reach: the best predicted precision is")
+    assert len(answer.openings) == 1  # that of the run before
+    with pytest.raises(BadInputError, match="seeds: expected 3 or more, got 2"):
+        verify(copy, images, Goal(0.999), seeds=2)
+
+
+def test_openings_of_the_test_split_are_counted(
+    done: tuple[Project, ImageSet, Answer, Log], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, images, first, _ = done
+    copy = reopen(shutil.copytree(project.folder, tmp_path / "study"))
+    assert first.verdict is not None
+    key, configuration = first.verdict.key, first.verdict.configuration
+    looked: list[str] = []
+    evaluate = Trainer.evaluate
+
+    def counted(self: Trainer, network: Any, configuration: Any, split: str, exact: bool = True) -> Any:
+        looked.append(split)
+        return evaluate(self, network, configuration, split, exact)
+
+    monkeypatch.setattr(Trainer, "evaluate", counted)
+    # the same networks, another target: the interval that there is says it, and nothing is spent
+    easier = verify(copy, images, Goal(0.6), configuration=configuration, workers=1)
+    assert looked == []
+    assert easier.verdict is not None
+    assert (easier.verdict.target, easier.verdict.opening) == (0.6, 1)
+    assert easier.verdict.interval == first.verdict.interval
+    # more seeds are other networks
+    more = verify(copy, images, Goal(0.6), configuration=configuration, seeds=4, workers=1)
+    assert looked == ["test"] * 4
+    assert more.verdict is not None
+    assert (more.verdict.opening, len(more.verdict.seeds)) == (2, 4)
+    assert [o.number for o in more.openings] == [1, 2]
+    assert more.openings[0].networks == f"{key} seeds=1000,1001,1002"
+    assert more.verdict.interval.level > first.verdict.interval.level
+    for opening in more.openings:
+        assert opening.verdict is not None
+        assert opening.spent == error_of_opening(opening.number)
+        assert opening.verdict.interval.level == 1 - opening.spent
+    # a drop is another question about the same images
+    looked.clear()
+    below = verify(reopen(copy.folder), images, Goal(drop=0.3), configuration=configuration, workers=1)
+    assert below.verdict is not None
+    comparison = below.verdict.comparison
+    assert comparison is not None
+    assert below.verdict.opening == 3
+    assert len(comparison.seeds) >= 3
+    assert comparison.key == copy.space.key(copy.space.baseline)
+    assert len(looked) == 4 + len(comparison.seeds)
+    assert below.openings[2].against.startswith(comparison.key)
+    assert comparison.difference.mean == pytest.approx(np.mean(below.verdict.test) - np.mean(comparison.test))
+    assert below.verdict.status == ("reached" if comparison.difference.low >= -0.3 else "undecided")
+    kept = json.loads((copy.folder / "choice.json").read_text())
+    assert kept == json.loads(json.dumps(below.to_dict()))
+    assert [o["number"] for o in kept["openings"]] == [1, 2, 3]
+
+
+def test_an_opening_that_was_cut_off_is_the_same_one_again(
+    done: tuple[Project, ImageSet, Answer, Log], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, images, first, _ = done
+    copy = reopen(shutil.copytree(project.folder, tmp_path / "study"))
+    assert first.verdict is not None
+    copy.study.keep("openings", [])
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "evaluate", killed)
+        with pytest.raises(KeyboardInterrupt):
+            verify(copy, images, Goal(TARGET), configuration=first.verdict.configuration)
+    (cut,) = openings(copy)
+    assert (cut.number, cut.verdict) == (1, None)  # counted before it was looked at
+    again = verify(copy, images, Goal(TARGET), configuration=first.verdict.configuration)
+    assert again.verdict == first.verdict
+    assert len(again.openings) == 1
+
+
+def test_the_answer_holds_what_it_rests_on(done: tuple[Project, ImageSet, Answer, Log]) -> None:
+    project, _, answer, _ = done
+    samples = project.study.samples()
+    assert [row["key"] for row in answer.grounds.samples] == samples.keys
+    assert [row["precision"] for row in answer.grounds.samples] == samples.precision.tolist()
+    assert answer.grounds.study["data"] == project.study.settings.data
+    assert answer.grounds.goal["target"] == TARGET
+    assert answer.grounds.model["model"] == "auto"
+    assert answer.grounds.model["fit"]
+    tried = {e.key: e for e in answer.evidence}
+    assert answer.verdict is not None
+    assert tried[answer.verdict.key].seeds == answer.verdict.seeds
+    assert all(0 <= e.probability <= 1 for e in answer.evidence)
 
 
 def test_other_images_are_refused(

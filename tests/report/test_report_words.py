@@ -11,6 +11,7 @@ from paper_study import choice, content, space, trained
 from cpmodel.report import ReportContent
 from cpmodel.report.words import answer_text, comparison, page_digits
 from cpmodel.samples import Sample, Samples
+from cpmodel.verify import Comparison, Interval
 
 
 def told(page: ReportContent) -> tuple[str, str, str]:
@@ -25,7 +26,9 @@ def test_reached() -> None:
     assert (badge, tone) == ("Reached", "good")
     assert f"<code>{page.verdict.key.replace(',', ', ')}</code> reaches 90 %" in text
     assert "90.4 % of 5,000 test images rightly (mean of 3 fresh trainings)" in text
-    assert "With 95 % confidence, over seeds and images, its precision lies between 90.1 % and 90.8 %" in text
+    assert (
+        "With 95.0 % confidence, over seeds and images, its precision lies between 90.1 % and 90.8 %" in text
+    )
     assert "times less</strong> in multiply-accumulates and" in text
 
 
@@ -41,6 +44,24 @@ def test_missed_and_undecided() -> None:
     assert (badge, tone) == ("Undecided", "open")
     # one decimal would print 90.0 %, which looks like the target
     assert "between 89.96 % and 90.79 %, and the target is among these" in text
+
+
+def test_a_drop_is_told_against_the_baseline() -> None:
+    page = content()
+    assert page.verdict is not None
+    difference = Interval(-0.012, -0.018, 0.001, 0.97, 0.001, 9.0)
+    against = Comparison("f=64", 0.02, (0, 1, 2), (0.92, 0.92, 0.92), (0.916, 0.917, 0.915), difference)
+    badge, tone, text = told(replace(page, verdict=replace(page.verdict, comparison=against, opening=2)))
+    assert (badge, tone) == ("Reached", "good")
+    assert "stays within 2.0 points of the baseline" in text
+    assert "it lies −0.1 to 1.8 points below 3 networks of the baseline on the same images" in text
+    row = comparison(replace(page, verdict=replace(page.verdict, comparison=against, opening=2)), 1)[1]
+    assert (row.label, row.baseline.replace("\xa0", " ")) == ("Precision, test", "91.6 %")
+    assert row.difference.startswith("−")
+    assert "opening 2 of this split" in row.detail
+    beyond = replace(page.verdict, status="missed", comparison=replace(against, drop=0.001))
+    _, _, text = told(replace(page, verdict=beyond))
+    assert "is not within 0.1 points of the baseline" in text
 
 
 def test_one_seed_says_what_its_interval_leaves_out() -> None:

@@ -1,0 +1,237 @@
+"""The proof: the test split, opened for a frozen choice; openings are counted, and none is repeated."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cpmodel.datasets.base import ImageSet
+from cpmodel.errors import StudyError
+from cpmodel.locks import locked
+from cpmodel.pipeline.loop import LEAST_SEEDS, Evidence, training_seed
+from cpmodel.pipeline.project import Project
+from cpmodel.pipeline.watch import Watcher
+from cpmodel.sampling.pool import Pool, weights_path
+from cpmodel.space import Configuration
+from cpmodel.study import Request
+from cpmodel.verify import ERROR, Verdict, compared, error_of_opening, judge
+
+SILENT = Watcher()
+_NOTE = "openings"
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Trained networks of one configuration whose weights are kept.
+
+    Parameters
+    ----------
+    key : str
+    configuration : mapping
+    seeds : tuple of int
+    validation : tuple of float
+        Precision of each.
+    """
+
+    key: str
+    configuration: Configuration
+    seeds: tuple[int, ...]
+    validation: tuple[float, ...]
+
+    def __str__(self) -> str:
+        return f"{self.key} seeds={','.join(map(str, self.seeds))}"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """One opening of the test split, as the study counts them.
+
+    Parameters
+    ----------
+    number : int
+        From 1.
+    networks : str
+        What was put to it.
+    against : str
+        The baseline's networks they were compared with; empty for an absolute target.
+    spent : float
+        The part of the study's stated error that this opening may err with.
+    verdict : Verdict or None
+        None if the process that opened it ended before it could say.
+    """
+
+    number: int
+    networks: str
+    against: str
+    spent: float
+    verdict: Verdict | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready fields."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Opening:
+        """The opening that `to_dict` described."""
+        verdict = fields["verdict"]
+        return cls(**{**fields, "verdict": None if verdict is None else Verdict.from_dict(verdict)})
+
+
+def openings(project: Project) -> tuple[Opening, ...]:
+    """Every opening of the study's test split, in order."""
+    return tuple(map(Opening.from_dict, project.study.note(_NOTE) or []))
+
+
+def prove(
+    project: Project,
+    images: ImageSet,
+    candidate: Networks,
+    target: float,
+    *,
+    drop: float | None = None,
+    baseline: Networks | None = None,
+) -> Verdict:
+    """Open the test split for a configuration that stands, and judge it.
+
+    What was measured is kept with the study and judged again when the same networks are asked about: a test
+    split that is looked at until it agrees proves nothing. Every other opening spends its part of the stated
+    error, see `cpmodel.verify`; it is counted before anything is looked at.
+
+    Parameters
+    ----------
+    target : float
+        On validation, where the target is a drop.
+    drop, baseline
+        A target relative to the baseline, and the networks of it to compare with on the same images.
+    """
+    against = "" if baseline is None else str(baseline)
+    with locked(project.folder / "test.lock"):
+        known = list(openings(project))
+        found = next((o for o in known if (o.networks, o.against) == (str(candidate), against)), None)
+        if found is None:
+            number = len(known) + 1
+            found = Opening(number, str(candidate), against, error_of_opening(number, ERROR), None)
+            known.append(found)
+            _keep(project, known)
+        if found.verdict is not None:
+            verdict = found.verdict.judged(target, drop)
+        else:
+            verdict = _looked_at(project, images, candidate, target, drop, baseline, found.number)
+        known[found.number - 1] = replace(found, verdict=verdict)
+        _keep(project, known)
+    return verdict
+
+
+def _keep(project: Project, known: Sequence[Opening]) -> None:
+    project.study.keep(_NOTE, [opening.to_dict() for opening in known])
+
+
+def _looked_at(
+    project: Project,
+    images: ImageSet,
+    candidate: Networks,
+    target: float,
+    drop: float | None,
+    baseline: Networks | None,
+    number: int,
+) -> Verdict:
+    correct = on_test(project, images, candidate)
+    comparison = None
+    if baseline is not None and drop is not None:
+        comparison = compared(
+            baseline.key,
+            drop,
+            seeds=baseline.seeds,
+            validation=baseline.validation,
+            correct=correct,
+            reference=on_test(project, images, baseline),
+            groups=images.test.groups,
+            opening=number,
+        )
+    return judge(
+        candidate.configuration,
+        candidate.key,
+        target,
+        seeds=candidate.seeds,
+        validation=candidate.validation,
+        correct=correct,
+        groups=images.test.groups,
+        opening=number,
+        comparison=comparison,
+    )
+
+
+def on_test(project: Project, images: ImageSet, networks: Networks) -> NDArray[np.bool_]:
+    """Whether each of the networks classifies each test image rightly, shape (seeds, images)."""
+    from cpmodel.train import Trainer
+
+    trainer = Trainer(images, project.family, project.study.settings.recipe)
+    correct = []
+    for seed in networks.seeds:
+        path = weights_path(project.study.weights, networks.key, seed)
+        network = trainer.restore(networks.configuration, path)
+        correct.append(trainer.evaluate(network, networks.configuration, "test").correct)
+    return np.array(correct)
+
+
+def fresh_networks(evidence: Evidence) -> Networks:
+    """The networks of a candidate that stands."""
+    return Networks(evidence.key, evidence.configuration, evidence.seeds, evidence.precisions)
+
+
+def baseline_networks(
+    project: Project,
+    images: ImageSet,
+    *,
+    besides: Collection[int] = (),
+    workers: int | None = None,
+    watch: Watcher = SILENT,
+) -> Networks:
+    """The baseline's own networks, those missing trained first.
+
+    Parameters
+    ----------
+    besides : collection of int
+        Seeds that are not to be among them, where the baseline is compared with itself.
+
+    Raises
+    ------
+    StudyError
+        It cannot be trained.
+    """
+    found = _kept_baseline(project, besides)
+    if len(found.seeds) < LEAST_SEEDS:
+        study = project.study
+        tried = {
+            s
+            for s, k in zip(study.samples().frame["seed"], study.samples().keys, strict=True)
+            if k == found.key
+        }
+        seeds = (training_seed(study.settings.seed, n) for n in itertools.count())
+        untried = itertools.islice(
+            (s for s in seeds if s not in tried and s not in besides), LEAST_SEEDS - len(found.seeds)
+        )
+        study.enqueue([Request(found.configuration, seed, "baseline") for seed in untried])
+        with Pool(study, images, workers, watch.event) as pool:
+            pool.drain(purposes={"baseline"})
+        found = _kept_baseline(project, besides)
+    if not found.seeds:
+        raise StudyError(f"baseline {found.key}: none of its trainings succeeded", where=str(project.folder))
+    return found
+
+
+def _kept_baseline(project: Project, besides: Collection[int]) -> Networks:
+    """The baseline's networks whose weights are there."""
+    space, usable = project.space, project.study.samples().usable
+    key = space.key(space.baseline)
+    kept = {
+        int(seed): float(precision)
+        for seed, precision, row in zip(usable.frame["seed"], usable.precision, usable.keys, strict=True)
+        if row == key and seed not in besides and weights_path(project.study.weights, key, int(seed)).exists()
+    }
+    return Networks(key, dict(space.baseline), tuple(sorted(kept)), tuple(kept[s] for s in sorted(kept)))
