@@ -167,6 +167,14 @@ class AutoPrecision(PrecisionModel):
         laws = [member._predictive(X) for member in self.members_]
         return averaged(laws, self.weights_, self.link_, _FREEDOM).stretched(self.stretch_)
 
+    def _covariance(self, X: Floats) -> Floats:
+        means = np.stack([member._predictive(X).mean() for member in self.members_])
+        apart = means - self.weights_ @ means
+        within = sum(w * m._covariance(X) for w, m in zip(self.weights_, self.members_, strict=True))
+        covariance = within + (apart.T * self.weights_) @ apart
+        wider = self._predictive(X).std() / np.sqrt(np.diag(covariance))
+        return np.asarray(covariance * np.multiply.outer(wider, wider))
+
     def _state(self) -> dict[str, Any]:
         return {
             "report": asdict(self.report_),

@@ -142,6 +142,10 @@ class PrecisionModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def _restore(self, state: Mapping[str, Any]) -> None:
         """Become the fitted model whose `_state` this is."""
 
+    def _covariance(self, X: Floats) -> Floats:
+        """As `covariance`: rows tell nothing of each other unless a subclass knows better."""
+        return np.diag(self._predictive(X).std() ** 2)
+
     def _ended_at(self) -> Floats | None:
         """Where the search for what is not solved exactly ended; None when there is none."""
         return None
@@ -281,6 +285,14 @@ class PrecisionModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         if not 0.0 <= float(target) <= 1.0:
             raise BadInputError("target", expected="a fraction in [0, 1]", got=target)
         return self.predictive(X).probability(float(target))
+
+    def covariance(self, X: ArrayLike) -> Floats:
+        """Covariance between the mean-over-seeds precisions of the rows of X, shape (n, n).
+
+        Neighbours are wrong together: what a training tells of one, it tells of the others.
+        """
+        check_is_fitted(self)
+        return self._covariance(np.asarray(validate_data(self, X, dtype=np.float64, reset=False)))
 
     # ---- saving
 

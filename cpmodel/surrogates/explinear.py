@@ -15,7 +15,7 @@ from cpmodel.surrogates.base import Coefficient, PrecisionModel
 from cpmodel.surrogates.explinear_terms import Terms
 from cpmodel.surrogates.groups import Groups
 from cpmodel.surrogates.link import Link
-from cpmodel.surrogates.predictive import Predictive
+from cpmodel.surrogates.predictive import Predictive, shared
 from cpmodel.surrogates.separable import SeparableFit, fit_separable, fit_separable_within
 
 Form = Literal["full", "exponential", "linear", "constant"]
@@ -290,6 +290,10 @@ class ExponentialLinear(PrecisionModel):
         variance += self.scatter_**2 - self.noise_**2
         scale = np.sqrt(np.maximum(variance, 0.0))
         return Predictive.of(self.link_, self._surface(X), scale, self.noise_, self.freedom_)
+
+    def _covariance(self, X: Floats) -> Floats:
+        jacobian = self.terms_.jacobian(X, self.theta_, self.beta_)
+        return shared(jacobian @ self.covariance_ @ jacobian.T, self._predictive(X))
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -128,6 +128,14 @@ class GaussianProcess:
         variance = self._variance(F) - np.einsum("ij,ij->j", seen, seen)
         return self._mean(F) + cross @ self._dual, np.sqrt(np.maximum(variance, _JITTER))
 
+    def covariance(self, F: Floats) -> Floats:
+        """Covariance between the values (without noise) at features, shape (n, m): shape (n, n)."""
+        seen = linalg.solve_triangular(
+            self._factor, self._covariance(self.F, F), lower=True, check_finite=False
+        )
+        left: Floats = self._covariance(F, F) - seen.T @ seen
+        return left
+
     def slopes(self) -> tuple[Floats, Floats]:
         """Posterior mean and standard deviation of the linear mean's slopes, shape (m,) each."""
         spread = self.prior.slope_spread

@@ -11,7 +11,7 @@ from cpmodel.space import Floats
 from cpmodel.surrogates.base import Coefficient, PrecisionModel
 from cpmodel.surrogates.features import Features
 from cpmodel.surrogates.groups import Groups
-from cpmodel.surrogates.predictive import Predictive
+from cpmodel.surrogates.predictive import Predictive, shared
 
 # Weak beliefs, on the log of the error over a parameter's whole range: an effect is below 5 or so, in units
 # where the scatter about the law is 0.05; they matter only where the data say nothing.
@@ -116,6 +116,10 @@ class LogErrorPower(PrecisionModel):
         misfit2 = self.scatter_**2 - self.noise_**2
         scale = np.sqrt(np.einsum("ij,jk,ik->i", F, self.covariance_, F) + misfit2)
         return Predictive.of(self.link_, F @ self.center_, scale, self.noise_, self.freedom_)
+
+    def _covariance(self, X: Floats) -> Floats:
+        F = self._design(X)
+        return shared(F @ self.covariance_ @ F.T, self._predictive(X))
 
     def _state(self) -> dict[str, Any]:
         return {

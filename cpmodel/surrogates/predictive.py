@@ -130,6 +130,16 @@ class Predictive:
         )
 
 
+def shared(covariance: Floats, law: Predictive) -> Floats:
+    """Covariance of precisions, of which only `covariance`, on the link's scale, is shared between rows."""
+    # a law's scale is held below what can mean anything, its covariance is not
+    spread = np.sqrt(np.maximum(law.scale**2, np.diag(covariance)))
+    correlation = covariance / np.multiply.outer(spread, spread)
+    np.fill_diagonal(correlation, 1.0)
+    std = law.std()
+    return correlation * np.multiply.outer(std, std)
+
+
 def _variance_factor(freedom: float) -> float:
     """Variance of Student's t; below 3 degrees of freedom, where it grows without bound, that of 3."""
     return max(freedom, 3.0) / (max(freedom, 3.0) - 2.0)
