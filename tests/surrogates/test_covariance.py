@@ -1,4 +1,4 @@
-"""The covariance between configurations agrees with the law of each, and with draws from the process itself."""
+"""The covariance between configurations agrees with the law of each, and neighbours go together."""
 
 from __future__ import annotations
 
