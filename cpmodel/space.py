@@ -191,7 +191,7 @@ class Space:
     def size(self) -> int:
         """How many configurations can be built."""
         if all(p.when is None for p in self.parameters):
-            return math.prod(len(p.values) for p in self.parameters)
+            return self.combinations
         return sum(len(chunk) for chunk in self.chunks())
 
     @staticmethod
@@ -272,27 +272,42 @@ class Space:
             for row in np.asarray(X, dtype=np.float64)
         ]
 
+    @property
+    def combinations(self) -> int:
+        """How many configurations there would be without conditions."""
+        return math.prod(len(p.values) for p in self.parameters)
+
     def chunks(self, rows: int = 1_000_000) -> Iterator[Floats]:
         """Every configuration once, as matrices X of at most `rows` rows, the last parameter fastest."""
-        codes = [
-            np.arange(len(p.values), dtype=np.float64)
-            if p.categorical
-            else np.array(p.values, dtype=np.float64)
-            for p in self.parameters
-        ]
-        total = math.prod(map(len, codes))
-        for start in range(0, total, rows):
-            index = np.arange(start, min(start + rows, total))
-            X = np.empty((len(index), len(codes)))
-            positions = np.empty((len(index), len(codes)), dtype=np.int64)
-            for column in reversed(range(len(codes))):
-                index, positions[:, column] = np.divmod(index, len(codes[column]))
-                X[:, column] = codes[column][positions[:, column]]
-            inactive = self._inactive(X)
-            # all values of an inactive parameter are one configuration: the first stands for it
-            keep = ~(inactive & (positions > 0)).any(axis=1)
-            X[inactive] = np.nan
-            yield X[keep]
+        for start in range(0, self.combinations, rows):
+            X, first = self.at(np.arange(start, min(start + rows, self.combinations)))
+            yield X[first]
+
+    def at(self, places: NDArray[np.integer[Any]]) -> tuple[Floats, NDArray[np.bool_]]:
+        """The configurations at some places of the enumeration of all combinations.
+
+        Parameters
+        ----------
+        places : shape (n,), whole numbers from 0 to below `combinations`
+
+        Returns
+        -------
+        X : shape (n, d)
+        first : shape (n,)
+            False where an earlier place has the same configuration: all values of an inactive parameter are
+            one, and the first stands for it.
+        """
+        rest = np.asarray(places, dtype=np.int64)
+        X = np.empty((len(rest), len(self.parameters)))
+        positions = np.empty(X.shape, dtype=np.int64)
+        for column in reversed(range(len(self.parameters))):
+            parameter = self.parameters[column]
+            rest, positions[:, column] = np.divmod(rest, len(parameter.values))
+            X[:, column] = np.array([parameter.code(v) for v in parameter.values])[positions[:, column]]
+        inactive = self._inactive(X)
+        repeated = (inactive & (positions > 0)).any(axis=1)
+        X[inactive] = np.nan
+        return X, np.logical_not(repeated)
 
     def enumerate(self) -> Floats:
         """Every configuration, X of shape (size, d)."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -81,6 +82,19 @@ def brute(space, model, costs, target, confidence, allowed):
     return reach, safe, curve
 
 
+class Power:
+    """A model that takes any numbers."""
+
+    def predict(self, X):
+        return 1 - 0.5 / np.prod(X, axis=1) ** 0.1
+
+    def predict_interval(self, X, level):
+        return Power.predict(self, X) - 0.01, Power.predict(self, X) + 0.01
+
+    def probability(self, X, target):
+        return np.clip(0.5 + 10 * (Power.predict(self, X) - target), 0, 1)
+
+
 levels = st.sampled_from([0.2, 0.5, 0.8, 0.9, 0.95])
 
 
@@ -127,6 +141,75 @@ def test_small_spaces_against_the_definition(data, space, chunk):
         assert candidate.relative == costs[row] / choice.baseline.complexity
         assert candidate.precision == precisions[row]
         assert (candidate.low, candidate.high) == (precisions[row] - 0.09, precisions[row] + 0.09)
+
+
+@settings(deadline=None)
+@given(data=st.data(), space=st.sampled_from([PLAIN, CONDITIONAL]), block=st.sampled_from([1, 2, 3, 100]))
+def test_what_is_dearer_than_the_sure_answer_is_left_alone(data, space, block):
+    n = space.size
+    precisions = np.array(data.draw(st.lists(levels, min_size=n, max_size=n)))
+    costs = np.array(data.draw(st.lists(st.sampled_from([1.0, 2.0, 3.0, 4.0]), min_size=n, max_size=n)))
+    target = data.draw(levels)
+    model = Scripted(space, precisions, np.full(n, 0.3))
+    reach, safe, curve = brute(space, model, costs, target, 0.7, np.ones(n, dtype=bool))
+    keys = [space.key(c) for c in space.configurations(space.enumerate())]
+    blocks = []
+
+    class Watched:
+        predict_interval, probability = model.predict_interval, model.probability
+
+        @staticmethod
+        def predict(X):
+            blocks.append(model.index(X))
+            return model.predict(X)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "_BLOCK", block)
+        arguments = {"target": target, "complexity": "macs", "confidence": 0.7, "chunk": 2 * block}
+        choice = optimize(space, Watched(), scripted_cost(space, costs), whole=False, **arguments)
+    assert (choice.plain and choice.plain.key) == (keys[reach[0]] if reach else None)
+    assert (choice.safe and choice.safe.key) == (keys[safe[0]] if safe else None)
+    after = [c.key for c in choice.runners_up]
+    assert after == [keys[i] for i in reach[1 : 1 + len(after)]]
+    found = [space.key(c) for c in choice.envelope.configurations]
+    assert found == [keys[i] for i in curve[: len(found)]]
+    walked = [row for rows in blocks[1:] for row in rows]  # the first is the baseline
+    assert len(set(walked)) == len(walked)
+    assert list(costs[walked]) == sorted(costs[walked])
+    if safe:
+        assert all(costs[rows[0]] <= costs[safe[0]] for rows in blocks[1:])
+        missing = n - len(walked)
+        assert bool(missing) == any("were not predicted" in note for note in choice.notes)
+        if missing:
+            assert f"{missing} configurations are dearer" in choice.notes[0]
+    else:
+        assert len(walked) == n
+
+
+def test_a_large_space_is_not_predicted_whole_unless_asked():
+    space = Space(tuple(Parameter(name, tuple(range(1, 60))) for name in "abc"))
+    asked = []
+
+    class Counted(Power):
+        def predict(self, X):
+            asked.append(len(X))
+            return super().predict(X)
+
+    def found(**how):
+        asked.clear()
+        choice = optimize(space, Counted(), lambda X: X.sum(axis=1), target=0.6, complexity="sum", **how)
+        return choice, sum(asked)
+
+    part, few = found(whole=False)
+    everything, all_of_them = found(whole=True)
+    assert few < 2 * scan._BLOCK < all_of_them == space.size + 1
+    assert (part.plain, part.safe) == (everything.plain, everything.safe)
+    assert everything.best.precision > part.best.precision
+    assert everything.notes == ()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["cpmodel.optimize.search"], "WHOLE_UP_TO", 1000)
+        assert found()[1] == few
+    assert found()[1] == all_of_them
 
 
 def smooth(space):
@@ -278,19 +361,6 @@ def test_cloud(rows):
         assert len(keys) == PLAIN.size
     again = cloud(PLAIN, model, cost, rows, np.random.default_rng(0), curve=curve)
     assert again.X.tolist() == drawn.X.tolist()
-
-
-class Power:
-    """A model that takes any numbers."""
-
-    def predict(self, X):
-        return 1 - 0.5 / np.prod(X, axis=1) ** 0.1
-
-    def predict_interval(self, X, level):
-        return self.predict(X) - 0.01, self.predict(X) + 0.01
-
-    def probability(self, X, target):
-        return np.clip(0.5 + 10 * (self.predict(X) - target), 0, 1)
 
 
 def test_a_space_too_large_is_drawn(monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 
 from cpmodel.errors import BadInputError
 from cpmodel.optimize.results import Cloud, Envelope
-from cpmodel.optimize.scan import CHUNK, EXACT_UP_TO, CostFunction, Predictor, Scan, costs_of, drawn, product
+from cpmodel.optimize.scan import CHUNK, EXACT_UP_TO, CostFunction, Predictor, Scan, costs_of, drawn
 from cpmodel.optimize.search import envelope
 from cpmodel.space import Floats, Space
 
@@ -38,7 +38,7 @@ def cloud(
     """
     found = curve or envelope(space, model, cost, chunk=chunk)
     on_curve = space.matrix(found.configurations)
-    if product(space) > EXACT_UP_TO:
+    if space.combinations > EXACT_UP_TO:
         X = _distinct(np.concatenate([on_curve, drawn(space, max(rows - len(on_curve), 0), rng)]))
     elif space.size <= rows:
         X = space.enumerate()

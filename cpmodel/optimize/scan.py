@@ -1,4 +1,4 @@
-"""A walk over every candidate of a space, a chunk at a time, with the rule for ties."""
+"""A walk over every candidate of a space, up the cost axis, a block at a time, with the rule for ties."""
 
 from __future__ import annotations
 
@@ -24,10 +24,15 @@ Limits = Mapping[str, tuple[CostFunction, float]]
 CHUNK = 200_000
 """Configurations that are held at once."""
 
+WHOLE_UP_TO = 1_000_000
+"""Of a space of more configurations, what is dearer than a sure answer is not predicted unless asked for."""
+
 EXACT_UP_TO = 10_000_000
 """A space of more configurations is sampled."""
 
 _DRAWN = 2_000_000
+# The first block of a walk; each further one is twice as large, since a cheap answer needs few
+_BLOCK = 8_192
 # Probabilities are asked for in blocks that grow, since the first few rows often settle the matter
 _FIRST_BLOCK, _LAST_BLOCK = 256, 16_384
 
@@ -47,7 +52,7 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Points:
-    """Configurations with their complexity and predicted precision, in the order of enumeration."""
+    """Configurations with their complexity and predicted precision, equals in the order of enumeration."""
 
     X: Floats
     cost: Floats
@@ -65,7 +70,7 @@ class Points:
         return Points(self.X[index], self.cost[index], self.precision[index])
 
     def __add__(self, other: Points) -> Points:
-        """Both, `other` later in the order of enumeration."""
+        """Both; equals of `other` are later in the order of enumeration."""
         return Points(
             np.concatenate([self.X, other.X]),
             np.concatenate([self.cost, other.cost]),
@@ -107,7 +112,16 @@ def safer(safe: Points, reaching: Points, scan: Scan, target: float, confidence:
 
 
 class Scan:
-    """All candidates of a space, chunk by chunk, and what is to be said about those left out."""
+    """All candidates of a space in ascending cost, and what is to be said about those left out.
+
+    The costs of all of them come first: they are cheap, exact, and take 20 bytes a configuration. Only then
+    is anything predicted, as far up as the one who walks goes.
+
+    Parameters
+    ----------
+    chunk : int
+        Configurations that are held at once.
+    """
 
     def __init__(
         self, space: Space, model: Predictor, cost: CostFunction, limits: Limits, chunk: int
@@ -119,12 +133,33 @@ class Scan:
                 raise BadInputError(f"limit of {name}", expected="a number", got=most)
         self.space, self.model, self.cost, self.limits, self.rows = space, model, cost, limits, chunk
         self.conditional = any(p.when is not None for p in space.parameters)
-        self.sampled = product(space) > EXACT_UP_TO
+        self.sampled = space.combinations > EXACT_UP_TO
         self.seen = self.beyond = self.unknown = 0
+        self.left = 0
+        self.rest = math.inf
         self.least = dict.fromkeys(limits, math.inf)
 
     def __iter__(self) -> Iterator[Points]:
-        for X in self._chunks():
+        """Blocks in ascending cost; `rest` is the least cost of those not seen yet, `left` their number."""
+        candidates, costs = self._surveyed()
+        order = np.argsort(costs, kind="stable")
+        start, size = 0, min(_BLOCK, self.rows)
+        while start < len(order):
+            block = order[start : start + size]
+            start, size = start + size, min(2 * size, self.rows)
+            self.left = max(len(order) - start, 0)
+            self.rest = float(costs[order[start]]) if self.left else math.inf
+            points = self._predicted(candidates(block), costs[block])
+            self.unknown += len(block) - len(points)
+            if len(points):
+                yield points
+
+    def _surveyed(self) -> tuple[Callable[[NDArray[Any]], Floats], Floats]:
+        """The rows within the limits by number (in the order of enumeration), and the cost of each."""
+        chunks = self._drawn() if self.sampled else self._enumerated()
+        kept: list[NDArray[Any]] = []
+        costs: list[Floats] = []
+        for X, names in chunks:
             self.seen += len(X)
             within = np.ones(len(X), dtype=bool)
             for name, (function, most) in self.limits.items():
@@ -132,31 +167,46 @@ class Scan:
                 self.least[name] = float(np.fmin.reduce(values, initial=self.least[name]))
                 within &= values <= most
             self.beyond += len(X) - int(within.sum())
-            points = self.evaluated(X if within.all() else X[within])
-            self.unknown += int(within.sum()) - len(points)
-            if len(points):
-                yield points
+            cost = np.full(len(X), np.nan)
+            cost[within] = costs_of(self.cost, X if within.all() else X[within], "cost")
+            known = ~np.isnan(cost)
+            self.unknown += int(within.sum()) - int(known.sum())
+            kept.append(names[known])
+            costs.append(cost[known])
+        names = np.concatenate(kept)
+        if self.sampled:
+            return lambda rows: names[rows].astype(np.float64), np.concatenate(costs)
+        return lambda rows: self.space.at(names[rows])[0], np.concatenate(costs)
 
-    def _chunks(self) -> Iterator[Floats]:
-        if not self.sampled:
-            yield from self.space.chunks(self.rows)
-            return
+    def _enumerated(self) -> Iterator[tuple[Floats, NDArray[Any]]]:
+        """Every configuration, with its place in the enumeration."""
+        for start in range(0, self.space.combinations, self.rows):
+            places = np.arange(start, min(start + self.rows, self.space.combinations), dtype=np.int32)
+            X, first = self.space.at(places)
+            yield (X, places) if first.all() else (X[first], places[first])
+
+    def _drawn(self) -> Iterator[tuple[Floats, NDArray[Any]]]:
+        """The baseline and random configurations, with themselves in as few bytes as keep them exact."""
         rng = np.random.default_rng(0)
         base = self.space.matrix([self.space.baseline])
+        codes = np.array([p.code(value) for p in self.space.parameters for value in p.values])
+        small = np.float32 if np.array_equal(codes.astype(np.float32), codes) else np.float64
         for start in range(0, _DRAWN, self.rows):
             X = drawn(self.space, min(self.rows, _DRAWN - start), rng)
-            yield np.concatenate([base, X]) if start == 0 else X
+            X = np.concatenate([base, X]) if start == 0 else X
+            yield X, X.astype(small)
+
+    def _predicted(self, X: Floats, cost: Floats) -> Points:
+        """The rows of X that have a predicted precision."""
+        points = Points(X, cost, np.asarray(self.model.predict(self.filled(X)), dtype=np.float64))
+        unknown = np.isnan(points.precision)
+        return points[~unknown] if unknown.any() else points
 
     def evaluated(self, X: Floats) -> Points:
-        """The rows of X that have a complexity and a predicted precision."""
+        """The rows of X that have a complexity and a predicted precision, in their order."""
         cost = costs_of(self.cost, X, "cost")
-        if np.isnan(cost).any():
-            X, cost = X[~np.isnan(cost)], cost[~np.isnan(cost)]
-        precision = np.asarray(self.model.predict(self.filled(X)) if len(X) else cost, dtype=np.float64)
-        points = Points(X, cost, precision)
-        if np.isnan(precision).any():
-            points = points[~np.isnan(precision)]
-        return points
+        known = ~np.isnan(cost)
+        return self._predicted(X[known], cost[known]) if known.any() else Points.none(self.space)
 
     def filled(self, X: Floats) -> Floats:
         """X as models see it: inactive parameters filled."""
@@ -202,7 +252,7 @@ class Scan:
         notes = []
         if self.sampled:
             notes.append(
-                f"{product(self.space):,} combinations are too many to look at each: "
+                f"{self.space.combinations:,} combinations are too many to look at each: "
                 f"{self.seen:,} were drawn at random, so a cheaper one may exist"
             )
         if self.beyond:
@@ -210,6 +260,11 @@ class Scan:
         if self.unknown:
             notes.append(
                 f"{self.unknown:,} configurations left out: no {complexity} or no prediction for them"
+            )
+        if self.left:
+            notes.append(
+                f"{self.left:,} configurations are dearer than the sure answer and were not predicted: "
+                "the envelope and the best precision are those of the others"
             )
         return notes
 
@@ -220,11 +275,6 @@ def costs_of(cost: CostFunction, X: Floats, name: str) -> Floats:
     if values.shape != (len(X),):
         raise BadInputError(f"{name} function", expected=f"{len(X)} numbers, one a row", got=values.shape)
     return values
-
-
-def product(space: Space) -> int:
-    """How many configurations the space has, or would have without its conditions."""
-    return math.prod(len(p.values) for p in space.parameters)
 
 
 def drawn(space: Space, rows: int, rng: np.random.Generator) -> Floats:

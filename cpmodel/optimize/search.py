@@ -8,7 +8,16 @@ import numpy as np
 
 from cpmodel.errors import BadInputError
 from cpmodel.optimize.results import Candidate, Choice, Envelope
-from cpmodel.optimize.scan import CHUNK, CostFunction, Limits, Points, Predictor, Scan, safer
+from cpmodel.optimize.scan import (
+    CHUNK,
+    WHOLE_UP_TO,
+    CostFunction,
+    Limits,
+    Points,
+    Predictor,
+    Scan,
+    safer,
+)
 from cpmodel.space import Space
 
 if TYPE_CHECKING:
@@ -27,6 +36,7 @@ def optimize(
     baseline_cost: float | None = None,
     limits: Limits | None = None,
     runners_up: int = 5,
+    whole: bool | None = None,
     chunk: int = CHUNK,
 ) -> Choice:
     """The cheapest configuration predicted to reach the target: min C(T) subject to P(T) >= P_T.
@@ -35,7 +45,7 @@ def optimize(
     ----------
     space : Space
         Looked at in full up to 10,000,000 configurations; beyond that 2,000,000 are drawn at random (always
-        the same ones), and a note says so.
+        the same ones), each parameter's value on its own, and a note says so.
     model : Predictor
         A fitted precision model.
     cost : callable
@@ -54,6 +64,10 @@ def optimize(
         Name to (callable, maximum): configurations that exceed one of them are no candidates.
     runners_up : int
         How many, at most.
+    whole : bool, optional
+        Whether to predict also what is dearer than the safe answer, for the rest of the envelope and the best
+        precision there is; unless given, in spaces of up to 1,000,000 configurations. The plain and the safe
+        answer are the same either way; a note says what was not predicted.
     chunk : int
         Configurations that are held at once.
 
@@ -75,15 +89,21 @@ def optimize(
         raise BadInputError("runners_up", expected="0 or more", got=runners_up)
     scan = Scan(space, model, cost, limits or {}, chunk)
     baseline = scan.baseline(baseline_cost)
+    whole = space.combinations <= WHOLE_UP_TO if whole is None else whole
     curve = cheapest = safe = Points.none(space)
     for points in scan:
         curve = (curve + points.envelope()).envelope()
         reaching = points[points.precision >= target]
         if len(cheapest) > runners_up:  # enough of them already: dearer ones change nothing
-            cheapest = (cheapest + reaching[reaching.cost <= cheapest.cost[-1]]).cheapest(runners_up + 1)
+            reaching_too = reaching[reaching.cost <= cheapest.cost[-1]]
+            cheapest = (cheapest + reaching_too).cheapest(runners_up + 1)
         else:
             cheapest = (cheapest + reaching).cheapest(runners_up + 1)
         safe = safer(safe, reaching, scan, target, confidence)
+        if not whole and len(safe) and scan.rest > safe.cost[0]:
+            # among those of one cost a better one may be next: then none of them is known to be the one
+            curve, cheapest = curve[curve.cost < scan.rest], cheapest[cheapest.cost < scan.rest]
+            break
     scan.check(curve)
     named = _candidates(
         scan, curve[-1:] + baseline + cheapest + safe, target=target, level=level, unit=baseline.cost[0]
