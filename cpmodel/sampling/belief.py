@@ -12,7 +12,6 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
 
 from cpmodel.errors import BadInputError
 from cpmodel.space import Floats
@@ -22,8 +21,8 @@ Rows = NDArray[np.int64]
 
 # Candidates that are drawn together, and draws of them
 CANDIDATES, DRAWS = 400, 512
-# Added to the correlations, so that those of near twins can be factored
-_JITTER = 1e-6
+# A probability that is as good as one, and one that is as good as none
+_SURE, _HARDLY = 0.998, 0.002
 
 
 class JointModel(Protocol):
@@ -32,8 +31,8 @@ class JointModel(Protocol):
     def predictive(self, X: Floats, /) -> Predictive:
         """The law of the precision of each row."""
 
-    def covariance(self, X: Floats, /) -> Floats:
-        """Covariance between the precisions of the rows, shape (n, n)."""
+    def draws(self, X: Floats, count: int, seed: int = 0, /) -> Floats:
+        """Equally likely precisions of all rows together, shape (count, n)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +56,11 @@ class Belief:
     def among(self, rows: Sequence[int] | Rows) -> NDArray[np.bool_]:
         """Which candidates are among these rows of the table, shape (m,)."""
         return np.isin(self.rows, np.asarray(rows, dtype=np.int64))
+
+    def without(self, rows: Sequence[int] | Rows) -> Belief:
+        """The same belief, these rows no candidates."""
+        kept = ~self.among(rows)
+        return Belief(self.rows[kept], self.cost[kept], self.precision[:, kept])
 
     def cheapest(self, target: float, of: NDArray[np.bool_] | None = None) -> Floats:
         """Least cost that reaches the target in each draw, infinite where none does; shape (draws,).
@@ -97,8 +101,7 @@ class Belief:
             What costs as much or more cannot matter.
         always : rows that are candidates whatever the model says (those trained)
         candidates : int
-            How many of the others, at most, a target: those with the largest probability of reaching it times
-            the logarithm of the saving.
+            How many of the others, at most, a target; `likeliest` chooses them.
         seed : int
             Of the draws.
 
@@ -113,29 +116,36 @@ class Belief:
         below = np.flatnonzero(cost < ceiling)
         if len(below):
             law = model.predictive(X[below])
-            saving = np.log(min(ceiling, float(cost.max()) * np.e) / cost[below])
             for target in np.atleast_1d(np.asarray(targets, dtype=np.float64)):
-                order = np.argsort(-law.probability(float(target)) * saving, kind="stable")
-                rows.append(below[order[:candidates]])
+                rows.append(below[likeliest(law.probability(float(target)), cost[below], candidates)])
         kept = np.unique(np.concatenate(rows)).astype(np.int64)
-        return cls(kept, cost[kept], drawn(model, X[kept], draws, seed))
+        return cls(kept, cost[kept], model.draws(X[kept], draws, seed))
 
 
-def drawn(model: JointModel, X: Floats, draws: int, seed: int) -> Floats:
-    """Precision of the rows of X, all at once, in each of the draws; shape (draws, n).
+def likeliest(probability: Floats, cost: Floats, count: int) -> Rows:
+    """Rows that can be the cheapest to reach a target, at most `count`, over the whole range of cost.
 
-    Notes
-    -----
-    Each row's law is the model's own, Student's t; that rows go together is from the model's covariance
-    (the same draw of the tails for all rows: a multivariate t).
+    Those dearer than a row that is sure to reach it cannot; nor can those that hardly any draw would have
+    reach it. Of the others the likeliest for their cost are taken: those that no cheaper one equals in
+    probability, then those that only these do, and so on.
+
+    Parameters
+    ----------
+    probability : shape (n,)
+        Of reaching the target.
+    cost : shape (n,)
     """
-    law, covariance = model.predictive(X), model.covariance(X)
-    std = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
-    correlation = covariance / np.multiply.outer(std, std)
-    np.fill_diagonal(correlation, 1.0 + _JITTER)
-    rng = np.random.default_rng(seed)
-    vary = rng.standard_normal((draws, len(X))) @ linalg.cholesky(correlation, lower=True).T
-    if np.isfinite(law.freedom):
-        vary /= np.sqrt(rng.chisquare(law.freedom, (draws, 1)) / law.freedom)
-    # precision falls with the error: the same draw must lift it on every scale
-    return law.link.inverse(law.location + law.link.sign * law.scale * vary)
+    sure = cost[probability >= _SURE].min(initial=np.inf)
+    left = np.flatnonzero((cost <= sure) & (probability >= min(_HARDLY, float(probability.max()))))
+    left = left[np.lexsort((-probability[left], cost[left]))]
+    chosen: list[Rows] = []
+    while len(left) and count > 0:
+        best = np.maximum.accumulate(probability[left])
+        first = np.concatenate([[True], best[1:] > best[:-1]])
+        layer = left[first]
+        if len(layer) > count:  # thinned evenly over the costs
+            layer = layer[np.linspace(0, len(layer) - 1, count).round().astype(np.int64)]
+        chosen.append(layer)
+        count -= len(layer)
+        left = left[~first]
+    return np.concatenate(chosen) if chosen else np.empty(0, dtype=np.int64)

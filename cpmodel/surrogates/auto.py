@@ -167,13 +167,16 @@ class AutoPrecision(PrecisionModel):
         laws = [member._predictive(X) for member in self.members_]
         return averaged(laws, self.weights_, self.link_, _FREEDOM).stretched(self.stretch_)
 
-    def _covariance(self, X: Floats) -> Floats:
-        means = np.stack([member._predictive(X).mean() for member in self.members_])
-        apart = means - self.weights_ @ means
-        within = sum(w * m._covariance(X) for w, m in zip(self.weights_, self.members_, strict=True))
-        covariance = within + (apart.T * self.weights_) @ apart
-        wider = self._predictive(X).std() / np.sqrt(np.diag(covariance))
-        return np.asarray(covariance * np.multiply.outer(wider, wider))
+    def _draws(self, X: Floats, count: int, rng: np.random.Generator, stretch: float = 1.0) -> Floats:
+        # each draw follows one member all over the space; members as often as they weigh
+        ends = np.round(count * np.cumsum(self.weights_)).astype(np.int64)
+        shares = np.diff(ends, prepend=0)
+        return np.concatenate(
+            [
+                member._draws(X, int(share), rng, stretch * self.stretch_)
+                for member, share in zip(self.members_, shares, strict=True)
+            ]
+        )
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -143,8 +143,12 @@ class PrecisionModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         """Become the fitted model whose `_state` this is."""
 
     def _covariance(self, X: Floats) -> Floats:
-        """As `covariance`: rows tell nothing of each other unless a subclass knows better."""
-        return np.diag(self._predictive(X).std() ** 2)
+        """Covariance of what is not known of the rows of X, on the link's scale, shape (n, n)."""
+        return np.diag(self._predictive(X).scale ** 2)
+
+    def _draws(self, X: Floats, count: int, rng: np.random.Generator, stretch: float = 1.0) -> Floats:
+        """As `draws`, `stretch` times as wide."""
+        return self._predictive(X).stretched(stretch).together(self._covariance(X), count, rng)
 
     def _ended_at(self) -> Floats | None:
         """Where the search for what is not solved exactly ended; None when there is none."""
@@ -286,13 +290,15 @@ class PrecisionModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
             raise BadInputError("target", expected="a fraction in [0, 1]", got=target)
         return self.predictive(X).probability(float(target))
 
-    def covariance(self, X: ArrayLike) -> Floats:
-        """Covariance between the mean-over-seeds precisions of the rows of X, shape (n, n).
+    def draws(self, X: ArrayLike, count: int, seed: int = 0) -> Floats:
+        """Equally likely mean-over-seeds precisions of all rows of X together, shape (count, n).
 
-        Neighbours are wrong together: what a training tells of one, it tells of the others.
+        Neighbours are wrong together, so that the draws say what no law of single rows can: how good the
+        best of them may be.
         """
         check_is_fitted(self)
-        return self._covariance(np.asarray(validate_data(self, X, dtype=np.float64, reset=False)))
+        table = np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
+        return self._draws(table, count, np.random.default_rng(seed))
 
     # ---- saving
 

@@ -15,7 +15,7 @@ from cpmodel.surrogates.base import Coefficient, PrecisionModel
 from cpmodel.surrogates.explinear_terms import Terms
 from cpmodel.surrogates.groups import Groups
 from cpmodel.surrogates.link import Link
-from cpmodel.surrogates.predictive import Predictive, shared
+from cpmodel.surrogates.predictive import Predictive
 from cpmodel.surrogates.separable import SeparableFit, fit_separable, fit_separable_within
 
 Form = Literal["full", "exponential", "linear", "constant"]
@@ -293,7 +293,9 @@ class ExponentialLinear(PrecisionModel):
 
     def _covariance(self, X: Floats) -> Floats:
         jacobian = self.terms_.jacobian(X, self.theta_, self.beta_)
-        return shared(jacobian @ self.covariance_ @ jacobian.T, self._predictive(X))
+        # misfit is smooth: near rows have the same
+        misfit2 = max(self.scatter_**2 - self.noise_**2, 0.0)
+        return np.asarray(jacobian @ self.covariance_ @ jacobian.T + misfit2)
 
     def _state(self) -> dict[str, Any]:
         return {

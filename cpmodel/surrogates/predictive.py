@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import special
+from scipy import linalg, special
 
 from cpmodel.errors import BadInputError
 from cpmodel.space import Floats
@@ -14,6 +14,7 @@ from cpmodel.surrogates.link import Link
 
 # Scales beyond this, on the log of the error, say "anything is possible" already
 _WIDEST = 3.0
+_APART = 1e-6
 
 
 def check_level(level: float) -> float:
@@ -109,6 +110,27 @@ class Predictive:
         """The same laws, `factor` times as wide."""
         return replace(self, scale=self.scale * factor, noise=self.noise * factor)
 
+    def together(self, covariance: Floats, count: int, rng: np.random.Generator) -> Floats:
+        """Precisions drawn from these laws together, shape (count, n).
+
+        Parameters
+        ----------
+        covariance : shape (n, n)
+            On the link's scale; only the correlations are used.
+
+        Notes
+        -----
+        Normal draws, divided by one draw of the tails for all rows (a multivariate t).
+        """
+        spread = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+        correlation = covariance / np.multiply.outer(spread, spread)
+        # near twins are told apart a little, so that the correlations can be factored
+        np.fill_diagonal(correlation, 1.0 + _APART)
+        vary = rng.standard_normal((count, len(spread))) @ linalg.cholesky(correlation, lower=True).T
+        if np.isfinite(self.freedom):
+            vary /= np.sqrt(rng.chisquare(self.freedom, (count, 1)) / self.freedom)
+        return self.link.inverse(self.location + self.scale * vary)
+
     @classmethod
     def of(
         cls, link: Link, location: Floats, scale: Floats, noise: float, freedom: float = np.inf
@@ -128,16 +150,6 @@ class Predictive:
             scale=np.concatenate([part.scale for part in parts]),
             noise=np.concatenate([part.noise for part in parts]),
         )
-
-
-def shared(covariance: Floats, law: Predictive) -> Floats:
-    """Covariance of precisions, of which only `covariance`, on the link's scale, is shared between rows."""
-    # a law's scale is held below what can mean anything, its covariance is not
-    spread = np.sqrt(np.maximum(law.scale**2, np.diag(covariance)))
-    correlation = covariance / np.multiply.outer(spread, spread)
-    np.fill_diagonal(correlation, 1.0)
-    std = law.std()
-    return correlation * np.multiply.outer(std, std)
 
 
 def _variance_factor(freedom: float) -> float:

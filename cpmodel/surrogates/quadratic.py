@@ -62,8 +62,7 @@ class QuadraticPrecision(PrecisionModel):
         return Predictive.of(self.link_, location, scale, self.process_.noise)
 
     def _covariance(self, X: Floats) -> Floats:
-        slope = self.link_.slope(self._predictive(X).location)
-        return np.multiply.outer(slope, slope) * self.process_.covariance(self.features_.encode(X))
+        return self.process_.covariance(self.features_.encode(X))
 
     def _state(self) -> dict[str, Any]:
         return {"features": self.features_.to_list(), "process": self.process_.to_dict()}
