@@ -5,10 +5,8 @@ Nothing here keeps other processes away: the caller holds the study's lock while
 
 from __future__ import annotations
 
-import ctypes
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import perf_counter
@@ -20,6 +18,7 @@ from numpy.typing import ArrayLike
 from cpmodel.cost import Conditions, Measurement, device_name
 from cpmodel.errors import BadInputError
 from cpmodel.families import Family, Task
+from cpmodel.heap import kept_heap
 from cpmodel.space import Configuration
 
 if TYPE_CHECKING:
@@ -204,7 +203,7 @@ def measure_many(
                 noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
                 images[shape] = noise.to(where, getattr(torch, dtype)).contiguous(memory_format=layout)
             stopwatches.append(_Stopwatch(_ready(network, where, dtype, layout), images[shape]))
-        with torch.inference_mode(), _kept_heap():
+        with torch.inference_mode(), kept_heap():
             _run(stopwatches, min_repeats, max_seconds, progress)
     except (RuntimeError, MemoryError) as error:
         # on the CPU torch has no class of its own for this
@@ -215,29 +214,6 @@ def measure_many(
     finally:
         torch.set_num_threads(threads_before)
     return [stopwatch.result(conditions) for stopwatch in stopwatches]
-
-
-@contextmanager
-def _kept_heap() -> Iterator[None]:
-    """Keep freed memory in the process while run-times are measured, as one that serves for long does.
-
-    By default glibc hands every large buffer back and asks for it again, pages zeroed, at the next pass; how
-    often depends on what ran before, and moved single run-times by up to 40 %. Afterwards its documented
-    defaults are set. Elsewhere than on glibc nothing is done.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        yield
-        return
-    trim_threshold, mmap_max = -1, -4
-    mallopt(trim_threshold, 2**31 - 1)
-    mallopt(mmap_max, 0)
-    try:
-        yield
-    finally:
-        mallopt(trim_threshold, 128 * 1024)
-        mallopt(mmap_max, 65536)
 
 
 def measure_untrained(

@@ -7,10 +7,8 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,13 +17,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cpmodel.datasets.base import ImageSet
+from cpmodel.engine.base import Engine, Normalisation
+from cpmodel.engine.fused import FusedEngine
+from cpmodel.engine.modules import ModulesEngine
 from cpmodel.errors import BadInputError, TrainingFailedError
 from cpmodel.families.base import Family, Task
 from cpmodel.files import replacing
+from cpmodel.heap import kept_heap
 from cpmodel.recipe import Recipe
 from cpmodel.space import Configuration
 
-EVALUATION_BATCH = 500
+EVALUATION_BATCH = 250  # few enough that the maps stay in the caches
 RESIZED_BYTES = 1_500_000_000  # resized image sets kept at once; a study asks for the same few sizes again
 
 OnEpoch = Callable[[int, float], None]
@@ -33,24 +35,34 @@ OnEpoch = Callable[[int, float], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a training is executed; with the same plan on a CPU, a seed gives the same weights bit for bit."""
+    """How a training is executed; with the same plan on a CPU, a seed gives the same weights bit for bit.
+
+    Parameters
+    ----------
+    dtype : {"float32", "bfloat16"}
+        bfloat16: maps and the weights in products; parameters, statistics and sums stay float32.
+    fused : bool
+        Whether chains that `cpmodel.engine.fused` knows are executed by it; other networks never are.
+    """
 
     device: str = "cpu"
     dtype: str = "float32"
     channels_last: bool = True
     threads: int = 1
+    fused: bool = False
 
     def __str__(self) -> str:
         layout = "channels-last" if self.channels_last else "contiguous"
-        return f"{self.device} {self.dtype} {layout} threads={self.threads}"
+        how = "fused " if self.fused else ""
+        return f"{self.device} {self.dtype} {layout} {how}threads={self.threads}"
 
 
 def default_plan(device: str = "cpu", threads: int = 1) -> Plan:
-    """bfloat16 where the processor has it (about 1.1 to 2 times faster, same precision), else float32."""
+    """What measured fastest: bfloat16 where the processor has it, and fused on the CPU."""
     if device.startswith("cuda"):
         return Plan(device, "bfloat16" if torch.cuda.is_bf16_supported() else "float32", threads=threads)
     native = bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
-    return Plan(device, "bfloat16" if native else "float32", threads=threads)
+    return Plan(device, "bfloat16" if native else "float32", threads=threads, fused=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +188,9 @@ class Trainer:
         # float64 sums in one pass; the statistics are part of what an exported network needs to know
         self.mean = tuple(float(m) / 255 for m in pixels.mean(axis=0, dtype=np.float64))
         self.std = tuple(max(float(s) / 255, 1e-3) for s in pixels.std(axis=0, dtype=np.float64))
+        self._normalisation = Normalisation(
+            tuple(255 * m for m in self.mean), tuple(1 / (255 * s) for s in self.std)
+        )
         self._resized: OrderedDict[tuple[str, int, int], Tensor] = OrderedDict()
 
     def split_images(self, split: str, size: tuple[int, int]) -> Tensor:
@@ -194,16 +209,11 @@ class Trainer:
     def _labels(self, split: str) -> Tensor:
         return torch.from_numpy(self.images.splits[split].labels).to(self.plan.device)
 
-    def _input(self, images: Tensor) -> Tensor:
-        """uint8 -> normalised float32."""
-        shape = (1, -1, 1, 1)
-        mean = torch.tensor(self.mean, device=images.device).mul_(255).view(shape)
-        scale = torch.tensor(self.std, device=images.device).mul_(255).reciprocal_().view(shape)
-        return images.float().sub_(mean).mul_(scale)
-
-    def _autocast(self, enabled: bool = True) -> AbstractContextManager[Any]:
-        kind = self.plan.device.partition(":")[0]
-        return torch.autocast(kind, dtype=torch.bfloat16, enabled=enabled and self.plan.dtype == "bfloat16")
+    def _engine(self, network: nn.Module, exact: bool = False) -> Engine:
+        """What executes `network`: in float32 if `exact`, else in the plan's dtype."""
+        plan, dtype = self.plan, "float32" if exact else self.plan.dtype
+        fused = FusedEngine.of(network, self._normalisation, dtype) if plan.fused else None
+        return fused or ModulesEngine(network, self._normalisation, dtype, plan.device, plan.channels_last)
 
     def train(self, configuration: Configuration, seed: int, on_epoch: OnEpoch | None = None) -> Trained:
         """Train one network.
@@ -224,7 +234,8 @@ class Trainer:
         threads = torch.get_num_threads()
         torch.set_num_threads(self.plan.threads)
         try:
-            network, curve, validation = self._fit(configuration, seed, on_epoch)
+            with kept_heap():
+                network, curve, validation = self._fit(configuration, seed, on_epoch)
         except (MemoryError, torch.OutOfMemoryError) as error:
             raise TrainingFailedError("out of memory") from error
         except RuntimeError as error:  # the CPU allocator has no error class of its own
@@ -239,9 +250,8 @@ class Trainer:
         self, configuration: Configuration, seed: int, on_epoch: OnEpoch | None
     ) -> tuple[nn.Module, tuple[float, ...], Evaluation]:
         recipe, device = self.recipe, self.plan.device
-        network = self.new_network(configuration, seed).to(device)
-        if self.plan.channels_last:
-            network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = self.new_network(configuration, seed)
+        engine = self._engine(network)
         images = self.split_images("train", self.family.input_size(configuration, self.task))
         labels = self._labels("train")
         generator = torch.Generator().manual_seed(seed)
@@ -251,24 +261,18 @@ class Trainer:
         optimizer = _optimizer(network, recipe)
         curve: list[float] = []
         for epoch in range(recipe.epochs):
-            network.train()
             order = torch.randperm(len(images), generator=generator).to(device)
             total = torch.zeros((), device=device)
             for step in range(per_epoch):
                 rows = order[step * batch : (step + 1) * batch]
                 for group in optimizer.param_groups:
                     group["lr"] = rates[epoch * per_epoch + step]
-                x = self._input(augmented(images[rows], recipe, generator))
-                with self._autocast():
-                    logits = network(x)
-                loss = F.cross_entropy(logits.float(), labels[rows], label_smoothing=recipe.label_smoothing)
-                optimizer.zero_grad(set_to_none=True)
-                torch.autograd.backward(loss)
+                seen = augmented(images[rows], recipe, generator)
+                total += engine.backpropagate(seen, labels[rows], recipe.label_smoothing)
                 optimizer.step()
-                total += loss.detach()
             if not math.isfinite(float(total)):
                 raise TrainingFailedError(f"the loss became {float(total)} in epoch {epoch + 1}")
-            curve.append(self.evaluate(network, configuration, "validation", exact=False).precision)
+            curve.append(self._evaluated(engine, configuration, "validation").precision)
             if on_epoch is not None:
                 on_epoch(epoch + 1, curve[-1])
             if recipe.patience is not None and len(curve) - 1 - int(np.argmax(curve)) >= recipe.patience:
@@ -303,16 +307,14 @@ class Trainer:
             raise BadInputError(f"not this network's weights: {reason}", where=str(path)) from error
         return network.eval()
 
-    def evaluate(
-        self, network: nn.Module, configuration: Configuration, split: str, exact: bool = True
-    ) -> Evaluation:
-        """What `network` does on a split; in float32 if `exact`, else in the plan's dtype."""
+    def evaluate(self, network: nn.Module, configuration: Configuration, split: str) -> Evaluation:
+        """What `network` does on a split, in float32."""
+        return self._evaluated(self._engine(network, exact=True), configuration, split)
+
+    def _evaluated(self, engine: Engine, configuration: Configuration, split: str) -> Evaluation:
         images = self.split_images(split, self.family.input_size(configuration, self.task))
-        labels = self._labels(split)
-        network = network.to(self.plan.device).eval()
-        with torch.inference_mode(), self._autocast(not exact):
-            logits = torch.cat([network(self._input(chunk)).float() for chunk in _batches(images)])
-            return _evaluation(logits, labels, self.task.classes)
+        logits = torch.cat([engine.logits(chunk) for chunk in _batches(images)])
+        return _evaluation(logits, self._labels(split), self.task.classes)
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:

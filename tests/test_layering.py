@@ -12,9 +12,10 @@ PACKAGE = Path(__file__).parents[1] / "cpmodel"
 # A room is a module or a package directly below cpmodel/; a higher floor may import lower ones only.
 FLOORS = [
     {"errors", "version"},
-    {"files", "interrupts", "locks", "space", "layers"},
+    {"files", "heap", "interrupts", "locks", "space", "layers"},
     {"samples"},
     {"families", "datasets", "surrogates", "cost", "recipe", "frontier"},
+    {"engine"},
     {"train", "latency", "compress", "study"},
     {"sampling", "optimize", "verify"},
     {"pipeline"},
@@ -24,7 +25,8 @@ FLOORS = [
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 ALLOWED = {
-    "torch": {"train", "families", "datasets", "compress", "cost", "latency", "verify", "export"},
+    "torch": {"engine", "train", "families", "datasets", "compress", "cost", "latency", "verify", "export"},
+    "numba": {"engine"},
     "plotly": {"report"},
     "optuna": {"study", "sampling", "optuna"},
 }

@@ -84,7 +84,16 @@ def test_learns_what_is_plain_to_see() -> None:
 
 
 @pytest.mark.parametrize(
-    "plan", [PLAN, Plan(channels_last=False), Plan(dtype="bfloat16"), default_plan()], ids=str
+    "plan",
+    [
+        PLAN,
+        Plan(channels_last=False),
+        Plan(dtype="bfloat16"),
+        Plan(fused=True),
+        Plan(dtype="bfloat16", fused=True),
+        default_plan(),
+    ],
+    ids=str,
 )
 def test_a_seed_decides_every_bit(plan: Plan) -> None:
     recipe = Recipe(epochs=2, batch_size=32, augment=("flip", "shift", "cutout"))
@@ -168,17 +177,15 @@ def test_momentum_of_zero_and_smoothing() -> None:
 def test_patience_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     course = [0.3, 0.5, 0.4, 0.5, 0.45, 0.9, 0.9, 0.9]
     t = trainer(Recipe(epochs=8, batch_size=128, patience=3))
-    original, left = t.evaluate, iter(course)
+    original, left = t._evaluated, iter(course)
 
-    def scripted(*arguments: Any, exact: bool = True) -> Any:
-        found = original(*arguments, exact=exact)
-        if not exact:
-            p = next(left)
-            n = len(found.correct)
-            return type(found)(np.arange(n) < round(p * n), found.metrics)
-        return found
+    def scripted(*arguments: Any) -> Any:
+        found = original(*arguments)
+        p = next(left, None)
+        n = len(found.correct)
+        return found if p is None else type(found)(np.arange(n) < round(p * n), found.metrics)
 
-    monkeypatch.setattr(t, "evaluate", scripted)
+    monkeypatch.setattr(t, "_evaluated", scripted)
     trained = t.train(CONFIGURATION, 0)
     # the best was epoch 2 (a tie is no gain), three more did not better it
     assert len(trained.curve) == 5

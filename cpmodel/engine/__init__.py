@@ -1,0 +1,1 @@
+"""How one training step and one forward pass are executed: as torch modules, or fused for the processor."""

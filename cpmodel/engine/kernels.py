@@ -1,0 +1,340 @@
+"""The memory-bound parts of a training step, each one pass over memory, compiled for the processor at hand.
+
+Batch norm, ReLU, max pooling and their gradients as torch runs them read and write every map about a dozen
+times; where a processor multiplies matrices fast, that is most of a step. Here it is two passes forward and
+two back: what the gradient needs to know is computed again rather than kept. Everything runs on one thread,
+in a fixed order: the same input gives the same bits.
+
+Maps are numpy arrays with the channels last. Those in bfloat16, which numpy does not know, come as uint16 of
+the same bits; arithmetic is float32. A map may be larger than what is written or read of it (below and to the
+right, or in channels): the rest is the padding of a convolution, and is left alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
+from numpy.typing import NDArray
+
+Maps = NDArray[Any]  # float32, or uint16 that holds bfloat16
+Vector = NDArray[np.float32]
+
+_BLOCK = 64  # rows summed in float32 before they go to a float64 total
+_ZERO = np.float32(0)
+
+
+def _wide(value: Any) -> Any:
+    """A stored number as float32."""
+    raise NotImplementedError
+
+
+@overload(_wide)
+def _wide_of(value: Any) -> Any:  # when compiled, `value` is a type
+    if isinstance(value, types.Float):
+
+        def same(value: Any) -> Any:
+            return value
+
+        return same
+
+    def widened(value: Any) -> Any:
+        return np.uint32(np.uint32(value) << np.uint32(16)).view(np.float32)
+
+    return widened
+
+
+def _put(out: Any, at: Any, value: Any) -> Any:
+    """Store a float32, rounded to nearest even where the array holds bfloat16."""
+    raise NotImplementedError
+
+
+@overload(_put)
+def _put_into(out: Any, at: Any, value: Any) -> Any:  # when compiled, all three are types
+    if isinstance(out.dtype, types.Float):
+
+        def whole(out: Any, at: Any, value: Any) -> Any:
+            out[at] = value
+
+        return whole
+
+    def rounded(out: Any, at: Any, value: Any) -> Any:
+        bits = np.float32(value).view(np.uint32)
+        odd = np.uint32(np.uint32(bits >> np.uint32(16)) & np.uint32(1))
+        out[at] = np.uint16(np.uint32(bits + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+
+    return rounded
+
+
+@njit(cache=True)
+def looked_up(images: NDArray[np.uint8], table: Maps, out: Maps) -> None:
+    """The number that stands in the table for each pixel.
+
+    Parameters
+    ----------
+    images : uint8, shape (n, h, w, c)
+    table : shape (256, c)
+    out : shape (n, h or more, w or more, c or more)
+    """
+    n, h, w, channels = images.shape
+    for image in range(n):
+        for i in range(h):
+            for j in range(w):
+                for c in range(channels):
+                    out[image, i, j, c] = table[images[image, i, j, c], c]
+
+
+@njit(cache=True)
+def moments(rows: Maps, channels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and variance (biased) of each channel.
+
+    Parameters
+    ----------
+    rows : shape (m, width)
+        A map cut into rows of some whole pixels each.
+
+    Returns
+    -------
+    mean, variance : shape (channels,)
+    """
+    m, width = rows.shape
+    total, squares = np.zeros(channels), np.zeros(channels)
+    part, part_squares = np.empty(width, np.float32), np.empty(width, np.float32)
+    for start in range(0, m, _BLOCK):
+        part[:] = 0
+        part_squares[:] = 0
+        for row in range(start, min(start + _BLOCK, m)):
+            for at in range(width):
+                value = _wide(rows[row, at])
+                part[at] += value
+                part_squares[at] += value * value
+        for at in range(width):
+            total[at % channels] += part[at]
+            squares[at % channels] += part_squares[at]
+    count = m * (width // channels)
+    mean = total / count
+    return mean, np.maximum(squares / count - mean * mean, 0.0)
+
+
+@njit(cache=True)
+def activated(maps: Maps, scale: Vector, shift: Vector, out: Maps) -> None:
+    """relu(scale * maps + shift).
+
+    Parameters
+    ----------
+    maps : shape (n, h, w, c)
+    scale, shift : shape (c,)
+    out : shape (n, h or more, w or more, c)
+    """
+    n, h, w, channels = maps.shape
+    for image in range(n):
+        for i in range(h):
+            for j in range(w):
+                for c in range(channels):
+                    value = _wide(maps[image, i, j, c]) * scale[c] + shift[c]
+                    _put(out, (image, i, j, c), max(value, _ZERO))
+
+
+@njit(cache=True)
+def activated_pooled(maps: Maps, scale: Vector, shift: Vector, out: Maps) -> None:
+    """The maximum over 2 x 2 of relu(scale * maps + shift); an odd last row or column is left out.
+
+    Parameters
+    ----------
+    maps : shape (n, h, w, c)
+    scale, shift : shape (c,)
+    out : shape (n, h // 2 or more, w // 2 or more, c)
+    """
+    n, h, w, channels = maps.shape
+    for image in range(n):
+        for i in range(h // 2):
+            for j in range(w // 2):
+                for c in range(channels):
+                    a = _wide(maps[image, 2 * i, 2 * j, c]) * scale[c]
+                    b = _wide(maps[image, 2 * i, 2 * j + 1, c]) * scale[c]
+                    d = _wide(maps[image, 2 * i + 1, 2 * j, c]) * scale[c]
+                    e = _wide(maps[image, 2 * i + 1, 2 * j + 1, c]) * scale[c]
+                    value = max(max(a, b), max(d, e)) + shift[c]
+                    _put(out, (image, i, j, c), max(value, _ZERO))
+
+
+@njit(cache=True)
+def gradient_sums(
+    gradient: Maps, maps: Maps, scale: Vector, shift: Vector
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sums over images and pixels of the gradient that comes through `activated`, and of it times `maps`.
+
+    Parameters
+    ----------
+    gradient : shape (n, h or more, w or more, c)
+    maps : shape (n, h, w, c)
+    scale, shift : shape (c,)
+
+    Returns
+    -------
+    plain, weighted : shape (c,)
+    """
+    n, h, w, channels = maps.shape
+    plain, weighted = np.zeros(channels), np.zeros(channels)
+    part, part_weighted = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    for image in range(n):
+        part[:] = 0
+        part_weighted[:] = 0
+        for i in range(h):
+            for j in range(w):
+                for c in range(channels):
+                    value = _wide(maps[image, i, j, c])
+                    alive = value * scale[c] + shift[c] > 0
+                    passed = _wide(gradient[image, i, j, c]) if alive else _ZERO
+                    part[c] += passed
+                    part_weighted[c] += passed * value
+        plain += part
+        weighted += part_weighted
+    return plain, weighted
+
+
+@njit(cache=True)
+def gradient_sums_pooled(
+    gradient: Maps, maps: Maps, scale: Vector, shift: Vector
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """As `gradient_sums`, of the gradient that comes through `activated_pooled`.
+
+    Parameters
+    ----------
+    gradient : shape (n, h // 2 or more, w // 2 or more, c)
+    maps : shape (n, h, w, c)
+    scale, shift : shape (c,)
+
+    Returns
+    -------
+    plain, weighted : shape (c,)
+    """
+    n, h, w, channels = maps.shape
+    plain, weighted = np.zeros(channels), np.zeros(channels)
+    part, part_weighted = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    for image in range(n):
+        part[:] = 0
+        part_weighted[:] = 0
+        for i in range(h // 2):
+            for j in range(w // 2):
+                for c in range(channels):
+                    a = _wide(maps[image, 2 * i, 2 * j, c])
+                    b = _wide(maps[image, 2 * i, 2 * j + 1, c])
+                    d = _wide(maps[image, 2 * i + 1, 2 * j, c])
+                    e = _wide(maps[image, 2 * i + 1, 2 * j + 1, c])
+                    high, low = max(max(a, b), max(d, e)), min(min(a, b), min(d, e))
+                    chosen = high if scale[c] >= 0 else low
+                    alive = chosen * scale[c] + shift[c] > 0
+                    passed = _wide(gradient[image, i, j, c]) if alive else _ZERO
+                    part[c] += passed
+                    part_weighted[c] += passed * chosen
+        plain += part
+        weighted += part_weighted
+    return plain, weighted
+
+
+@njit(cache=True)
+def spread(
+    gradient: Maps, maps: Maps, scale: Vector, shift: Vector, constant: Vector, slope: Vector, out: Maps
+) -> None:
+    """Write constant + slope * maps, and scale * gradient more where `activated` let it through.
+
+    Parameters
+    ----------
+    gradient : shape (n, h or more, w or more, c)
+    maps, out : shape (n, h, w, c)
+    scale, shift, constant, slope : shape (c,)
+    """
+    n, h, w, channels = maps.shape
+    sent = np.empty(channels, np.float32)
+    for image in range(n):
+        for i in range(h):
+            for j in range(w):
+                for c in range(channels):
+                    alive = _wide(maps[image, i, j, c]) * scale[c] + shift[c] > 0
+                    sent[c] = scale[c] * _wide(gradient[image, i, j, c]) if alive else _ZERO
+                for c in range(channels):
+                    value = constant[c] + slope[c] * _wide(maps[image, i, j, c])
+                    _put(out, (image, i, j, c), value + sent[c])
+
+
+@njit(cache=True)
+def spread_pooled(
+    gradient: Maps, maps: Maps, scale: Vector, shift: Vector, constant: Vector, slope: Vector, out: Maps
+) -> None:
+    """As `spread`, through `activated_pooled`; of equal maxima one gets the gradient, the left or upper.
+
+    Parameters
+    ----------
+    gradient : shape (n, h // 2 or more, w // 2 or more, c)
+    maps, out : shape (n, h, w, c)
+    scale, shift, constant, slope : shape (c,)
+    """
+    n, h, w, channels = maps.shape
+    pairs, width = w // 2, w * channels
+    # whole rows as one, so that few channels make long loops too
+    rows, written = maps.reshape(n, h, width), out.reshape(n, h, width)
+    scales, constants, slopes = _repeated(scale, w), _repeated(constant, w), _repeated(slope, w)
+    top, sent = np.zeros(width, np.float32), np.zeros(width, np.float32)
+    for image in range(n):
+        for i in range(h // 2):
+            for at in range(width):
+                above, below = _wide(rows[image, 2 * i, at]), _wide(rows[image, 2 * i + 1, at])
+                top[at] = max(above * scales[at], below * scales[at])
+            for j in range(pairs):
+                left, right = top[2 * j * channels :], top[(2 * j + 1) * channels :]
+                to_left, to_right = sent[2 * j * channels :], sent[(2 * j + 1) * channels :]
+                for c in range(channels):
+                    alive = max(left[c], right[c]) + shift[c] > 0
+                    passed = scale[c] * _wide(gradient[image, i, j, c]) if alive else _ZERO
+                    to_left[c] = passed if left[c] >= right[c] else _ZERO
+                    to_right[c] = passed - to_left[c]
+            for at in range(width):
+                value = _wide(rows[image, 2 * i, at])
+                here = sent[at] if value * scales[at] == top[at] else _ZERO
+                _put(written, (image, 2 * i, at), constants[at] + slopes[at] * value + here)
+            for at in range(width):
+                value = _wide(rows[image, 2 * i + 1, at])
+                here = sent[at] if _wide(rows[image, 2 * i, at]) * scales[at] != top[at] else _ZERO
+                _put(written, (image, 2 * i + 1, at), constants[at] + slopes[at] * value + here)
+        if h % 2:
+            for at in range(width):
+                _put(written, (image, h - 1, at), constants[at] + slopes[at] * _wide(rows[image, h - 1, at]))
+
+
+@njit(cache=True)
+def _repeated(values: Vector, times: int) -> Vector:
+    row = np.empty((times, len(values)), np.float32)
+    row[:] = values
+    return row.reshape(-1)
+
+
+@njit(cache=True)
+def cross_entropy(logits: Maps, labels: NDArray[np.int64], smoothing: float, gradient: Maps) -> float:
+    """Mean cross-entropy in nats; its gradient goes into `gradient`.
+
+    Parameters
+    ----------
+    logits, gradient : shape (n, classes)
+    labels : shape (n,)
+    smoothing : float
+        This share of a label's weight is spread over all classes, in [0, 1).
+    """
+    n, classes = logits.shape
+    total = 0.0
+    for row in range(n):
+        top = _wide(logits[row, 0])
+        for k in range(1, classes):
+            top = max(top, _wide(logits[row, k]))
+        normaliser = 0.0
+        for k in range(classes):
+            normaliser += np.exp(np.float64(_wide(logits[row, k]) - top))
+        log_normaliser = np.log(normaliser)
+        for k in range(classes):
+            log_probability = np.float64(_wide(logits[row, k]) - top) - log_normaliser
+            weight = smoothing / classes + (1.0 - smoothing if k == labels[row] else 0.0)
+            total -= weight * log_probability
+            _put(gradient, (row, k), np.float32((np.exp(log_probability) - weight) / n))
+    return float(total / n)

@@ -1,0 +1,60 @@
+"""Any network, executed as torch modules with autograd."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cpmodel.engine.base import Engine, Normalisation
+
+
+class ModulesEngine(Engine):
+    """Executes a network module by module.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Shared, not copied.
+    normalisation : Normalisation
+    dtype : {"float32", "bfloat16"}
+        bfloat16: mixed precision, as torch's autocast understands it.
+    device : str
+    channels_last : bool
+        Memory layout of maps and weights.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        normalisation: Normalisation,
+        dtype: str = "float32",
+        device: str = "cpu",
+        channels_last: bool = True,
+    ) -> None:
+        self.network = network.to(device)
+        if channels_last:
+            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._kind, self._half = device.partition(":")[0], dtype == "bfloat16"
+        mean, factor = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in normalisation)
+        self._mean, self._factor = mean, factor
+
+    def backpropagate(self, images: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+        """See `Engine.backpropagate`."""
+        self.network.train()
+        loss = F.cross_entropy(self._forward(images), labels, label_smoothing=smoothing)
+        self.network.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        return loss.detach()
+
+    def logits(self, images: Tensor) -> Tensor:
+        """See `Engine.logits`."""
+        self.network.eval()
+        with torch.inference_mode():
+            return self._forward(images)
+
+    def _forward(self, images: Tensor) -> Tensor:
+        x = images.float().sub_(self._mean).mul_(self._factor)
+        with torch.autocast(self._kind, dtype=torch.bfloat16, enabled=self._half):
+            logits: Tensor = self.network(x)
+        return logits.float()
