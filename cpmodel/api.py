@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from cpmodel.errors import BadInputError, StudyError
 from cpmodel.families import Task, get_family
 from cpmodel.optimize import Choice
 from cpmodel.pipeline.answer import Answer, Goal, last_answer, last_verdict
-from cpmodel.pipeline.costing import default_complexity, require_complexities
+from cpmodel.pipeline.costing import default_complexity, default_note, require_complexities
 from cpmodel.pipeline.costing import measure as measure_networks
 from cpmodel.pipeline.fitting import fit_precision
 from cpmodel.pipeline.material import Material
@@ -334,7 +335,8 @@ def choose_from(
 ) -> Choice:
     """As `optimize`, from material that was read already."""
     goal = Goal(target, drop, complexity or default_complexity(material), dict(limits or {}), confidence)
-    return choose(material, goal, fit_precision(material.samples, model, validate=False))
+    choice = choose(material, goal, fit_precision(material.samples, model, validate=False))
+    return choice if complexity else replace(choice, notes=(*default_note(material), *choice.notes))
 
 
 def report(
@@ -376,6 +378,7 @@ def report(
     else:
         goal = Goal(target, drop, complexity or default_complexity(material), {}, confidence)
         choice = choose(material, goal, fits.precision)
+        choice = choice if complexity else replace(choice, notes=(*default_note(material), *choice.notes))
     path = Path(out) if out is not None else _page_of(Path(source))
     return _write_page(material, fits, path, complexity, choice, answer)
 
@@ -429,4 +432,6 @@ def _write_page(
 
 
 def _page_of(source: Path) -> Path:
-    return source / "report.html" if source.is_dir() else source.with_suffix(".html")
+    if source.is_dir():
+        return source / "report.html"
+    return source.with_name(source.name.removesuffix(".gz")).with_suffix(".html")

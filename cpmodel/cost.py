@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cpmodel.errors import BadInputError
-from cpmodel.files import replacing
+from cpmodel.files import reading_table, replacing
 from cpmodel.space import Configuration, Floats, Space
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def read_csv(path: str | Path, space: Space) -> CostsTable:
     lines: list[int] = []
     try:
         # not through pandas: it shifts the columns of rows that are too long, and rounds some numbers
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+        with reading_table(path) as file:
             reader = csv.reader(file, strict=True, skipinitialspace=True)
             header = [name.strip() for name in next(reader, [])]
             if not header:

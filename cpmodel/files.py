@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from cpmodel.errors import BadInputError
 
@@ -70,6 +72,24 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, value: Any) -> None:
     """Write `value` as JSON that a person can read; NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+@contextmanager
+def reading_table(path: str | Path) -> Iterator[TextIO]:
+    """A CSV file open for reading, unpacked on the way where its name ends in ``.gz``.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or is no whole gzip file.
+    """
+    place = Path(path)
+    how: dict[str, Any] = {"mode": "rt", "newline": "", "encoding": "utf-8-sig"}
+    try:
+        with gzip.open(place, **how) if place.suffix == ".gz" else place.open(**how) as file:
+            yield file
+    except (EOFError, zlib.error) as error:
+        raise OSError(errno.EIO, f"not a whole gzip file: {error}") from error
 
 
 def read_json(path: str | Path) -> Any:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cpmodel.errors import BadInputError
-from cpmodel.files import replacing
+from cpmodel.files import reading_table, replacing
 from cpmodel.space import Configuration, Floats, Parameter, Space, Value
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def read_csv(
     Parameters
     ----------
     path
-        A CSV file with a header; one row a training.
+        A CSV file with a header, gzipped where its name ends in ``.gz``; one row a training.
     space : Space, optional
         The space its configurations belong to; made of the values that occur unless given.
     parameters : sequence of str
@@ -249,8 +249,7 @@ def read_csv(
     precision, seed : str
         Names of those columns. A table without the seed column is taken as one training a row.
     unit
-        Whether precision is a fraction or a percentage; ``auto`` decides by the numbers, and says so in
-        `notes`.
+        Whether precision is a fraction or a percentage; ``auto`` goes by the numbers, and says so in `notes`.
 
     Raises
     ------
@@ -345,7 +344,7 @@ def _read_cells(path: str | Path, where: str) -> tuple[pd.DataFrame, list[int]]:
     lines: list[int] = []
     try:
         # not through pandas: it shifts the columns of rows that are too long, and miscounts lines
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+        with reading_table(path) as file:
             reader = csv.reader(file, strict=True, skipinitialspace=True)
             header = next((cells for cells in reader if cells), [])
             header = [name.strip() for name in header]
@@ -442,6 +441,11 @@ def _precision_scale(values: Floats, unit: str, table: _Cells) -> tuple[float, t
     notes: tuple[str, ...] = ()
     if unit == "auto":
         unit = "percent" if np.median(present) > 1 else "fraction"
+        if unit == "percent":
+            for row in np.flatnonzero((values > 0) & (values <= 1)):
+                raise table.wrong(
+                    "precision", row, "a percentage above 1 like the others (or --unit percent)"
+                )
         note = f"column '{name}' read as {'percentages' if unit == 'percent' else 'fractions'}"
         notes = (f"{note} (they run from {present.min():g} to {present.max():g})",)
     if unit not in ("percent", "fraction"):

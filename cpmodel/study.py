@@ -229,6 +229,8 @@ class Study:
         place, url = _place(folder, storage)
         if storage is None and not (place / "study.db").exists():
             raise StudyError("no study here", expected="a folder with study.db", where=str(place))
+        if not _file_there(url):  # connecting would make it
+            raise StudyError("no record there", expected="one that cpmodel sample or run has made", where=url)
         lock = place / "claim.lock"
         # whoever makes the study holds the lock until it is whole
         with locked(lock) if lock.exists() else nullcontext(), deferred():
@@ -475,6 +477,15 @@ def _study_in(backend: BaseStorage, place: Path, storage: str | None) -> int | N
     if storage is None and len(known) == 1:
         return next(iter(known.values()))
     return known.get(place.name)
+
+
+def _file_there(url: str) -> bool:
+    """Whether the file of an SQLite URL exists; True for storages that are no file."""
+    if not url.startswith("sqlite"):
+        return True
+    with _readable(url):
+        name = make_url(url.replace("{{", "{").replace("}}", "}")).database
+    return not name or name == ":memory:" or name.startswith("file:") or Path(name).exists()
 
 
 def _backend(url: str) -> BaseStorage:

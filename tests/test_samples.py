@@ -180,8 +180,13 @@ def test_names_of_one_s_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize("percent", [0.07, 0.29, 7.0, 57.0, 58.0, 94.3, 100.0])
 def test_percent_is_exactly_a_hundredth(tmp_path: Path, percent: float) -> None:
     path = written(tmp_path, "f,precision", f"1,{percent}", "2,50", "3,51")
-    assert read_csv(path).precision.tolist() == [percent / 100, 0.5, 0.51]
-    assert read_csv(path, unit="percent").notes == ()
+    told = read_csv(path, unit="percent")
+    assert (told.precision.tolist(), told.notes) == ([percent / 100, 0.5, 0.51], ())
+    if percent > 1:
+        assert read_csv(path).precision.tolist() == told.precision.tolist()
+    else:  # is that seven hundredths of a percent, or seven percent?
+        with pytest.raises(BadInputError, match=f"line 2: expected a percentage above 1.*got '{percent}'"):
+            read_csv(path)
 
 
 def test_percent_or_fraction_is_decided_once(tmp_path: Path) -> None:

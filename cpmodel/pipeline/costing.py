@@ -119,6 +119,15 @@ def default_complexity(material: Material) -> str:
     return material.samples.cost_names[0]
 
 
+def default_note(material: Material) -> tuple[str, ...]:
+    """What to say of `default_complexity`: which column it took, where it might have been another."""
+    names = material.samples.cost_names
+    if material.family is not None or len(names) < 2:
+        return ()
+    others = ", ".join(names[1:])
+    return (f"complexity is column '{names[0]}'; --complexity chooses another ({others})",)
+
+
 def most_measured(table: CostsTable) -> Conditions:
     """The conditions with most rows; on a tie the first."""
     return max(table.conditions, key=lambda c: len(table.matching(c)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -66,6 +67,14 @@ def with_cell(column: str, text: str) -> str:
     return "\n".join(map(",".join, rows)) + "\n"
 
 
+def percentages(odd: str) -> str:
+    """The good table in percent, its second row with another precision."""
+    rows = [line.split(",") for line in GOOD]
+    scaled = [",".join([*row[:4], f"{100 * float(row[4]):.2f}", row[5]]) for row in rows]
+    scaled[1] = ",".join([*rows[1][:4], odd, rows[1][5]])
+    return "\n".join([HEADER, *scaled]) + "\n"
+
+
 GOOD_TEXT = "\n".join([HEADER, *GOOD]) + "\n"
 
 
@@ -78,6 +87,10 @@ GOOD_TEXT = "\n".join([HEADER, *GOOD]) + "\n"
         (with_cell("precision", ""), ["column 'precision', line 3", "number"]),
         (with_cell("precision", "inf"), ["column 'precision', line 3", "finite", "inf"]),
         (with_cell("precision", "1.3"), ["column 'precision', line 3", "fraction in [0, 1]", "1.3"]),
+        (
+            percentages("0.94"),
+            ["column 'precision', line 3", "percentage above 1", "--unit percent", "'0.94'"],
+        ),
         (with_cell("precision", "-0.1"), ["column 'precision', line 3", "-0.1"]),
         (with_cell("f", "many"), ["column 'f', line 3", "number", "'many'"]),
         (with_cell("f", ""), ["column 'f', line 3", "value", "none"]),
@@ -103,6 +116,12 @@ def test_binary_files_are_no_tables(leaves_alone: Callable[..., None], place: Pa
     (place / "table.csv").write_bytes(data)
     for command in ("fit table.csv", "optimize table.csv -t 0.8", "report table.csv"):
         leaves_alone(command, "table.csv", "not a CSV table")
+
+
+@pytest.mark.parametrize("data", [GOOD_TEXT.encode(), gzip.compress(GOOD_TEXT.encode())[:60]])
+def test_broken_gzip_files(leaves_alone: Callable[..., None], place: Path, data: bytes) -> None:
+    (place / "table.csv.gz").write_bytes(data)
+    leaves_alone("optimize table.csv.gz -t 0.8", "table.csv.gz", "gzip")
 
 
 @pytest.mark.parametrize("target", ["1.7", "abc", "-1", "nan", "0", "94"])
@@ -141,6 +160,12 @@ def test_targets(leaves_alone: Callable[..., None], target: str) -> None:
         ("fit", ["study", "nothing there"]),
         ("report nowhere", ["nowhere"]),
         ("export", ["no study here"]),
+        ("export --storage sqlite:///none.db", ["sqlite:///none.db", "no record there"]),
+        ("fit --storage sqlite:///none.db", ["no record there", "cpmodel sample or run"]),
+        ("optimize -t 0.8 --storage sqlite:///none.db", ["no record there"]),
+        ("report --storage sqlite:///none.db", ["no record there"]),
+        ("verify -t 0.8 --storage sqlite:///none.db", ["no record there"]),
+        ("measure --storage sqlite:///none.db", ["no record there"]),
         ("verify -t 0.8", ["no study here"]),
         ("measure", ["no study here"]),
         ("measure --image 28x28x1 --dtype float8", ["dtype", "float32", "float8"]),

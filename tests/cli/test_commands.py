@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pty
@@ -293,6 +294,22 @@ def test_exact_complexity_of_a_table_of_plain_networks(cpmodel: Command, tmp_pat
     chosen = ended.json["plain"]
     f, s = chosen["configuration"]["f"], chosen["configuration"]["s"]
     assert chosen["complexity"] == s * s * 9 * f + (s // 2) ** 2 * f * 10
+
+
+def test_a_gzipped_table_with_several_costs(cpmodel: Command, tmp_path: Path) -> None:
+    rows = ["f,precision,macs_m,params"]
+    rows += [f"{f},{1 - 1 / f:.4f},{f * 1.5},{f * f}" for f in range(2, 12)]
+    (tmp_path / "table.csv.gz").write_bytes(gzip.compress("\n".join(rows).encode()))
+    ended = cpmodel("optimize", "table.csv.gz", "-t", "0.8", "--json", cwd=tmp_path)
+    assert (ended.code, ended.json["complexity"]) == (0, "macs_m")
+    said = "complexity is column 'macs_m'; --complexity chooses another (params)"
+    assert said in ended.err.splitlines()
+    assert ended.json["notes"] == [said]
+    asked = cpmodel("optimize", "table.csv.gz", "-t", "0.8", "-c", "params", "--json", cwd=tmp_path)
+    assert (asked.json["complexity"], asked.json["notes"]) == ("params", [])
+    page = cpmodel("report", "table.csv.gz", "-t", "0.8", "--model", "logpower", cwd=tmp_path)
+    assert (page.code, page.out) == (0, "table.html\n")
+    assert "--complexity chooses another" in (tmp_path / "table.html").read_text()
 
 
 # how it looks
