@@ -113,7 +113,7 @@ class FusedEngine(Engine):
         with torch.inference_mode():
             x = self._input(images)
             for layer, after in zip(self._layers, (*self._layers[1:], None), strict=True):
-                maps = self._convolved(layer, x, self._weight(layer))
+                maps = self._convolved(layer, x, self._weight(layer, x))
                 norm = layer.norm
                 mean, variance = _running(norm)
                 scale = norm.weight.numpy() / np.sqrt(variance + norm.eps)
@@ -133,10 +133,11 @@ class FusedEngine(Engine):
         kernels.looked_up(pixels, _array(self._table), _array(x))
         return x
 
-    def _weight(self, layer: _Layer) -> Tensor:
+    def _weight(self, layer: _Layer, x: Tensor) -> Tensor:
+        """The weights of a layer, as many channels as its input `x` has."""
         weight = layer.convolution.weight
-        if weight.shape[1] == 1:
-            weight = F.pad(weight, (0, 0, 0, 0, 0, 1))
+        if missing := x.shape[3] - weight.shape[1]:
+            weight = F.pad(weight, (0, 0, 0, 0, 0, missing))
         return weight.to(self._dtype, memory_format=torch.channels_last)
 
     def _convolved(self, layer: _Layer, x: Tensor, weight: Tensor) -> Tensor:
@@ -144,7 +145,7 @@ class FusedEngine(Engine):
         return maps.permute(0, 2, 3, 1).contiguous()
 
     def _forward(self, layer: _Layer, x: Tensor) -> _Pass:
-        weight = self._weight(layer)
+        weight = self._weight(layer, x)
         maps = self._convolved(layer, x, weight)
         norm, channels = layer.norm, maps.shape[3]
         count = maps.numel() // channels
