@@ -55,7 +55,6 @@ _SAMPLE = "cpmodel:sample"
 _WORKER = "cpmodel:worker"
 _ATTEMPTS = "cpmodel:attempts"
 _SETTINGS = "cpmodel:settings"
-_QUEUE = "cpmodel:queue"
 
 
 @dataclass(frozen=True)
@@ -294,10 +293,10 @@ class Study:
         int
             How many were new.
         """
-        with locked(self.folder / "claim.lock"), self._guarded():
+        with locked(self.folder / "claim.lock"):
             # the plan is one write, its trials are many: what a crash cut off is completed by the next call
             known = {self._identity(t) for t in self._trials()}
-            planned = self._storage.get_study_user_attrs(self._study_id).get(_QUEUE, [])
+            planned = self.note("queue") or []
             wanted: dict[str, Request] = {}
             for row in [*planned, *map(asdict, requests)]:
                 configuration = self.settings.space.validated(row["configuration"])
@@ -306,9 +305,7 @@ class Study:
                 if key not in known:
                     wanted.setdefault(key, request)
             if wanted:
-                self._storage.set_study_user_attr(
-                    self._study_id, _QUEUE, [asdict(r) for r in wanted.values()]
-                )
+                self.keep("queue", [asdict(r) for r in wanted.values()])
             for key, request in wanted.items():
                 parameters = dict(request.configuration)
                 template = optuna.trial.create_trial(
@@ -321,7 +318,8 @@ class Study:
                         "purpose": request.purpose,
                     },
                 )
-                self._storage.create_new_trial(self._study_id, template)
+                with self._guarded():
+                    self._storage.create_new_trial(self._study_id, template)
         return len(wanted)
 
     def _request_identity(self, request: Request) -> str:
