@@ -10,20 +10,30 @@ import itertools
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from cpmodel.samples import Samples
-from cpmodel.sampling.designs import design
+from cpmodel.sampling.acquisition import Outlook, first_rows, held, outlook, suggest
+from cpmodel.sampling.belief import Belief, JointModel, Rows
 from cpmodel.space import Configuration, Floats, Space
 from cpmodel.study import Request
 
 SEEDS_PER_STUDY = 10_000
 FRESH_SEED = 1_000  # seeds from here on verify; no design uses them
-LEAST_SEEDS, MOST_SEEDS = 3, 7
+LOOKS = (3, 5, 8, 12)
+"""Numbers of fresh seeds after which a candidate is judged."""
+LEAST_SEEDS, MOST_SEEDS = LOOKS[0], LOOKS[-1]
+
+# Looking four times errs this many times as often as looking once (Pocock 1977, for 5 % on one side)
+_LOOKING = 2.6
+# A candidate less likely than this to stand after all looks is given up
+_HOPELESS = 0.2
+# A candidate is tried when it is this likely to be better than the target by what all looks can tell
+_WORTH_TRYING = 0.5
 
 
 def training_seed(study_seed: int, number: int) -> int:
@@ -41,6 +51,10 @@ class Evidence:
         Of each fresh training that did not fail: validation precision.
     probability : float
         That the mean precision over seeds reaches the target.
+    asked : float
+        The probability asked of it, so that all candidates of a study together err as seldom as was stated.
+    chance : float
+        That it will stand when all looks are done.
     """
 
     key: str
@@ -48,11 +62,33 @@ class Evidence:
     seeds: tuple[int, ...]
     precisions: tuple[float, ...]
     probability: float
+    asked: float = 0.9
+    chance: float = 1.0
 
     @property
     def mean(self) -> float:
         """Mean validation precision over the fresh seeds."""
         return float(np.mean(self.precisions))
+
+    @property
+    def stands(self) -> bool:
+        """Whether fresh seeds support it."""
+        return len(self.seeds) >= LEAST_SEEDS and self.probability >= self.asked
+
+    @property
+    def fallen(self) -> bool:
+        """Whether fresh seeds speak against it, or do not speak for it after the most allowed."""
+        if len(self.seeds) < LEAST_SEEDS or self.stands:
+            return False
+        return self.chance < _HOPELESS or len(self.seeds) >= MOST_SEEDS
+
+
+class SearchModel(JointModel, Protocol):
+    """What is needed of a fitted precision model."""
+
+    @property
+    def noise_std_(self) -> float:
+        """Standard deviation of one training about its configuration's mean."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,29 +99,37 @@ class View:
     ----------
     X : shape (m, d)
         Every configuration that may be chosen (limits already applied).
-    cost, precision, probability : shape (m,)
-        Complexity, predicted P, and the predicted probability that P reaches the target.
+    cost : shape (m,)
+        Complexity of each.
+    model : SearchModel
+        Fitted to the samples.
     target, confidence : float
+        The confidence is that of all claims of the study together.
     budget : int
         Trainings in all, verification included.
     tolerance : float
         The search ends when the expected further saving, in relative complexity, falls below it.
     workers : int
     study_seed : int
+    pending : tuple of str
+        Keys of configurations that are being trained.
+    seconds : shape (m,), optional
+        Expected training time of each configuration, where time is what is short.
     """
 
     space: Space
     samples: Samples
     X: Floats
     cost: Floats
-    precision: Floats
-    probability: Floats
+    model: SearchModel
     target: float
     confidence: float
     budget: int
     tolerance: float
     workers: int
     study_seed: int
+    pending: tuple[str, ...] = ()
+    seconds: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -98,94 +142,217 @@ class Step:
         Train `requests`, to learn or to verify; open the test split for `evidence`; or end without proof.
     reason : str
         In words, for the user.
+    outlook : Outlook, optional
+        What may be cheaper than the cheapest proved so far (or, where nothing is, than what the model is sure
+        of); None while it is sure of nothing.
+    has : float
+        Complexity of that cheapest; infinite while there is none.
     """
 
     action: Literal["explore", "verify", "prove", "stop"]
     reason: str
     requests: tuple[Request, ...] = ()
     evidence: Evidence | None = None
+    outlook: Outlook | None = None
+    has: float = np.inf
 
 
 def first_requests(
-    space: Space, cost: Floats, first: int, study_seed: int, baseline_seeds: int
+    space: Space, cost: Floats, first: int, study_seed: int, baseline_seeds: int, X: Floats | None = None
 ) -> list[Request]:
     """The baseline's seeds and a design spread over cost, the longest trainings first.
 
     Parameters
     ----------
-    cost : shape (size,)
-        Of each row of `space.enumerate()`.
+    X : shape (m, d), optional
+        Every configuration that may be chosen; the whole space unless given.
+    cost : shape (m,)
+        Of each of them.
     first : int
         Configurations of the design.
     baseline_seeds : int
         Trainings of the baseline; they also tell the noise of a training.
     """
-    everything = space.enumerate()
-    X = design("spread", space, first, study_seed, cost)
-    costs = {row.tobytes(): c for row, c in zip(everything, cost, strict=True)}
-    order = np.argsort([-costs[row.tobytes()] for row in X], kind="stable")
+    everything = space.enumerate() if X is None else X
+    rows = first_rows(_levels(space, everything), np.maximum(cost, 1e-300), first, study_seed)
+    rows = rows[np.argsort(-cost[rows], kind="stable")]
     baseline = [
         Request(space.baseline, training_seed(study_seed, n), "baseline") for n in range(baseline_seeds)
     ]
-    spread = [Request(c, training_seed(study_seed, 0), "design") for c in space.configurations(X[order])]
-    return [*baseline, *(r for r in spread if r.configuration != space.baseline)]
+    seed = training_seed(study_seed, 0)
+    design = [Request(c, seed, "design") for c in space.configurations(everything[rows])]
+    return [*baseline, *(r for r in design if r.configuration != space.baseline)]
+
+
+def first_size(space: Space) -> int:
+    """How many configurations a first design needs: one more than there are parameters, at least 4."""
+    return max(4, len(space.parameters) + 1)
 
 
 def decide(view: View) -> Step:
     """What to do next.
 
-    Explore while a configuration that is not yet trained is expected to save more than the tolerance
-    (probability of reaching the target times the logarithm of the saving against the cheapest safe answer);
-    then verify the cheapest safe answer on fresh seeds; when it falls, go on with what was learned.
+    Explore while what is trained is expected to cost more than the tolerance above the cheapest that reaches
+    the target, and half of the budget is left for proofs. Then verify, on fresh seeds, the cheapest that is
+    likely to be better than the target by what those seeds can tell. When it falls, go on with what was
+    learned; when it stands, go on while something cheaper is likely to stand, too.
     """
-    evidence = fresh_evidence(view.samples, view.target)
-    fallen = {e.key for e in evidence if _fallen(e, view.confidence)} | _untrainable(view.samples)
-    keys = view.samples.keys
-    trained = _rows(view, set(keys))
-    open_rows = ~_rows(view, fallen)
-    spent, left = len(view.samples), view.budget - len(view.samples)
-
-    standing = [e for e in evidence if len(e.seeds) >= LEAST_SEEDS and e.probability >= view.confidence]
-    best = min(standing, key=lambda e: _cost(view, e.key), default=None)
-    # a standing answer bounds the cost; the models' own safe answer does, where nothing stands yet
-    safe = _cheapest(view, (view.probability >= view.confidence) & open_rows)
-    bound = _cost(view, best.key) if best else np.inf
-    if safe is not None:
-        bound = min(bound, float(view.cost[safe]))
-
-    # what is left must do for two verifications, so that one candidate may fall
-    spare = left - (0 if best else min(2 * LEAST_SEEDS, view.budget // 4))
-    if spare > 0:
-        chosen = _most_to_give(view, ~trained & open_rows, bound)[:spare]
-        if len(chosen):
-            requests = tuple(
-                Request(c, training_seed(view.study_seed, 0), "refine")
-                for c in view.space.configurations(view.X[chosen])
-            )
-            return Step("explore", _why(view, chosen, bound), requests)
-
-    candidate = None if safe is None else view.space.key(view.space.configurations(view.X[[safe]])[0])
-    if best is not None and (candidate is None or _cost(view, best.key) <= bound):
-        return Step("prove", f"{best.key}: {len(best.seeds)} fresh seeds reach the target", evidence=best)
+    evidence = fresh_evidence(view.samples, view.target, view.confidence)
+    best = min((e for e in evidence if e.stands), key=lambda e: _cost(view, e.key), default=None)
+    found = _Findings.of(view, evidence, best)
+    told = {"outlook": found.outlook, "has": found.has}
+    explore = found.to_explore()
+    if len(explore):
+        seed = training_seed(view.study_seed, 0)
+        requests = tuple(Request(c, seed, "refine") for c in view.space.configurations(view.X[explore]))
+        return Step("explore", found.why(int(explore[0])), requests, **told)
+    candidate = found.candidate()
+    if candidate is not None:
+        requests = _fresh(view, evidence, candidate)
+        if len(requests) <= found.left:
+            return Step("verify", f"{candidate}: fresh seeds; {found.state}", requests, **told)
+    if best is not None:
+        reason = f"{best.key}: {len(best.seeds)} fresh seeds reach the target; {found.state}"
+        return Step("prove", reason, evidence=best, **told)
     if candidate is None:
-        plain = _cheapest(view, (view.precision >= view.target) & open_rows)
-        if plain is None:
-            return Step("stop", "no configuration left is predicted to reach the target")
-        candidate = view.space.key(view.space.configurations(view.X[[plain]])[0])
+        return Step("stop", "no configuration left is likely to reach the target", **told)
+    spent = f"the budget of {view.budget} trainings is spent ({len(view.samples)} done), nothing stands"
+    return Step("stop", spent, **told)
+
+
+@dataclass(frozen=True, eq=False)
+class _Findings:
+    """What a view says, worked out once a decision."""
+
+    view: View
+    evidence: Sequence[Evidence]
+    best: Evidence | None
+    belief: Belief
+    trained: Rows
+    barred: Rows
+    left: int
+    has: float
+    outlook: Outlook | None
+
+    @classmethod
+    def of(cls, view: View, evidence: Sequence[Evidence], best: Evidence | None) -> _Findings:
+        """All that a decision asks of a view."""
+        barred = {e.key for e in evidence if e.fallen} | _untrainable(view.samples)
+        places = _places(view, {*view.samples.keys, *view.pending})
+        # what fell is no answer, whatever the model says of it
+        out = np.array(sorted(places[k] for k in barred if k in places), dtype=np.int64)
+        trained = np.array(sorted({row for k, row in places.items() if k not in barred}), dtype=np.int64)
+        ceiling = np.inf if best is None else _cost(view, best.key)
+        belief = Belief.of(
+            view.model,
+            view.space.filled(view.X),
+            view.cost,
+            view.target,
+            ceiling=ceiling,
+            always=trained,
+        ).without(out)
+        has = ceiling
+        if best is None:
+            sure = (belief.precision >= view.target).mean(axis=0) >= view.confidence
+            has = float(belief.cost[sure].min(initial=np.inf))
+        return cls(
+            view,
+            evidence,
+            best,
+            belief,
+            trained,
+            out,
+            view.budget - len(view.samples) - len(view.pending),
+            has,
+            outlook(belief, view.target, has, view.tolerance) if np.isfinite(has) else None,
+        )
+
+    @property
+    def ceiling(self) -> float:
+        """Cost of what is proved; beyond that of the dearest where nothing is."""
+        return self.has if self.best is not None else float(self.view.cost.max()) * np.e
+
+    def to_explore(self) -> Rows:
+        """Rows to train, at most one a worker; none when exploring has little to give, or had its share."""
+        view = self.view
+        spare = self.left - view.budget // 2
+        if spare <= 0 or self.best is not None:
+            return np.empty(0, dtype=np.int64)
+        now = held(self.belief, view.target, self.trained, self.ceiling)
+        cheapest = np.minimum(self.belief.cheapest(view.target), now)
+        if np.log(now / cheapest).mean() < -np.log1p(-view.tolerance):
+            return np.empty(0, dtype=np.int64)
+        return suggest(
+            self.belief,
+            view.target,
+            self.trained,
+            ceiling=self.ceiling,
+            count=min(view.workers, spare),
+            barred=self.barred,
+            seconds=None if view.seconds is None else view.seconds[self.belief.rows],
+        )
+
+    def candidate(self) -> str | None:
+        """Key of the configuration to verify: the one under way, or else the cheapest worth trying."""
+        under_way = [e for e in self.evidence if not e.stands and not e.fallen]
+        if under_way:
+            return under_way[-1].key
+        view, belief = self.view, self.belief
+        most = min(MOST_SEEDS, max(self.left, 1))
+        asked = asked_of(len(self.evidence), view.confidence)
+        margin = float(stats.norm.ppf(asked)) * view.model.noise_std_ / np.sqrt(most)
+        worth = (belief.precision >= view.target + margin).mean(axis=0) >= _WORTH_TRYING
+        if self.best is not None:
+            worth &= belief.cost < self.has * (1.0 - view.tolerance)
+        elif not worth.any():
+            # nothing is so good: then what is likeliest to reach the target, if it is likely at all
+            chances = (belief.precision >= view.target).mean(axis=0)
+            worth = (chances >= chances.max()) & (chances >= _WORTH_TRYING)
+        if not worth.any():
+            return None
+        row = belief.rows[np.flatnonzero(worth)[np.argmin(belief.cost[worth])]]
+        return view.space.key(view.space.configurations(view.X[[row]])[0])
+
+    def why(self, row: int) -> str:
+        """Why to train this row, and how things stand."""
+        place = int(np.flatnonzero(self.belief.rows == row)[0])
+        likely = float((self.belief.precision[:, place] >= self.view.target).mean())
+        key = self.view.space.key(self.view.space.configurations(self.view.X[[row]])[0])
+        return f"{key} is {likely:.0%} likely to reach the target; {self.state}"
+
+    @property
+    def state(self) -> str:
+        """The cheapest so far, and what may be cheaper."""
+        if self.outlook is None:
+            return "nothing is sure to reach it yet"
+        name = "the cheapest that is sure to" if self.best is None else self.best.key
+        return (
+            f"{self.outlook.probability:.0%} likely that something cheaper than {name} exists, "
+            f"{self.outlook.fraction:.0%} cheaper on average"
+        )
+
+
+def _fresh(view: View, evidence: Sequence[Evidence], candidate: str) -> tuple[Request, ...]:
+    """The fresh seeds that a candidate is judged on next."""
     have = next((len(e.seeds) for e in evidence if e.key == candidate), 0)
-    wanted = LEAST_SEEDS - have if have < LEAST_SEEDS else 2
-    tried = set(view.samples.frame["seed"][np.array(keys, dtype=object) == candidate]) if keys else set()
+    wanted = next(look for look in LOOKS if look > have) - have
+    keys = np.array(view.samples.keys, dtype=object)
+    tried = set(view.samples.frame["seed"][keys == candidate]) if len(keys) else set()
     seeds = (training_seed(view.study_seed, FRESH_SEED + n) for n in itertools.count())
     untried = itertools.islice((seed for seed in seeds if seed not in tried), wanted)
-    requests = tuple(Request(view.space.parse(candidate), seed, "verify") for seed in untried)
-    if len(requests) > left:
-        if best is not None:
-            return Step("prove", f"{best.key} stands; the budget is spent", evidence=best)
-        return Step("stop", f"the budget of {view.budget} trainings is spent ({spent} done), nothing stands")
-    return Step("verify", f"{candidate}: fresh seeds", requests)
+    return tuple(Request(view.space.parse(candidate), seed, "verify") for seed in untried)
 
 
-def fresh_evidence(samples: Samples, target: float) -> list[Evidence]:
+def asked_of(number: int, confidence: float) -> float:
+    """The probability asked of a study's candidate of that number, from 0.
+
+    The first may use half of the error stated, each further one half of what is left; each of the looks uses
+    the same part of that.
+    """
+    return 1.0 - (1.0 - confidence) * 0.5 ** (number + 1) / _LOOKING
+
+
+def fresh_evidence(samples: Samples, target: float, confidence: float = 0.9) -> list[Evidence]:
     """The evidence on every configuration that was trained on fresh seeds, in the order of their trainings.
 
     The noise of one training is pooled over all configurations that have repeats: three seeds alone tell it
@@ -196,15 +363,29 @@ def fresh_evidence(samples: Samples, target: float) -> list[Evidence]:
     fresh = (usable.frame["purpose"] == "verify").to_numpy(dtype=bool)
     noise, freedom = pooled_noise(keys, usable.precision)
     found = []
-    for key in dict.fromkeys(keys[fresh].tolist()):
+    for number, key in enumerate(dict.fromkeys(keys[fresh].tolist())):
         rows = np.flatnonzero(fresh & (keys == key))
         precisions = usable.precision[rows]
+        asked = asked_of(number, confidence)
         gap, error = float(precisions.mean()) - target, noise / np.sqrt(len(rows))
         probability = float(stats.t.cdf(gap / error, freedom)) if error > 0 else float(gap >= 0)
         seeds = tuple(int(s) for s in usable.frame["seed"].to_numpy()[rows])
         configuration = usable.space.configurations(usable.X[rows[:1]])[0]
-        found.append(Evidence(key, configuration, seeds, tuple(map(float, precisions)), probability))
+        chance = _chance(gap, noise, len(rows), freedom, asked)
+        found.append(
+            Evidence(key, configuration, seeds, tuple(map(float, precisions)), probability, asked, chance)
+        )
     return found
+
+
+def _chance(gap: float, noise: float, have: int, freedom: int, asked: float) -> float:
+    """Probability that the mean over the most seeds will be as far above the target as is asked."""
+    more = MOST_SEEDS - have
+    if more <= 0 or noise <= 0:
+        return float(gap >= 0)
+    needed = float(stats.t.ppf(asked, freedom + more)) * noise / np.sqrt(MOST_SEEDS)
+    spread = noise * np.sqrt(1.0 / have - 1.0 / MOST_SEEDS)
+    return float(stats.norm.cdf((gap - needed) / spread))
 
 
 def pooled_noise(keys: Sequence[str] | NDArray[np.str_], precision: Floats) -> tuple[float, int]:
@@ -218,13 +399,6 @@ def pooled_noise(keys: Sequence[str] | NDArray[np.str_], precision: Floats) -> t
     return float(np.sqrt(((precision - means[group]) ** 2).sum() / freedom)), freedom
 
 
-def _fallen(evidence: Evidence, confidence: float) -> bool:
-    """Whether fresh seeds speak against a configuration, or do not speak for it after the most allowed."""
-    if len(evidence.seeds) < LEAST_SEEDS or evidence.probability >= confidence:
-        return False
-    return evidence.probability < 0.5 or len(evidence.seeds) >= MOST_SEEDS
-
-
 def _untrainable(samples: Samples) -> set[str]:
     """Configurations whose trainings failed more often than they succeeded."""
     balance: Counter[str] = Counter()
@@ -233,43 +407,29 @@ def _untrainable(samples: Samples) -> set[str]:
     return {key for key, count in balance.items() if count < 0}
 
 
-def _cheapest(view: View, allowed: NDArray[np.bool_]) -> int | None:
-    """Row of the least cost, of equals that of the highest predicted precision; None if none is allowed."""
-    rows = np.flatnonzero(allowed)
-    if not len(rows):
-        return None
-    return int(rows[np.lexsort((-view.precision[rows], view.cost[rows]))[0]])
-
-
-def _most_to_give(view: View, allowed: NDArray[np.bool_], bound: float) -> NDArray[np.int64]:
-    """Rows with the largest expected saving, at most one a worker; none if it is below the tolerance.
-
-    Where nothing is safe yet, the saving is counted from the dearest configuration.
-    """
-    reference = bound if np.isfinite(bound) else float(view.cost.max()) * np.e
-    with np.errstate(divide="ignore"):
-        saving = np.log(reference / np.maximum(view.cost, 1e-300))
-    gain = np.where(allowed & (saving > 0), view.probability * saving, 0.0)
-    order = np.argsort(-gain, kind="stable")[: view.workers]
-    return np.asarray(order[gain[order] > np.log1p(view.tolerance)])
-
-
-def _why(view: View, chosen: NDArray[np.int64], bound: float) -> str:
-    first = chosen[0]
-    if not np.isfinite(bound):
-        return f"nothing is safe yet; {view.probability[first]:.0%} likely to reach the target"
-    saving = 1 - view.cost[first] / bound
-    return f"{view.probability[first]:.0%} likely to reach the target and {saving:.0%} cheaper"
-
-
-def _rows(view: View, keys: Collection[str]) -> NDArray[np.bool_]:
-    """Which rows of the view have these keys."""
-    wanted = (
-        {row.tobytes() for row in view.space.matrix([view.space.parse(k) for k in keys])} if keys else set()
-    )
-    return np.array([row.tobytes() in wanted for row in view.X], dtype=bool)
+def _places(view: View, keys: Collection[str]) -> dict[str, int]:
+    """The row of the view of each of these keys that has one."""
+    if not keys:
+        return {}
+    ordered = sorted(keys)
+    wanted: dict[bytes, str] = {}
+    for key, row in zip(ordered, view.space.matrix([view.space.parse(k) for k in ordered]), strict=True):
+        wanted[row.tobytes()] = key
+    found = ((wanted.get(row.tobytes()), place) for place, row in enumerate(view.X))
+    return {key: place for key, place in found if key is not None}
 
 
 def _cost(view: View, key: str) -> float:
-    row = np.flatnonzero(_rows(view, {key}))
-    return float(view.cost[row[0]]) if len(row) else np.inf
+    place = _places(view, {key}).get(key)
+    return np.inf if place is None else float(view.cost[place])
+
+
+def _levels(space: Space, X: Floats) -> Floats:
+    """Each parameter from 0 to 1 over its range, by logarithms where it has them; shape (n, d)."""
+    filled = space.filled(X)
+    levels = np.full(filled.shape, 0.5)  # a categorical parameter has no order
+    for column, parameter in enumerate(space.parameters):
+        values = np.log(filled[:, column]) if filled[:, column].min() > 0 else filled[:, column]
+        if not parameter.categorical and np.ptp(values) > 0:
+            levels[:, column] = (values - values.min()) / np.ptp(values)
+    return levels

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
-
 from cpmodel.datasets.base import ImageSet
 from cpmodel.errors import BadInputError, StudyError
 from cpmodel.optimize import Choice, optimize
@@ -15,12 +13,14 @@ from cpmodel.pipeline.fitting import PrecisionFit, fit_precision
 from cpmodel.pipeline.loop import (
     FRESH_SEED,
     LEAST_SEEDS,
+    LOOKS,
     MOST_SEEDS,
     Evidence,
     Step,
     View,
     decide,
     first_requests,
+    first_size,
     fresh_evidence,
     training_seed,
 )
@@ -55,7 +55,7 @@ def run(
     budget : int
         Most trainings in all, verification included.
     first : int, optional
-        Configurations of the first design; by default two fifths of the budget.
+        Configurations of the first design; by default one more than there are parameters.
     tolerance : float
         The search ends when the expected further saving falls below this fraction of the complexity.
     workers : int, optional
@@ -70,7 +70,7 @@ def run(
     space, study = project.space, project.study
     for name in (goal.complexity, *(goal.limits or {})):
         complexity_of(Material.of_study(project), name)  # refused now, not after the first trainings
-    designed = min(first or round(0.4 * budget), budget - baseline_seeds - LEAST_SEEDS)
+    designed = min(first or first_size(space), budget - baseline_seeds - LEAST_SEEDS)
     macs = project.family.costs(space.enumerate(), project.task)["macs"]
     requests = first_requests(space, macs, designed, study.settings.seed, baseline_seeds)
     watch.expect(budget)
@@ -153,7 +153,7 @@ def verify(
         configuration = candidate.configuration
     evidence = _fresh_seeds(project, images, goal, configuration, seeds, workers, watch)
     verdict = None
-    if evidence.probability >= goal.confidence:
+    if evidence.stands:
         verdict = _proved(project, images, goal, evidence, workers, watch)
     said = (
         f"{evidence.key}: {evidence.probability:.0%} likely to reach the target by "
@@ -178,13 +178,14 @@ def _fresh_seeds(
         while True:
             samples = study.samples()
             samples.write_csv(project.folder / "samples.csv")
-            found = next((e for e in fresh_evidence(samples, goal.precision(samples)) if e.key == key), None)
+            tested = fresh_evidence(samples, goal.precision(samples), goal.confidence)
+            found = next((e for e in tested if e.key == key), None)
             have = 0 if found is None else len(found.seeds)
             tried = {s for s, k in zip(samples.frame["seed"], samples.keys, strict=True) if k == key}
             if found is not None and have >= wanted:
-                if have >= MOST_SEEDS or not 0.5 <= found.probability < goal.confidence:
+                if found.stands or found.fallen or have >= MOST_SEEDS:
                     return found
-                wanted = have + 2
+                wanted = next(look for look in LOOKS if look > have)
             if len(tried) > have + 2 * MOST_SEEDS:  # it fails again and again
                 raise StudyError(f"{key}: its fresh trainings fail", where=str(project.folder))
             numbers = (training_seed(study.settings.seed, FRESH_SEED + n) for n in itertools.count())
@@ -236,7 +237,7 @@ def _ended(
         fit,
         reason=reason,
         choice=choice,
-        evidence=fresh_evidence(samples, choice.target),
+        evidence=fresh_evidence(samples, choice.target, goal.confidence),
         verdict=verdict,
     )
     keep_answer(project, answer)
@@ -272,14 +273,12 @@ def _view(
         X = X[complexity_of(material, name).of(X) <= most]
     if not len(X):
         raise BadInputError("limits", expected="some configuration within them", got=dict(goal.limits or {}))
-    known = project.space.filled(X)
     return View(
         project.space,
         samples,
         X,
         complexity_of(material, goal.complexity).of(X),
-        np.asarray(fit.model.predict(known)),
-        fit.model.probability(known, target),
+        fit.model,
         target,
         goal.confidence,
         budget,
