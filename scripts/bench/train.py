@@ -1,0 +1,316 @@
+#!/usr/bin/env python3
+"""Trainings an hour: the product against the loop that a good user of PyTorch writes.
+
+    python scripts/bench/train.py [--configurations 24] [--seeds 2] [--blocks 4] [--out CSV] [--loader]
+    python scripts/bench/train.py --plans          # which way of executing a training is fastest, one by one
+
+The configurations are stratified over the plain family by MACs, one at random from each stratum; images and
+recipe are the product's. They are dealt into blocks; each block is trained by one way, then by the other, in
+fresh processes, so that whatever else the machine does falls on both.
+
+``plain``: tensors in memory, batches by indexing with a random permutation, float32, default layout, fused
+AdamW, all cores as threads of one process, one configuration after another. ``loader`` (`--loader`): the same
+through a DataLoader. ``product``: the study's pool, one worker a core. Times are wall times from the first
+training's start to the last one's end, after imports and one small training that is not counted (a study
+starts its workers once). One CSV line for each way, seed and block, then a line for each way in all; what is
+printed last: configurations an hour, the ratio, the share of the machine's own peak of matrix products,
+peak memory, and the mean difference in validation precision with its standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+import cpmodel.datasets
+from cpmodel.cost import device_name
+from cpmodel.datasets.base import ImageSet
+from cpmodel.families import get_family
+from cpmodel.families.base import Task
+from cpmodel.files import replacing
+from cpmodel.recipe import Recipe
+from cpmodel.sampling.pool import Pool, available_cores
+from cpmodel.space import Configuration
+from cpmodel.study import Request, Settings, Study
+from cpmodel.train import Plan, Trainer, default_plan, learning_rates
+
+OUT = Path(__file__).parents[2] / "data" / "measured" / "train.csv"
+WARM: Configuration = {"f": 2, "s": 8, "k": 3, "l": 1}
+FAMILY = get_family("plain")
+EVALUATION_BATCH = 500
+
+
+def task(images: ImageSet) -> Task:
+    return Task(*images.image_shape, len(images.class_names))
+
+
+def stratified(images: ImageSet, n: int) -> list[Configuration]:
+    """One configuration at random from each of n strata of MACs, the largest first."""
+    space = FAMILY.space(task(images))
+    X = space.enumerate()
+    order = np.argsort(FAMILY.costs(X, task(images))["macs"], kind="stable")
+    rng = np.random.default_rng(0)
+    chosen = [int(rng.choice(stratum)) for stratum in np.array_split(order, n)]
+    return space.configurations(X[chosen[::-1]])
+
+
+# the plain loop
+
+
+def plain(images: ImageSet, recipe: Recipe, configuration: Configuration, seed: int, loader: bool) -> float:
+    """Validation precision after the recipe, as a good user would write it."""
+    resized = Trainer(images, FAMILY, recipe)  # for its resizing and its statistics only
+    size = FAMILY.input_size(configuration, task(images))
+
+    def split(name: str) -> tuple[Tensor, Tensor]:
+        x = resized.split_images(name, size).float().contiguous()
+        mean, std = torch.tensor(resized.mean).view(1, -1, 1, 1), torch.tensor(resized.std).view(1, -1, 1, 1)
+        return (x / 255 - mean) / std, torch.from_numpy(images.splits[name].labels)
+
+    (x, y), (x_validation, y_validation) = split("train"), split("validation")
+    torch.manual_seed(seed)
+    network = FAMILY.build(configuration, task(images))
+    optimizer = torch.optim.AdamW(
+        network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
+    per_epoch = len(x) // recipe.batch_size
+    rates = iter(learning_rates(recipe, per_epoch * recipe.epochs))
+    precision = 0.0
+    for _ in range(recipe.epochs):
+        network.train()
+        for batch, labels in batches(x, y, recipe.batch_size, loader):
+            if "flip" in recipe.augment:
+                flip = torch.rand(len(batch)) < 0.5
+                batch = torch.where(flip[:, None, None, None], batch.flip(3), batch)
+            for group in optimizer.param_groups:
+                group["lr"] = next(rates)
+            optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(F.cross_entropy(network(batch), labels))
+            optimizer.step()
+        network.eval()
+        with torch.inference_mode():
+            right = [
+                (network(chunk).argmax(1) == labels).sum()
+                for chunk, labels in zip(
+                    x_validation.split(EVALUATION_BATCH), y_validation.split(EVALUATION_BATCH), strict=True
+                )
+            ]
+        precision = float(torch.stack(right).sum()) / len(x_validation)
+    return precision
+
+
+def batches(x: Tensor, y: Tensor, size: int, loader: bool) -> Any:
+    if loader:
+        return DataLoader(TensorDataset(x, y), batch_size=size, shuffle=True, drop_last=True)
+    order = torch.randperm(len(x))
+    rows = (order[start : start + size] for start in range(0, len(x) - size + 1, size))
+    return ((x[chosen], y[chosen]) for chosen in rows)
+
+
+def run_plain(
+    images: ImageSet, recipe: Recipe, wanted: list[Configuration], seed: int, loader: bool
+) -> list[float]:
+    torch.set_num_threads(available_cores())
+    return [plain(images, recipe, configuration, seed, loader) for configuration in wanted]
+
+
+# the product
+
+
+def run_product(
+    images: ImageSet, recipe: Recipe, wanted: list[Configuration], seed: int, pool: Pool, study: Study
+) -> list[float]:
+    study.enqueue(Request(configuration, seed) for configuration in wanted)
+    pool.drain()
+    samples = study.samples()
+    keys = [study.settings.space.key(configuration) for configuration in wanted]
+    by_key = {
+        k: p
+        for k, s, p in zip(samples.keys, samples.frame["seed"], samples.precision, strict=True)
+        if s == seed
+    }
+    return [float(by_key[key]) for key in keys]
+
+
+def part(way: str, indices: list[int], count: int, seed: int) -> dict[str, Any]:
+    """Train one block in this process; what it took."""
+    images = cpmodel.datasets.load()
+    recipe = Recipe.default(len(images.train.images))
+    wanted = [stratified(images, count)[i] for i in indices]
+    if way == "product":
+        with tempfile.TemporaryDirectory() as folder:
+            settings = Settings(
+                "plain",
+                "embedded",
+                images.data_hash,
+                images.image_shape,
+                images.class_names,
+                {name: len(split.images) for name, split in images.splits.items()},
+                FAMILY.space(task(images)),
+                recipe,
+            )
+            study = Study.create(Path(folder) / "study", settings)
+            with Pool(study, images) as pool:
+                for warm in range(pool.size):
+                    study.enqueue([Request(WARM, 10_000 + warm)])
+                pool.drain()
+                started = time.perf_counter()
+                precision = run_product(images, recipe, wanted, seed, pool, study)
+                wall_s = time.perf_counter() - started
+        children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * available_cores()
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + children
+    else:
+        run_plain(images, replace(recipe, epochs=1), [WARM], seed, way == "loader")
+        started = time.perf_counter()
+        precision = run_plain(images, recipe, wanted, seed, way == "loader")
+        wall_s = time.perf_counter() - started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"wall_s": wall_s, "precision": precision, "peak_mib": peak / 1024}
+
+
+def apart(way: str, indices: list[int], count: int, seed: int) -> dict[str, Any]:
+    """`part` in a process of its own."""
+    command = [sys.executable, __file__, "--part", way, json.dumps(indices), str(count), str(seed)]
+    done: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    return done
+
+
+def matrix_peak(dtype: torch.dtype) -> float:
+    """The machine's fastest product of two matrices, all cores, FLOP/s."""
+    torch.set_num_threads(available_cores())
+    n = 4096
+    a, b = torch.randn(n, n).to(dtype), torch.randn(n, n).to(dtype)
+    times = []
+    for _ in range(7):
+        started = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - started)
+    return float(2 * n**3 / min(times))
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    images = cpmodel.datasets.load()
+    recipe = Recipe.default(len(images.train.images))
+    wanted = stratified(images, arguments.configurations)
+    X = FAMILY.space(task(images)).matrix(wanted)
+    macs = FAMILY.costs(X, task(images))["macs"]
+    flop = 2 * macs * recipe.epochs * (3 * len(images.train.images) + len(images.validation.images))
+    ways = ["plain", "product", *(["loader"] if arguments.loader else [])]
+    rows: list[dict[str, Any]] = []
+    precision: dict[str, dict[tuple[int, int], float]] = {way: {} for way in ways}
+    for seed in range(arguments.seeds):
+        for block in range(arguments.blocks):
+            indices = list(range(len(wanted)))[block :: arguments.blocks]
+            for way in ways:
+                done = apart(way, indices, len(wanted), seed)
+                precision[way] |= {(i, seed): p for i, p in zip(indices, done["precision"], strict=True)}
+                rows.append(
+                    {
+                        "way": way,
+                        "seed": seed,
+                        "block": block,
+                        "configurations": len(indices),
+                        "wall_s": done["wall_s"],
+                        "flop": float(flop[indices].sum()),
+                        "peak_mib": done["peak_mib"],
+                        "precision": float(np.mean(done["precision"])),
+                    }
+                )
+                print(pd.DataFrame(rows[-1:]).to_string(index=False, header=len(rows) == 1), flush=True)
+    table = pd.DataFrame(rows)
+    peaks = {"product": matrix_peak(torch.bfloat16), "plain": matrix_peak(torch.float32)}
+    whole = table.groupby("way", sort=False).agg(
+        {"configurations": "sum", "wall_s": "sum", "flop": "sum", "peak_mib": "max", "precision": "mean"}
+    )
+    whole["an_hour"] = 3600 * whole["configurations"] / whole["wall_s"]
+    whole["peak_share"] = [
+        flops / seconds / peaks["product" if way == "product" else "plain"]
+        for way, flops, seconds in zip(whole.index, whole["flop"], whole["wall_s"], strict=True)
+    ]
+    wall = table.pivot_table(index=["seed", "block"], columns="way", values="wall_s")
+    for way in ways:
+        ratios = wall["plain"] / wall[way]
+        whole.loc[way, "ratio"] = wall["plain"].sum() / wall[way].sum()
+        whole.loc[way, ["ratio_low", "ratio_median", "ratio_high"]] = [
+            ratios.min(),
+            ratios.median(),
+            ratios.max(),
+        ]
+        gaps = np.array([precision[way][key] - precision["plain"][key] for key in precision["plain"]])
+        by_configuration = gaps.reshape(arguments.seeds, -1).mean(axis=0)
+        whole.loc[way, "precision_gap"] = gaps.mean()
+        whole.loc[way, "gap_error"] = by_configuration.std(ddof=1) / np.sqrt(len(by_configuration))
+    whole = whole.reset_index().assign(seed="all", block="all", machine=device_name(), versions=versions())
+    print(whole.drop(columns=["machine", "versions", "flop"]).to_string(index=False))
+    print({name: f"{peak / 1e9:.0f} GFLOP/s" for name, peak in peaks.items()})
+    with replacing(arguments.out) as temporary:
+        pd.concat([table, whole]).to_csv(temporary, index=False)
+
+
+def plans(arguments: argparse.Namespace) -> None:
+    """The time of one epoch under each plan, one core, alternating; the default plan against the best."""
+    images = cpmodel.datasets.load()
+    recipe = replace(Recipe.default(len(images.train.images)), epochs=1)
+    kinds = [Plan(dtype=d, fused=f) for d in ("float32", "bfloat16") for f in (False, True)]
+    rows = []
+    for configuration in stratified(images, arguments.configurations):
+        times: dict[str, list[float]] = {str(plan): [] for plan in kinds}
+        for repeat in range(4):
+            for plan in kinds:
+                trainer = Trainer(images, FAMILY, recipe, plan)
+                trainer.split_images("train", FAMILY.input_size(configuration, task(images)))
+                trained = trainer.train(configuration, 0)
+                if repeat:  # the first one warms up
+                    times[str(plan)].append(trained.train_s)
+        medians = {name: float(np.median(seconds)) for name, seconds in times.items()}
+        best = min(medians.values())
+        rows.append({**configuration, **medians, "default_over_best": medians[str(default_plan())] / best})
+        print(pd.DataFrame(rows[-1:]).to_string(index=False, header=len(rows) == 1), flush=True)
+    table = pd.DataFrame(rows)
+    print(table["default_over_best"].describe().to_string())
+    with replacing(arguments.out.with_name("train_plans.csv")) as temporary:
+        table.assign(machine=device_name(), versions=versions()).to_csv(temporary, index=False)
+
+
+def versions() -> str:
+    return f"python {platform.python_version()}, torch {torch.__version__}"
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--part"]:
+        way, indices, count, seed = sys.argv[2:]
+        print(json.dumps(part(way, json.loads(indices), int(count), int(seed))))
+        return
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--configurations", type=int, default=24)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--blocks", type=int, default=4)
+    parser.add_argument("--loader", action="store_true", help="also through a DataLoader")
+    parser.add_argument("--plans", action="store_true", help="compare the ways to execute one training")
+    parser.add_argument("--out", type=Path, default=OUT)
+    arguments = parser.parse_args()
+    job: Callable[[argparse.Namespace], None] = plans if arguments.plans else compare
+    job(arguments)
+
+
+if __name__ == "__main__":
+    main()
