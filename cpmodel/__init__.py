@@ -9,8 +9,9 @@
     cpmodel.report("study")                         # one page: curve, fits, everything that was trained
 
 Every stage is a function here and a command of the same name: `run`, `sample`, `measure`, `fit`, `optimize`,
-`verify`, `report`, `export`. Images are loaded by `cpmodel.datasets.load`, networks built by families
-(`cpmodel.families`), precision models live in `cpmodel.surrogates`, results are frozen dataclasses.
+`verify`, `report`, `export`; `curve` is `cpmodel run --curve`. Images are loaded by `cpmodel.datasets.load`,
+networks built by families (`cpmodel.families`), precision models live in `cpmodel.surrogates`, results are
+frozen dataclasses.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from typing import TYPE_CHECKING, Any
 from cpmodel.version import __version__
 
 if TYPE_CHECKING:
-    from cpmodel.api import export, fit, measure, optimize, report, run, sample, verify
+    from cpmodel.api import curve, export, fit, measure, optimize, report, run, sample, verify
     from cpmodel.space import Parameter, Space
 
 __all__ = [
     "Parameter",
     "Space",
     "__version__",
+    "curve",
     "export",
     "fit",
     "measure",

@@ -16,6 +16,7 @@ from cpmodel.optimize import Choice
 from cpmodel.pipeline.answer import Answer, Goal, last_answer, last_verdict
 from cpmodel.pipeline.costing import default_complexity, default_note, require_complexities
 from cpmodel.pipeline.costing import measure as measure_networks
+from cpmodel.pipeline.curve import Curve, CurveGoal, check_curve, last_curve, run_curve
 from cpmodel.pipeline.fitting import fit_precision
 from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.project import FAMILY, Project, plan, reopen
@@ -23,7 +24,7 @@ from cpmodel.pipeline.run import check_search, choose
 from cpmodel.pipeline.run import run as search
 from cpmodel.pipeline.run import verify as verify_choice
 from cpmodel.pipeline.sample import sample as train_design
-from cpmodel.pipeline.stages import Fits, measure_answer, measure_study, read_material
+from cpmodel.pipeline.stages import Fits, first_measured, measure_answer, measure_study, read_material
 from cpmodel.pipeline.stages import fit as fit_models
 from cpmodel.pipeline.watch import Watcher
 from cpmodel.report.page import write_report
@@ -37,9 +38,6 @@ if TYPE_CHECKING:
     from cpmodel.export import Exported
 
 SILENT = Watcher()
-MEASURE_S = (
-    0.15  # for each network: nothing is trained meanwhile, and whoever waits for a first result waits for it
-)
 
 
 def run(
@@ -51,7 +49,8 @@ def run(
     complexity: str = "macs",
     limits: Mapping[str, float] | None = None,
     confidence: float = 0.9,
-    budget: int = 40,
+    budget: int | None = 40,
+    seconds: float | None = None,
     tolerance: float = 0.05,
     measured: int = 60,
     batch: int = 64,
@@ -82,8 +81,10 @@ def run(
         Largest allowed values of other complexities.
     confidence : float
         Probability of reaching the target that an answer needs.
-    budget : int
-        Most trainings in all.
+    budget : int, optional
+        Most trainings in all; None where only time counts.
+    seconds : float, optional
+        Time after which no training is started any more.
     tolerance : float
         The search ends when the expected further saving is below this fraction.
     measured : int
@@ -112,18 +113,92 @@ def run(
         seed=seed,
         storage=storage,
     )
-    space = planned.settings.space
-    require_complexities([complexity, *(limits or {})], planned.family, planned.task, space)
-    project, images = planned.begin(), planned.images
-    cores = workers or available_cores()
-    watch.begin(project, images, cores)
+    require_complexities(planned, goal.complexity, goal.limits)
+    project, cores = planned.begin(), workers or available_cores()
+    watch.begin(project, planned.images, cores)
     try:
-        if measured and not any(c.batch == batch for c in project.costs.conditions):
-            measure_study(project, measured, batch=batch, max_seconds=MEASURE_S, watch=watch)
-        answer = search(project, images, goal, budget=budget, tolerance=tolerance, workers=cores, watch=watch)
+        first_measured(project, measured, batch, watch)
+        answer = search(
+            project,
+            planned.images,
+            goal,
+            budget=budget,
+            seconds=seconds,
+            tolerance=tolerance,
+            workers=cores,
+            watch=watch,
+        )
     finally:
         watch.end()
     return _completed(project, answer, batch)
+
+
+def curve(
+    study: str | Path = "study",
+    *,
+    low: float,
+    high: float,
+    dataset: str | None = None,
+    complexity: str = "macs",
+    limits: Mapping[str, float] | None = None,
+    budget: int | None = 40,
+    seconds: float | None = None,
+    tolerance: float = 0.05,
+    measured: int = 60,
+    batch: int = 64,
+    workers: int | None = None,
+    family: str | None = None,
+    values: Mapping[str, Sequence[Value]] | None = None,
+    baseline: Configuration | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    storage: str | None = None,
+    watch: Watcher = SILENT,
+) -> Curve:
+    """C(P) between two precisions, with its band; the study's folder then holds samples, curve and report.
+
+    Called again, it goes on from where it was stopped. Parameters as for `run`, and
+
+    Parameters
+    ----------
+    low, high : float
+        The precisions between which the curve is wanted, fractions.
+    tolerance : float
+        It ends when the least complexity is known to this fraction for every precision between them.
+    """
+    goal = CurveGoal(low, high, complexity, dict(limits or {}))
+    planned = plan(
+        study,
+        dataset=dataset,
+        family=family,
+        values=values,
+        baseline=baseline,
+        recipe=recipe,
+        seed=seed,
+        storage=storage,
+    )
+    check_curve(planned.settings.space, budget, tolerance)
+    require_complexities(planned, goal.complexity, goal.limits)
+    project, cores = planned.begin(), workers or available_cores()
+    watch.begin(project, planned.images, cores)
+    try:
+        first_measured(project, measured, batch, watch)
+        found = run_curve(
+            project,
+            planned.images,
+            goal,
+            budget=budget,
+            seconds=seconds,
+            tolerance=tolerance,
+            workers=cores,
+            watch=watch,
+        )
+    finally:
+        watch.end()
+    material = Material.of_study(project)
+    page = project.folder / "report.html"
+    _write_page(material, fit_models(material), page, goal.complexity, None, None, found)
+    return found
 
 
 def verify(
@@ -295,6 +370,7 @@ def optimize(
     limits: Mapping[str, float] | None = None,
     confidence: float = 0.9,
     model: str = "auto",
+    whole: bool | None = None,
     **how: Any,
 ) -> Choice:
     """The cheapest configuration predicted to reach the target, from a study or anybody's CSV.
@@ -307,6 +383,8 @@ def optimize(
         The precision to reach, or how far below the baseline's it may lie; fractions.
     complexity : str, optional
         What is minimised; ``macs`` where it can be computed, else the first cost column of the table.
+    whole : bool, optional
+        Whether to predict what is dearer than a sure answer, too; see `cpmodel.optimize.optimize`.
     **how
         How to read the source: ``parameters``, ``precision``, ``seed``, ``unit``, ``family``, ``task``,
         ``baseline`` of a CSV, ``storage`` of a study; see `cpmodel.pipeline.stages.read_material`.
@@ -320,6 +398,7 @@ def optimize(
         limits=limits,
         confidence=confidence,
         model=model,
+        whole=whole,
     )
 
 
@@ -332,10 +411,11 @@ def choose_from(
     limits: Mapping[str, float] | None = None,
     confidence: float = 0.9,
     model: str = "auto",
+    whole: bool | None = None,
 ) -> Choice:
     """As `optimize`, from material that was read already."""
     goal = Goal(target, drop, complexity or default_complexity(material), dict(limits or {}), confidence)
-    choice = choose(material, goal, fit_precision(material.samples, model, validate=False))
+    choice = choose(material, goal, fit_precision(material.samples, model, validate=False), whole)
     return choice if complexity else replace(choice, notes=(*default_note(material), *choice.notes))
 
 
@@ -372,15 +452,16 @@ def report(
     """
     material = read_material(source, **how)
     fits = fit_models(material, model)
-    answer, choice = None, None
+    answer, choice, curve = None, None, None
     if target is None and drop is None:
-        answer = None if material.project is None else last_answer(material.project)
+        if material.project is not None:
+            answer, curve = last_answer(material.project), last_curve(material.project)
     else:
         goal = Goal(target, drop, complexity or default_complexity(material), {}, confidence)
         choice = choose(material, goal, fits.precision)
         choice = choice if complexity else replace(choice, notes=(*default_note(material), *choice.notes))
     path = Path(out) if out is not None else _page_of(Path(source))
-    return _write_page(material, fits, path, complexity, choice, answer)
+    return _write_page(material, fits, path, complexity, choice, answer, curve)
 
 
 def export(
@@ -417,6 +498,7 @@ def _write_page(
     complexity: str | None,
     choice: Choice | None,
     answer: Answer | None,
+    curve: Curve | None = None,
 ) -> Path:
     content = report_content(
         material,
@@ -426,6 +508,7 @@ def _write_page(
         complexity=complexity or default_complexity(material),
         choice=choice,
         answer=answer,
+        curve=curve,
     )
     write_report(content, path)
     return path

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cpmodel.export import Exported
     from cpmodel.optimize import Candidate, Choice
     from cpmodel.pipeline.answer import Answer
+    from cpmodel.pipeline.curve import Curve
     from cpmodel.pipeline.material import Material
     from cpmodel.pipeline.stages import Fits
     from cpmodel.samples import Samples
@@ -92,6 +93,36 @@ def show_answer(study: str, storage: str | None, answer: Answer, wall_s: float, 
         soft_wrap=True,
     )
     return DONE if reached else NOT_REACHED
+
+
+def show_curve(study: str, curve: Curve, wall_s: float, *, as_json: bool) -> int:
+    """Print C(P) with its band; 1 when nothing is predicted to reach even the lowest precision."""
+    code = DONE if curve.keys[0] else NOT_REACHED
+    if as_json:
+        _print_json(curve.to_dict())
+        return code
+    console = _console()
+    settled = "C(P) is known" if curve.status == "settled" else "C(P) so far"
+    console.print(Text(f"{settled}: {curve.reason}.", style="bold"), soft_wrap=True)
+    band = f"{curve.level:.0%} band"
+    table = _table("P", "cheapest, predicted", f">{curve.complexity}", ">relative", band, ">can be reached")
+    for row, target in enumerate(curve.targets):
+        least = float(curve.least[row])
+        table.add_row(
+            f"{target:.4f}",
+            curve.keys[row] or "none",
+            _number(least) if curve.keys[row] else "",
+            f"{least / curve.unit:.2g}" if curve.keys[row] else "",
+            " to ".join(_number(v) if np.isfinite(v) else "none" for v in (curve.low[row], curve.high[row])),
+            f"{curve.reachable[row]:.0%}",
+        )
+    _show(console, table)
+    console.print(
+        f"{curve.trainings} trainings, {curve.train_s:.0f} s of training, {wall_s:.0f} s in this run; "
+        f"report: {Path(study) / 'report.html'}",
+        soft_wrap=True,
+    )
+    return code
 
 
 def show_samples(study: str, samples: Samples, *, as_json: bool) -> int:

@@ -24,14 +24,27 @@ def run(
     context: typer.Context,
     target: o.Target = None,
     drop: o.Drop = None,
+    curve: Annotated[
+        str | None,
+        typer.Option(metavar="P:P", help="Instead: the whole curve between two precisions, 0.80:0.92."),
+    ] = None,
     study: o.Study = o.STUDY,
     dataset: o.Dataset = None,
     complexity: o.Complexity = "macs",
     limit: o.Limit = None,
     confidence: o.Confidence = 0.9,
-    budget: Annotated[int, typer.Option(metavar="N", help="Most trainings, verification included.")] = 40,
+    budget: Annotated[
+        str,
+        typer.Option(
+            metavar="N|TIME", help="Trainings, verification included (40), or a time (90s, 10m, 2h)."
+        ),
+    ] = "40",
     tolerance: Annotated[
-        float, typer.Option(metavar="FRACTION", help="Stop when the expected further saving is below it.")
+        float,
+        typer.Option(
+            metavar="FRACTION",
+            help="Stop when the expected further saving is below it; with --curve, when C(P) is known to it.",
+        ),
     ] = 0.05,
     measured: Annotated[
         int, typer.Option(metavar="N", min=0, help="Run-times measured for the model of them.")
@@ -48,26 +61,35 @@ def run(
 ) -> int:
     """From images to a proved answer, with its report.
 
-    Trains few configurations, fits models, chooses, and verifies the choice on fresh seeds.
+    Trains few configurations, fits models, chooses, and verifies the choice on fresh seeds. With --curve:
+    trains where the least complexity C(P) is least certain, and ends with the curve and its band.
     Stop it anywhere; the same command goes on from there. Values of the family's parameters are set by their
     names: --f 8,16,32.
     """
     from cpmodel import api
-    from cpmodel.cli import answers
+    from cpmodel.cli import answers, values
     from cpmodel.cli.progress import Progress
 
     started = time.monotonic()
-    answer = api.run(
-        study,
-        **_goal(target, drop, complexity, limit, confidence),
+    most = values.budget(budget)
+    common: dict[str, Any] = {
         **_settings(context, dataset, family, baseline, recipe, epochs, seed, storage),
-        budget=budget,
-        tolerance=tolerance,
-        measured=measured,
-        batch=batch,
-        workers=workers,
-        watch=Progress(),
-    )
+        "budget": most.trainings,
+        "seconds": most.seconds,
+        "tolerance": tolerance,
+        "measured": measured,
+        "batch": batch,
+        "workers": workers,
+        "watch": Progress(),
+    }
+    if curve is not None:
+        low, high = values.span(curve, "--curve")
+        values.alone("--curve", **{"--target": target, "--drop": drop})
+        found = api.curve(
+            study, low=low, high=high, complexity=complexity, limits=values.limits(limit or []), **common
+        )
+        return answers.show_curve(study, found, time.monotonic() - started, as_json=json)
+    answer = api.run(study, **_goal(target, drop, complexity, limit, confidence), **common)
     return answers.show_answer(study, storage, answer, time.monotonic() - started, as_json=json)
 
 

@@ -87,6 +87,7 @@ def optimize(
         limits=values.limits(limit or []),
         confidence=confidence,
         model=model,
+        whole=True if envelope is not None else None,
     )
     return answers.show_choice(material, choice, envelope, as_json=json)
 

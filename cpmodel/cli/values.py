@@ -38,6 +38,25 @@ def fraction(text: str, option: str) -> float:
     return number
 
 
+def span(text: str, option: str) -> tuple[float, float]:
+    """Two fractions, the lower one first.
+
+    >>> span("0.80:92%", "--curve")
+    (0.8, 0.92)
+    """
+    low, colon, high = text.partition(":")
+    if not colon:
+        raise BadInputError(option, expected="two precisions, like 0.80:0.92", got=repr(text))
+    return fraction(low, option), fraction(high, option)
+
+
+def alone(option: str, **others: str | None) -> None:
+    """Refuse options that say something else than `option` does."""
+    for name, given in others.items():
+        if given is not None:
+            raise BadInputError(option, expected=f"it without {name}", got=f"{name} {given}")
+
+
 def budget(text: str) -> Budget:
     """A budget: ``40`` trainings, or ``90s``, ``10m``, ``2h`` of time.
 

@@ -6,10 +6,11 @@ the order of enumeration (the last parameter fastest).
 
 from cpmodel.optimize.drawing import cloud, paper_grid
 from cpmodel.optimize.results import Candidate, Choice, Cloud, Envelope
-from cpmodel.optimize.scan import CostFunction, Limits, Predictor
+from cpmodel.optimize.scan import WHOLE_UP_TO, CostFunction, Limits, Predictor
 from cpmodel.optimize.search import envelope, envelope_table, optimize
 
 __all__ = [
+    "WHOLE_UP_TO",
     "Candidate",
     "Choice",
     "Cloud",

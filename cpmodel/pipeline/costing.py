@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from cpmodel.cost import Conditions, CostsTable
 from cpmodel.errors import BadInputError
 from cpmodel.families import Family, Task
 from cpmodel.pipeline.material import Material
+from cpmodel.pipeline.project import Plan
 from cpmodel.pipeline.threads import one_thread
 from cpmodel.samples import COLUMNS
 from cpmodel.space import Configuration, Floats, Space
@@ -87,16 +88,36 @@ def complexity_of(material: Material, name: str) -> Complexity:
     return _of_column(material, name)
 
 
-def require_complexities(names: Iterable[str], family: Family, task: Task, space: Space) -> None:
-    """Refuse names of complexities that networks of the family do not have.
+def within(material: Material, limits: Mapping[str, float] | None) -> Floats:
+    """Every configuration that keeps to limits on its complexities, X of shape (m, d).
+
+    Raises
+    ------
+    BadInputError
+        None does, or a limit is on something that is not known.
+    """
+    X = material.space.enumerate()
+    for name, most in (limits or {}).items():
+        values = complexity_of(material, name).of(X)
+        if not (values <= most).any():
+            raise BadInputError(
+                f"{name} at most {most:g}", expected=f"{np.nanmin(values):g} or more, the least there is"
+            )
+        X = X[values <= most]
+    return X
+
+
+def require_complexities(planned: Plan, complexity: str, limits: Mapping[str, float] | None) -> None:
+    """Refuse names of complexities that networks of the planned study's family do not have.
 
     Raises
     ------
     BadInputError
         One of them is neither computed nor measured.
     """
-    known = [*family.costs(space.matrix([space.baseline]), task), LATENCY]
-    for name in names:
+    space = planned.settings.space
+    known = [*planned.family.costs(space.matrix([space.baseline]), planned.task), LATENCY]
+    for name in [complexity, *(limits or {})]:
         if name not in known:
             raise BadInputError("complexity", expected="one of " + ", ".join(known), got=name)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 from cpmodel.datasets.base import ImageSet
 from cpmodel.errors import BadInputError, StudyError
 from cpmodel.optimize import Choice, optimize
 from cpmodel.pipeline.answer import Answer, Goal, keep_answer
-from cpmodel.pipeline.costing import complexity_of
+from cpmodel.pipeline.clock import Clock, timed
+from cpmodel.pipeline.costing import complexity_of, within
 from cpmodel.pipeline.fitting import PrecisionFit, fit_precision
 from cpmodel.pipeline.loop import (
     FRESH_SEED,
@@ -42,7 +44,8 @@ def run(
     images: ImageSet,
     goal: Goal,
     *,
-    budget: int = 40,
+    budget: int | None = 40,
+    seconds: float | None = None,
     first: int | None = None,
     tolerance: float = 0.05,
     workers: int | None = None,
@@ -52,8 +55,11 @@ def run(
 
     Parameters
     ----------
-    budget : int
-        Most trainings in all, verification included.
+    budget : int, optional
+        Most trainings in all, verification included; None where only time counts.
+    seconds : float, optional
+        Time after which no training is started any more. What is left of it counts as so many trainings as
+        fit into it, and what is learned is weighed by the time that it takes.
     first : int, optional
         Configurations of the first design; by default one more than there are parameters.
     tolerance : float
@@ -66,36 +72,39 @@ def run(
     BadInputError
         As `check_search` raises, or a complexity that must be measured was not.
     """
+    clock = Clock(seconds)
     baseline_seeds = check_search(goal, budget, tolerance)
     space, study = project.space, project.study
-    for name in (goal.complexity, *(goal.limits or {})):
-        complexity_of(Material.of_study(project), name)  # refused now, not after the first trainings
-    designed = min(first or first_size(space), budget - baseline_seeds - LEAST_SEEDS)
-    macs = project.family.costs(space.enumerate(), project.task)["macs"]
-    requests = first_requests(space, macs, designed, study.settings.seed, baseline_seeds)
-    watch.expect(budget)
+    complexity_of(Material.of_study(project), goal.complexity)  # refused now, not after the first trainings
+    X = within(Material.of_study(project), goal.limits)
+    designed = first or first_size(space)
+    if budget is not None:
+        designed = min(designed, budget - baseline_seeds - LEAST_SEEDS)
+        watch.expect(budget)
+    macs = project.family.costs(X, project.task)["macs"]
     watch.step(Step("explore", f"the baseline and {designed} configurations spread over cost"))
-    study.enqueue(requests)
+    study.enqueue(first_requests(space, macs, designed, study.settings.seed, baseline_seeds, X))
     with Pool(study, images, workers, watch.event) as pool:
         while True:
-            pool.drain()
+            pool.drain(clock.deadline)
             samples = study.samples()
             samples.write_csv(project.folder / "samples.csv")
             target = goal.precision(samples)
             fit = fit_precision(samples, validate=False)
             view = _view(project, goal, samples, fit, target, budget, tolerance, pool.size)
-            step = decide(view)
+            step = decide(view if seconds is None else timed(project, view, clock))
             watch.step(step)
             if step.action not in ("explore", "verify"):
                 break
             study.enqueue(step.requests)
+    reason = step.reason if not clock.late else f"the time of {seconds:g} s is up; {step.reason}"
     verdict = None
     if step.action == "prove" and step.evidence is not None:
         verdict = _proved(project, images, goal, step.evidence, workers, watch)
-    return _ended(project, goal, project.study.samples(), fit, step.reason, verdict)
+    return _ended(project, goal, project.study.samples(), fit, reason, verdict)
 
 
-def check_search(goal: Goal, budget: int, tolerance: float) -> int:
+def check_search(goal: Goal, budget: int | None, tolerance: float) -> int:
     """How many seeds the baseline gets; a search that cannot be done is refused.
 
     Raises
@@ -106,7 +115,7 @@ def check_search(goal: Goal, budget: int, tolerance: float) -> int:
     # a drop hangs on the baseline's mean, so that one must be known better
     baseline_seeds = 3 if goal.target is None else 2
     least = baseline_seeds + LEAST_SEEDS + 2
-    if budget < least:
+    if budget is not None and budget < least:
         raise BadInputError("budget", expected=f"{least} trainings or more", got=budget)
     if not 0 <= tolerance < 1:
         raise BadInputError("tolerance", expected="a fraction in [0, 1)", got=tolerance)
@@ -125,8 +134,7 @@ def verify(
 ) -> Answer:
     """Train one choice on fresh seeds, as many as it takes, and judge it on the test split if it stands.
 
-    While the seeds leave it open on validation (probability from one half to the confidence) two more are
-    trained, up to seven in all.
+    While the seeds leave it open on validation more are trained, up to twelve in all.
 
     Parameters
     ----------
@@ -244,8 +252,8 @@ def _ended(
     return answer
 
 
-def choose(material: Material, goal: Goal, fit: PrecisionFit) -> Choice:
-    """What the fitted models choose for a goal, over the whole space."""
+def choose(material: Material, goal: Goal, fit: PrecisionFit, whole: bool | None = None) -> Choice:
+    """What the fitted models choose for a goal, over the whole space; `whole` as in `optimize`."""
     return optimize(
         material.space,
         fit.model,
@@ -254,6 +262,7 @@ def choose(material: Material, goal: Goal, fit: PrecisionFit) -> Choice:
         complexity=goal.complexity,
         confidence=goal.confidence,
         limits={n: (complexity_of(material, n).of, most) for n, most in (goal.limits or {}).items()},
+        whole=whole,
     )
 
 
@@ -263,16 +272,12 @@ def _view(
     samples: Samples,
     fit: PrecisionFit,
     target: float,
-    budget: int,
+    budget: int | None,
     tolerance: float,
     workers: int,
 ) -> View:
     material = Material.of_study(project, samples)
-    X = project.space.enumerate()
-    for name, most in (goal.limits or {}).items():
-        X = X[complexity_of(material, name).of(X) <= most]
-    if not len(X):
-        raise BadInputError("limits", expected="some configuration within them", got=dict(goal.limits or {}))
+    X = within(material, goal.limits)
     return View(
         project.space,
         samples,
@@ -281,7 +286,7 @@ def _view(
         fit.model,
         target,
         goal.confidence,
-        budget,
+        sys.maxsize if budget is None else budget,
         tolerance,
         workers,
         project.study.settings.seed,

@@ -31,6 +31,8 @@ from cpmodel.space import Configuration
 
 PAPER_MODEL = "explinear"  # eq. 6, fitted beside the chosen model so that the two can be compared
 BATCH_OF_ONE = 1
+# For each network before a search: nothing trains meanwhile, and a first result has to wait for it
+MEASURE_S = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +172,12 @@ def measure_study(
     )
     project.add_costs(table)
     return table
+
+
+def first_measured(project: Project, count: int, batch: int, watch: Watcher) -> None:
+    """Measure run-times for the model of them, unless there are some of that batch size already."""
+    if count and not any(c.batch == batch for c in project.costs.conditions):
+        measure_study(project, count, batch=batch, max_seconds=MEASURE_S, watch=watch)
 
 
 def measure_answer(project: Project, answer: Answer, batch: int) -> None:

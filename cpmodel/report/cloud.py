@@ -14,6 +14,7 @@ from cpmodel.report.display import exact_percent, key_text, percent
 from cpmodel.report.means import means_of
 from cpmodel.report.style import (
     ANSWER,
+    BAND,
     FAINT,
     INK,
     MEASURED,
@@ -73,6 +74,8 @@ class CloudData:
         None or one each: the baseline, the answer as predicted, the answer on the test split.
     target : float
         NaN without one.
+    band : Points
+        The least complexity of each precision may lie from its first value to its last: a closed outline.
     """
 
     configurations: Points
@@ -83,6 +86,7 @@ class CloudData:
     predicted: Points
     verified: Points
     target: float
+    band: Points
 
     def __len__(self) -> int:
         parts = (self.configurations, self.envelope, self.measured, self.baseline, self.predicted)
@@ -156,7 +160,23 @@ def cloud_data(content: ReportContent, digits: int = 1) -> CloudData:
             [verdict.high],
         )
     target = verdict.target if verdict else content.choice.target if content.choice else math.nan
-    return CloudData(configurations, total, envelope, measured, baseline, predicted, verified, target)
+    band = _band(content, digits)
+    return CloudData(configurations, total, envelope, measured, baseline, predicted, verified, target, band)
+
+
+def _band(content: ReportContent, digits: int) -> Points:
+    """The outline of the band of C(P): up its cheap side, down its dear one."""
+    curve = content.band
+    if curve is None:
+        return Points(np.empty(0), np.empty(0), ())
+    there = np.isfinite(curve.low) & (curve.low > 0)
+    P, low, high = curve.targets[there], curve.low[there], curve.high[there]
+    if content.cloud is not None and len(content.cloud.complexity):
+        high = np.minimum(high, content.cloud.complexity.max())  # perhaps nothing reaches it: to the end
+    finite = np.isfinite(high)
+    P, low, high = P[finite], low[finite], high[finite]
+    texts = [f"{percent(p, digits)}: {percent(curve.level, 0)} band of the least complexity" for p in P]
+    return Points(np.concatenate([low, high[::-1]]), np.concatenate([P, P[::-1]]), (*texts, *reversed(texts)))
 
 
 def draw_cloud(data: CloudData, content: ReportContent) -> Drawing:
@@ -164,6 +184,7 @@ def draw_cloud(data: CloudData, content: ReportContent) -> Drawing:
     import plotly.graph_objects as go
 
     groups = [data.configurations, data.envelope, data.measured, data.baseline, data.predicted, data.verified]
+    groups.append(data.band)
     ends = [end for points in groups for end in (points.low, points.high) if end is not None]
     axis = PrecisionAxis.of(*(points.precision for points in groups), *ends, [data.target])
 
@@ -183,7 +204,10 @@ def draw_cloud(data: CloudData, content: ReportContent) -> Drawing:
     def marker(symbol: str, size: int, color: str, line: str = PAPER, width: float = 1) -> dict[str, Any]:
         return {"symbol": symbol, "size": size, "color": color, "line": {"color": line, "width": width}}
 
+    level = percent(content.band.level, 0) if content.band is not None else ""
+    area = {"mode": "lines", "fill": "toself", "fillcolor": BAND, "line": {"width": 0}}
     drawn: list[tuple[str, Points, dict[str, Any]]] = [
+        (f"least complexity, {level} band", data.band, area),
         ("configurations, predicted", data.configurations, {"marker": marker("circle", 5, FAINT, width=0)}),
         (
             "least complexity, predicted",
@@ -254,6 +278,8 @@ def _caption(data: CloudData) -> str:
         )
     if len(data.envelope):
         parts.append("The blue staircase is the highest precision predicted for at most that complexity.")
+    if len(data.band):
+        parts.append("The blue band is where the least complexity of a precision may truly lie.")
     if len(data.measured):
         parts.append(
             "Orange is measured: the mean over seeds, with a bar from the lowest seed to the highest."

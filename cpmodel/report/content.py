@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cpmodel.errors import BadInputError
 from cpmodel.optimize import Candidate, Choice, Cloud, Envelope
+from cpmodel.pipeline.curve import Curve
 from cpmodel.samples import Samples
 from cpmodel.space import Floats, Space
 from cpmodel.verify import ERROR, Comparison, Outcome, Verdict
@@ -285,6 +286,8 @@ class ReportContent:
     verdict : VerdictView or None
     attempts : tuple of Attempt
         Candidates tried on fresh seeds, in order.
+    band : Curve or None
+        C(P) with its band, where the whole curve was asked for.
     precision_fit : FitView or None
     complexity_fits : tuple of FitView
         Models of one measured complexity (their `quantity`) beside each other, the one that is used first.
@@ -316,6 +319,7 @@ class ReportContent:
     answer: Candidate | None = None
     verdict: VerdictView | None = None
     attempts: tuple[Attempt, ...] = ()
+    band: Curve | None = None
     precision_fit: FitView | None = None
     complexity_fits: tuple[FitView, ...] = ()
     curves: tuple[CurveView, ...] = ()

@@ -23,6 +23,7 @@ from cpmodel.report.display import percent, quantity, value_text
 from cpmodel.report.style import DARK, Drawing
 from cpmodel.report.tables import (
     attempts_table,
+    band_table,
     candidates_table,
     coefficients_table,
     envelope_table,
@@ -79,6 +80,7 @@ def render(content: ReportContent) -> str:
         drawings=drawings,
         errors_text=errors_text,
         envelope=envelope_table(content, digits),
+        band=band_table(content, digits),
         candidates=candidates_table(content, digits),
         attempts=attempts_table(content, digits),
         space=space_table(content),

@@ -11,9 +11,10 @@ import numpy as np
 
 from cpmodel.cost import device_name
 from cpmodel.errors import BadInputError
-from cpmodel.optimize import Choice, cloud
+from cpmodel.optimize import WHOLE_UP_TO, Choice, cloud, envelope
 from cpmodel.pipeline.answer import Answer
 from cpmodel.pipeline.costing import LATENCY, Complexity, complexity_of
+from cpmodel.pipeline.curve import Curve
 from cpmodel.pipeline.fitting import PrecisionFit
 from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.stages import Fits, compared_costs
@@ -52,6 +53,7 @@ def report_content(
     complexity: str = "macs",
     choice: Choice | None = None,
     answer: Answer | None = None,
+    curve: Curve | None = None,
 ) -> ReportContent:
     """Everything the page of a study, or of a person's table, shows.
 
@@ -61,6 +63,8 @@ def report_content(
         What is drawn when there is no answer to take it from.
     choice : Choice or None
         What `optimize` answered, where there is no answer of a run.
+    curve : Curve or None
+        C(P) with its band, drawn where it is of the complexity that the page is about.
     """
     if answer is not None:
         choice = answer.choice
@@ -73,7 +77,13 @@ def report_content(
         space = material.space
         content["sample_complexity"] = price.of(samples.X)
         content["baseline_complexity"] = float(price.of(space.matrix([space.baseline]))[0])
-        content["cloud"] = cloud(space, fits.precision.model, price.of, CLOUD_ROWS, np.random.default_rng(0))
+        rng = np.random.default_rng(0)
+        drawn = choice.envelope if choice is not None and space.combinations > WHOLE_UP_TO else None
+        if curve is not None and curve.complexity == complexity:
+            content["band"] = curve
+            if choice is None:
+                drawn = content["envelope"] = envelope(space, fits.precision.model, price.of)
+        content["cloud"] = cloud(space, fits.precision.model, price.of, CLOUD_ROWS, rng, curve=drawn)
         content["conditions"] = "" if price.conditions is None else str(price.conditions)
     if material.project is not None:
         settings = material.project.study.settings
@@ -97,9 +107,7 @@ def report_content(
                 savings[complexity] = Saving(proved, proved / content["baseline_complexity"])
             content["verdict"] = VerdictView.of(verdict, savings)
     if answer is not None:
-        content["attempts"] = tuple(
-            Attempt(e.key, e.precisions, e.probability >= answer.choice.confidence) for e in answer.evidence
-        )
+        content["attempts"] = tuple(Attempt(e.key, e.precisions, e.stands) for e in answer.evidence)
     return ReportContent(
         title=title,
         space=material.space,

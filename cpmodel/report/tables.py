@@ -85,6 +85,30 @@ def envelope_table(content: ReportContent, digits: int) -> Table | None:
     )
 
 
+def band_table(content: ReportContent, digits: int) -> Table | None:
+    """C(P) with its band at some precisions."""
+    curve = content.band
+    if curve is None:
+        return None
+    unit = quantity(content.complexity, content.unit).unit
+
+    def cost(value: float) -> str:
+        return amount(value, unit) if math.isfinite(value) else "none"
+
+    ends = [f"{cost(low)} to {cost(high)}" for low, high in zip(curve.low, curve.high, strict=True)]
+    return _table(
+        "The least complexity of each precision, and the band in which it lies",
+        [
+            ("precision", [percent(p, digits) for p in curve.targets], True),
+            (content.complexity, [cost(c) for c in curve.least], True),
+            ("relative", [share(c / curve.unit) if c == c else "" for c in curve.least], True),
+            (f"{percent(curve.level, 0)} band", ends, True),
+            ("can be reached", [percent(p, 0) for p in curve.reachable], True),
+            ("cheapest, predicted", [k.replace(",", ", ") or "none" for k in curve.keys], False),
+        ],
+    )
+
+
 def candidates_table(content: ReportContent, digits: int) -> Table | None:
     """The choice's answers and the runners-up; None where there is none."""
     choice = content.choice

@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from cpmodel.optimize import Candidate, Choice
+from cpmodel.pipeline.curve import Curve
 from cpmodel.report.content import CostLine, ReportContent, VerdictView
 from cpmodel.report.display import (
     UNKNOWN,
@@ -72,7 +73,40 @@ def answer_text(content: ReportContent, digits: int) -> AnswerText:
         return _unreachable(content, content.choice, digits)
     if content.choice is not None and content.choice.plain is not None:
         return _predicted(content, content.choice, content.choice.plain, digits)
+    if content.band is not None:
+        return _whole_curve(content, content.band, digits)
     return _measured(content, digits)
+
+
+def _whole_curve(content: ReportContent, band: Curve, digits: int) -> AnswerText:
+    unit = _unit(content)
+    there = np.flatnonzero(np.isfinite(band.least))
+    if not len(there):
+        return AnswerText(
+            "Out of reach",
+            "bad",
+            (Markup("No configuration is predicted to reach {}.").format(percent(band.targets[0], digits)),),
+        )
+    first, last = int(there[0]), int(there[-1])
+    ends = [
+        Markup("{} for {} ({})").format(
+            amount(float(band.least[row]), unit), percent(band.targets[row], digits), _code(band.keys[row])
+        )
+        for row in (first, last)
+    ]
+    sentences = [Markup("The least complexity rises from {} to {}.").format(*ends)]
+    if last + 1 < len(band.targets):
+        sentences.append(
+            Markup("None is predicted to reach {} or more.").format(percent(band.targets[last + 1], digits))
+        )
+    widest = int(np.argmax(band.width))
+    sentences.append(
+        Markup(
+            "It is least certain at {}, where it may be {} times more or less (one standard deviation)."
+        ).format(percent(band.targets[widest], digits), f"{math.exp(float(band.width[widest])):.2f}")
+    )
+    done = ("Curve", "good") if band.status == "settled" else ("Curve so far", "open")
+    return AnswerText(done[0], done[1], tuple(sentences))  # type: ignore[arg-type]
 
 
 def _proved(content: ReportContent, verdict: VerdictView, digits: int) -> AnswerText:
