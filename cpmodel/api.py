@@ -55,6 +55,7 @@ def run(
     measured: int = 60,
     batch: int = 64,
     workers: int | None = None,
+    full: bool = False,
     family: str | None = None,
     values: Mapping[str, Sequence[Value]] | None = None,
     baseline: Configuration | None = None,
@@ -91,6 +92,8 @@ def run(
         How many run-times of untrained networks are measured for the model of run-time; 0 for none.
     batch : int
         Images in one forward pass when they are.
+    full : bool
+        Whether every training goes to its end; else those whose end can be foreseen are stopped early.
     values : mapping, optional
         Values of the family's parameters, ``{"f": (8, 16, 32)}``.
     recipe : mapping, optional
@@ -126,6 +129,7 @@ def run(
             seconds=seconds,
             tolerance=tolerance,
             workers=cores,
+            full=full,
             watch=watch,
         )
     finally:
@@ -147,6 +151,7 @@ def curve(
     measured: int = 60,
     batch: int = 64,
     workers: int | None = None,
+    full: bool = False,
     family: str | None = None,
     values: Mapping[str, Sequence[Value]] | None = None,
     baseline: Configuration | None = None,
@@ -191,6 +196,7 @@ def curve(
             seconds=seconds,
             tolerance=tolerance,
             workers=cores,
+            full=full,
             watch=watch,
         )
     finally:
@@ -250,6 +256,7 @@ def sample(
     seeds: int = 1,
     dataset: str | None = None,
     workers: int | None = None,
+    full: bool = False,
     family: str | None = None,
     values: Mapping[str, Sequence[Value]] | None = None,
     baseline: Configuration | None = None,
@@ -270,6 +277,8 @@ def sample(
         Time after which no training is started any more.
     seeds : int
         Trainings of each configuration; all configurations come once before any comes twice.
+    full : bool
+        Whether every training goes to its end; else those whose end can be foreseen are stopped early.
 
     Returns
     -------
@@ -300,6 +309,7 @@ def sample(
             seconds=seconds,
             seeds=seeds,
             workers=cores,
+            full=full,
             watch=watch,
         )
     finally:
@@ -428,6 +438,7 @@ def report(
     complexity: str | None = None,
     confidence: float = 0.9,
     model: str = "auto",
+    paper_grid: bool = False,
     **how: Any,
 ) -> Path:
     """Write the page of a study (``report.html`` in its folder) or of a CSV (beside it).
@@ -442,6 +453,8 @@ def report(
         What the page answers; unless given, what was asked last of the study.
     complexity : str, optional
         What is drawn.
+    paper_grid : bool
+        Whether to draw the paper's own 160,000 points, too; see `cpmodel.optimize.paper_grid`.
     **how
         As for `optimize`.
 
@@ -461,7 +474,7 @@ def report(
         choice = choose(material, goal, fits.precision)
         choice = choice if complexity else replace(choice, notes=(*default_note(material), *choice.notes))
     path = Path(out) if out is not None else _page_of(Path(source))
-    return _write_page(material, fits, path, complexity, choice, answer, curve)
+    return _write_page(material, fits, path, complexity, choice, answer, curve, paper_grid)
 
 
 def export(
@@ -499,6 +512,7 @@ def _write_page(
     choice: Choice | None,
     answer: Answer | None,
     curve: Curve | None = None,
+    paper: bool = False,
 ) -> Path:
     content = report_content(
         material,
@@ -509,6 +523,7 @@ def _write_page(
         choice=choice,
         answer=answer,
         curve=curve,
+        paper=paper,
     )
     write_report(content, path)
     return path

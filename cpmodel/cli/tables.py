@@ -104,6 +104,10 @@ def report(
         typer.Option("--complexity", "-c", metavar="NAME", help="What is drawn: macs, params, a column, ..."),
     ] = None,
     confidence: o.Confidence = 0.9,
+    paper_grid: Annotated[
+        bool,
+        typer.Option("--paper-grid", help="Draw the paper's 160,000 points, too (steps of 0.05, figure 2)."),
+    ] = False,
     model: o.Model = "auto",
     parameters: o.Parameters = None,
     precision: o.PrecisionColumn = "precision",
@@ -132,6 +136,7 @@ def report(
         complexity=complexity,
         confidence=confidence,
         model=model,
+        paper_grid=paper_grid,
         **how,
     )
     typer.echo(str(page))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from cpmodel.frontier import lower_envelope
 from cpmodel.report.content import ReportContent
 from cpmodel.report.display import exact_percent, key_text, percent
 from cpmodel.report.means import means_of
@@ -90,7 +91,7 @@ class CloudData:
 
     def __len__(self) -> int:
         parts = (self.configurations, self.envelope, self.measured, self.baseline, self.predicted)
-        return sum(map(len, parts)) + len(self.verified)
+        return sum(map(len, parts)) + len(self.verified) + len(self.band)
 
 
 def cloud_data(content: ReportContent, digits: int = 1) -> CloudData:
@@ -164,6 +165,30 @@ def cloud_data(content: ReportContent, digits: int = 1) -> CloudData:
     return CloudData(configurations, total, envelope, measured, baseline, predicted, verified, target, band)
 
 
+def paper_data(content: ReportContent, digits: int = 1) -> CloudData | None:
+    """The paper's figure 2: every point of its grid and the curve below them; None without that grid."""
+    grid = content.paper
+    if grid is None:
+        return None
+    left_out: dict[str, Any] = {
+        "envelope": None,
+        "choice": None,
+        "answer": None,
+        "verdict": None,
+        "band": None,
+    }
+    data = cloud_data(replace(content, cloud=grid, **left_out), digits)
+    rows = lower_envelope(grid.complexity, grid.precision)
+    keys = [key_text(content.space, row) for row in grid.X[rows]]
+    cost, P, base = grid.complexity[rows], grid.precision[rows], content.baseline_complexity
+    said = [f"{percent(p, digits)} predicted" for p in P]
+    texts = [
+        hover(key, text, c, c / base, content.complexity, content.unit)
+        for key, text, c in zip(keys, said, cost, strict=True)
+    ]
+    return replace(data, envelope=Points(cost, P, tuple(texts)))
+
+
 def _band(content: ReportContent, digits: int) -> Points:
     """The outline of the band of C(P): up its cheap side, down its dear one."""
     curve = content.band
@@ -177,6 +202,16 @@ def _band(content: ReportContent, digits: int) -> Points:
     P, low, high = P[finite], low[finite], high[finite]
     texts = [f"{percent(p, digits)}: {percent(curve.level, 0)} band of the least complexity" for p in P]
     return Points(np.concatenate([low, high[::-1]]), np.concatenate([P, P[::-1]]), (*texts, *reversed(texts)))
+
+
+def draw_paper(data: CloudData, content: ReportContent) -> Drawing:
+    """The paper's figure 2, both of its halves in one."""
+    drawing = draw_cloud(data, content)
+    caption = (
+        "The paper's own procedure: every parameter from 0.05 to 1 of the baseline's in steps of 0.05. "
+        f"Few of these {data.total:,} points can be built; their complexity is interpolated. {drawing.caption}"
+    )
+    return replace(drawing, name="paper-grid", caption=caption)
 
 
 def draw_cloud(data: CloudData, content: ReportContent) -> Drawing:

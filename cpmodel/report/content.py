@@ -277,6 +277,8 @@ class ReportContent:
         Complexity of each row of `samples`; the table's own column of that name unless given.
     cloud : Cloud or None
         Configurations, their complexity and predicted precision.
+    paper : Cloud or None
+        The paper's own grid, where it is wanted as a drawing.
     envelope : Envelope or None
         The choice's unless given.
     choice : Choice or None
@@ -314,6 +316,7 @@ class ReportContent:
     baseline_complexity: float = math.nan
     sample_complexity: Floats | None = None
     cloud: Cloud | None = None
+    paper: Cloud | None = None
     envelope: Envelope | None = None
     choice: Choice | None = None
     answer: Candidate | None = None

@@ -16,7 +16,7 @@ from cpmodel.report.agreement import (
     draw_precision_agreement,
     errors_text,
 )
-from cpmodel.report.cloud import cloud_data, draw_cloud
+from cpmodel.report.cloud import cloud_data, draw_cloud, draw_paper, paper_data
 from cpmodel.report.content import ReportContent
 from cpmodel.report.curves import curves_data, draw_curves
 from cpmodel.report.display import percent, quantity, value_text
@@ -106,6 +106,9 @@ def drawings_of(content: ReportContent, digits: int) -> dict[str, list[Drawing]]
     cloud = cloud_data(content, digits)
     if len(cloud) > 1:
         drawn["cloud"].append(draw_cloud(cloud, content))
+    paper = paper_data(content, digits)
+    if paper is not None:
+        drawn["cloud"].append(draw_paper(paper, content))
     if content.precision_fit is not None:
         precision = agreement_data(content.precision_fit, digits)
         if len(precision):

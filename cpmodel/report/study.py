@@ -11,7 +11,7 @@ import numpy as np
 
 from cpmodel.cost import device_name
 from cpmodel.errors import BadInputError
-from cpmodel.optimize import WHOLE_UP_TO, Choice, cloud, envelope
+from cpmodel.optimize import WHOLE_UP_TO, Choice, cloud, envelope, paper_grid
 from cpmodel.pipeline.answer import Answer
 from cpmodel.pipeline.costing import LATENCY, Complexity, complexity_of
 from cpmodel.pipeline.curve import Curve
@@ -54,6 +54,7 @@ def report_content(
     choice: Choice | None = None,
     answer: Answer | None = None,
     curve: Curve | None = None,
+    paper: bool = False,
 ) -> ReportContent:
     """Everything the page of a study, or of a person's table, shows.
 
@@ -65,6 +66,13 @@ def report_content(
         What `optimize` answered, where there is no answer of a run.
     curve : Curve or None
         C(P) with its band, drawn where it is of the complexity that the page is about.
+    paper : bool
+        Whether to draw the paper's own grid, too.
+
+    Raises
+    ------
+    BadInputError
+        The paper's grid is wanted where it cannot be made; see `cpmodel.optimize.paper_grid`.
     """
     if answer is not None:
         choice = answer.choice
@@ -76,6 +84,8 @@ def report_content(
     if price is not None:
         space = material.space
         content["sample_complexity"] = price.of(samples.X)
+        if paper:
+            content["paper"] = paper_grid(space, fits.precision.model, price.of)
         content["baseline_complexity"] = float(price.of(space.matrix([space.baseline]))[0])
         rng = np.random.default_rng(0)
         drawn = choice.envelope if choice is not None and space.combinations > WHOLE_UP_TO else None

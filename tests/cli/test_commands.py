@@ -192,6 +192,56 @@ def test_designs_and_budgets(cpmodel: Command, tmp_path: Path) -> None:
     assert len(pd.read_csv(tmp_path / "study/samples.csv")) == 8
 
 
+def test_the_whole_curve_within_limits(cpmodel: Command, tmp_path: Path) -> None:
+    make_images(tmp_path / "images.npz")
+    values = [
+        "--f",
+        "2,4,8",
+        "--s",
+        "8,6",
+        "--k",
+        "2,3",
+        "--l",
+        "1",
+        "--epochs",
+        "1",
+        "--recipe",
+        "batch_size=32",
+    ]
+    asked = ["run", "--curve", "0.5:0.95", "--max", "params=400", "-d", "npz:images.npz", *values, "-j", "1"]
+    ended = cpmodel(*asked, "--measured", "0", "--budget", "9", "--json", cwd=tmp_path)
+    assert ended.code == 0, ended
+    curve = ended.json
+    assert curve["status"] in ("settled", "open")
+    assert 6 <= curve["trainings"] <= 9
+    assert len(curve["targets"]) == len(curve["low"]) == len(curve["keys"])
+    assert json.loads((tmp_path / "study/curve.json").read_text()) == curve
+    samples = pd.read_csv(tmp_path / "study/samples.csv").query("purpose != 'baseline'")
+    weights = samples["f"] * (samples["k"] ** 2 + 2 + 3 * (samples["s"] // 2) ** 2) + 3
+    assert (weights <= 400).all()
+    # again from there, in words, with a time as budget: nothing is trained once the time is up
+    again = cpmodel("run", "--curve", "50%:95%", "--max", "params=400", "--budget", "0.001s", cwd=tmp_path)
+    assert again.code == 0, again
+    assert "90% band" in again.out
+    assert f"{curve['trainings']} trainings" in again.out
+    page = (tmp_path / "study/report.html").read_text()
+    assert "The least complexity of each precision, and the band in which it lies" in page
+    assert "least complexity, 90\\u00a0% band" in page or "least complexity, 90 % band" in page
+
+
+def test_a_run_of_limited_time(cpmodel: Command, tmp_path: Path) -> None:
+    make_images(tmp_path / "images.npz")
+    asked = ["run", "-t", "0.5", "-d", "npz:images.npz", *VALUES, "-j", "1", "--measured", "0", "--json"]
+    short = cpmodel(*asked, "--budget", "0.001s", cwd=tmp_path)
+    assert short.code == 2  # not one training in that time
+    assert "nothing to fit" in short.err
+    longer = cpmodel(*asked, "--budget", "10m", "--tolerance", "0.5", cwd=tmp_path)
+    assert longer.code == 0, longer
+    assert longer.json["status"] in ("proved", "undecided")
+    assert longer.json["grounds"]["goal"]["target"] == 0.5
+    assert longer.json["openings"][0]["number"] == 1
+
+
 def test_two_commands_share_a_study_that_is_interrupted(tmp_path: Path) -> None:
     make_images(tmp_path / "images.npz")
     command = [

@@ -11,14 +11,18 @@ from paper_study import content
 
 from cpmodel.errors import BadInputError
 from cpmodel.optimize import Cloud
+from cpmodel.pipeline.curve import Curve
 from cpmodel.report import CurveView, FitView, ReportContent, line
 from cpmodel.report.agreement import agreement_data
-from cpmodel.report.cloud import DRAWN, cloud_data, draw_cloud
+from cpmodel.report.cloud import DRAWN, cloud_data, draw_cloud, draw_paper, paper_data
 from cpmodel.report.curves import curves_data
 from cpmodel.report.display import digits_for, key_text
 from cpmodel.report.means import means_of
+from cpmodel.report.page import drawings_of
 from cpmodel.report.style import PrecisionAxis, complexity_axis
+from cpmodel.report.tables import band_table
 from cpmodel.report.training import course_data, learning_data, training_facts
+from cpmodel.report.words import answer_text
 from cpmodel.samples import Sample, Samples
 from cpmodel.space import Condition, Parameter, Space
 
@@ -95,6 +99,83 @@ def test_full_cloud_has_the_answer_as_predicted_and_as_verified() -> None:
     assert data.target == full.verdict.target
     drawn = sum(len(trace.x) for trace in draw_cloud(data, full).figure.data)
     assert drawn == len(data)
+
+
+def band(**changes: object) -> Curve:
+    """C(P) at three precisions; perhaps nothing reaches the last one."""
+    told: dict[str, object] = {
+        "status": "open",
+        "reason": "the budget of 9 trainings is spent",
+        "complexity": "macs",
+        "unit": 40.0,
+        "level": 0.9,
+        "targets": np.array([0.5, 0.7, 0.9]),
+        "keys": ("f=2,k=3", "f=4,k=3", ""),
+        "least": np.array([6.0, 12.0, np.nan]),
+        "low": np.array([6.0, 10.0, 20.0]),
+        "high": np.array([6.0, 20.0, np.inf]),
+        "reachable": np.array([1.0, 1.0, 0.4]),
+        "width": np.array([0.0, 0.2, 0.5]),
+        "trainings": 9,
+        "train_s": 12.0,
+    }
+    return Curve(**(told | changes))  # type: ignore[arg-type]
+
+
+def test_the_band_is_an_outline_and_a_table() -> None:
+    cloud = Cloud(SPACE.enumerate(), np.array([6.0, 10, 12, 20, 24, 40]), np.linspace(0.5, 0.8, 6))
+    page = small((8, 5, 0, 0.9), band=band(), cloud=cloud)
+    data = cloud_data(page)
+    # up the cheap side and down the dear one, which ends with the dearest configuration where it is open
+    assert data.band.complexity.tolist() == [6, 10, 20, 40, 20, 6]
+    assert data.band.precision.tolist() == [0.5, 0.7, 0.9, 0.9, 0.7, 0.5]
+    figure = draw_cloud(data, page).figure
+    assert sum(len(trace.x) for trace in figure.data) == len(data)
+    (area,) = [trace for trace in figure.data if trace.fill == "toself"]
+    assert area.name.replace("\xa0", " ") == "least complexity, 90 % band"
+    table = band_table(page, 1)
+    assert table is not None
+    rows = [[cell.replace("\xa0", " ") for cell in row] for row in table.rows]
+    assert [row[0] for row in rows] == ["50.0 %", "70.0 %", "90.0 %"]
+    assert [row[3] for row in rows] == ["6 MACs to 6 MACs", "10 MACs to 20 MACs", "20 MACs to none"]
+    assert rows[2][1:3] == ["none", ""]
+    assert rows[2][4:] == ["40 %", "none"]
+    assert band_table(small((8, 5, 0, 0.9)), 1) is None
+
+
+def test_the_curve_in_words() -> None:
+    def told(**changes: object) -> tuple[str, str, str]:
+        answer = answer_text(small((8, 5, 0, 0.9), band=band(**changes)), 1)
+        return answer.badge, answer.tone, " ".join(answer.sentences).replace("\xa0", " ")
+
+    badge, tone, text = told()
+    assert (badge, tone) == ("Curve so far", "open")
+    assert "rises from 6 MACs for 50.0 % (<code>f=2, k=3</code>) to 12 MACs for 70.0 %" in text
+    assert "None is predicted to reach 90.0 % or more." in text
+    assert "least certain at 90.0 %, where it may be 1.65 times more or less" in text
+    assert told(status="settled")[:2] == ("Curve", "good")
+    badge, tone, text = told(least=np.full(3, np.nan), keys=("", "", ""))
+    assert (badge, tone, text) == ("Out of reach", "bad", "No configuration is predicted to reach 50.0 %.")
+
+
+def test_the_paper_s_grid_with_the_curve_below_it() -> None:
+    assert paper_data(small((8, 5, 0, 0.9))) is None
+    rng = np.random.default_rng(0)
+    cost, P = np.exp(rng.normal(3, 1, 5000)), rng.uniform(0.3, 0.9, 5000)
+    X = np.column_stack([np.full(5000, 3.2), np.full(5000, 4.75)])
+    page = content(paper=Cloud(np.column_stack([X, X]), cost, P))
+    data = paper_data(page)
+    assert data is not None
+    assert (data.total, len(data.configurations)) == (5000, DRAWN)
+    order = np.argsort(cost)
+    better = P[order] > np.concatenate([[-1], np.maximum.accumulate(P[order])[:-1]])
+    assert data.envelope.complexity.tolist() == cost[order][better].tolist()
+    assert "f=3.2" in data.configurations.hover[0]
+    drawing = draw_paper(data, page)
+    assert drawing.name == "paper-grid"
+    assert "Few of these 5,000 points can be built" in drawing.caption
+    both = drawings_of(page, 1)["cloud"]
+    assert [d.name for d in both] == ["cloud", "paper-grid"]
 
 
 def test_agreement_keeps_held_out_rows_with_a_prediction() -> None:
