@@ -45,10 +45,6 @@ class StudyError(BadInputError):
     """A study that cannot be opened, or that does not fit what is asked of it."""
 
 
-class InfeasibleTargetError(CpmodelError):
-    """The target lies above the best precision that can be attained (or predicted) in the space."""
-
-
 class FitError(CpmodelError, ValueError):
     """A model cannot be fitted to the data at hand."""
 

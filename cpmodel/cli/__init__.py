@@ -76,7 +76,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _said(error: Exception) -> int:
     """Say an error in one line on standard error, and give its exit code; one that is a fault goes on."""
-    from cpmodel.errors import CpmodelError, InfeasibleTargetError
+    from cpmodel.errors import CpmodelError
 
     if isinstance(error, typer.Abort):
         return INTERRUPTED
@@ -97,7 +97,7 @@ def _said(error: Exception) -> int:
     # whatever stood in a broken file, the terminal gets one line of printable text
     line = "".join(c if c.isprintable() else " " for c in text)
     print("cpmodel:", shortened(" ".join(line.split())), file=sys.stderr)
-    return NOT_REACHED if isinstance(error, InfeasibleTargetError) else BAD_INPUT
+    return BAD_INPUT
 
 
 def _usage(error: typer.TyperException) -> str:

@@ -87,6 +87,12 @@ def show_answer(study: str, storage: str | None, answer: Answer, wall_s: float, 
             f"study's stated error of {verdict.error:.0%}",
             soft_wrap=True,
         )
+    if verdict is not None and answer.outlook is not None:
+        out.print(
+            f"{answer.outlook.probability:.0%} likely that something cheaper exists, "
+            f"{answer.outlook.fraction:.0%} cheaper on average",
+            soft_wrap=True,
+        )
     out.print(
         f"{answer.trainings} trainings, {answer.train_s:.0f} s of training, {wall_s:.0f} s in this run; "
         f"report: {project.folder / 'report.html'}",

@@ -17,6 +17,7 @@ from cpmodel.pipeline.loop import Evidence
 from cpmodel.pipeline.project import Project
 from cpmodel.pipeline.proof import Opening, openings
 from cpmodel.samples import Samples
+from cpmodel.sampling.acquisition import Outlook
 from cpmodel.verify import Outcome, Verdict
 from cpmodel.version import __version__
 
@@ -139,6 +140,8 @@ class Answer:
     train_s : float
         Seconds of training, summed over workers.
     grounds : Grounds
+    outlook : Outlook or None
+        How likely something cheaper than the answer exists, and how much cheaper; None where nobody searched.
     """
 
     status: Status
@@ -151,6 +154,7 @@ class Answer:
     trainings: int
     train_s: float
     grounds: Grounds
+    outlook: Outlook | None = None
 
     @classmethod
     def of(
@@ -164,6 +168,7 @@ class Answer:
         choice: Choice,
         evidence: Sequence[Evidence],
         verdict: Verdict | None,
+        outlook: Outlook | None = None,
     ) -> Answer:
         """The answer that these samples, this fit and this verdict make."""
         return cls(
@@ -177,6 +182,7 @@ class Answer:
             len(samples),
             float(samples.frame["train_s"].sum()),
             Grounds.of(project, goal, samples, fit),
+            outlook,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -192,6 +198,7 @@ class Answer:
             "trainings": self.trainings,
             "train_s": self.train_s,
             "grounds": asdict(self.grounds),
+            "outlook": None if self.outlook is None else asdict(self.outlook),
         }
 
     @classmethod
@@ -213,6 +220,7 @@ class Answer:
             int(fields["trainings"]),
             float(fields["train_s"]),
             Grounds(**grounds),
+            None if fields["outlook"] is None else Outlook(**fields["outlook"]),
         )
 
 

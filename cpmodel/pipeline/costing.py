@@ -14,6 +14,7 @@ from cpmodel import locks
 from cpmodel.cost import Conditions, CostsTable
 from cpmodel.errors import BadInputError
 from cpmodel.families import Family, Task
+from cpmodel.optimize.scan import drawn
 from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.project import Plan
 from cpmodel.pipeline.threads import one_thread
@@ -22,6 +23,7 @@ from cpmodel.space import Configuration, Floats, Space
 from cpmodel.surrogates.complexity import ComplexityFit, fit_complexity
 
 LATENCY = "latency_s"
+SEARCHED = 1_000_000  # configurations that a search looks at; beyond that it draws so many
 LEAST_MEASURED = 5  # values below which no model of them is fitted
 
 
@@ -91,12 +93,19 @@ def complexity_of(material: Material, name: str) -> Complexity:
 def within(material: Material, limits: Mapping[str, float] | None) -> Floats:
     """Every configuration that keeps to limits on its complexities, X of shape (m, d).
 
+    Of a space of more than `SEARCHED` combinations so many are drawn, always the same ones, and the baseline.
+
     Raises
     ------
     BadInputError
         None does, or a limit is on something that is not known.
     """
-    X = material.space.enumerate()
+    space = material.space
+    if space.combinations > SEARCHED:
+        some = drawn(space, SEARCHED, np.random.default_rng(0))
+        X = np.unique(np.concatenate([space.matrix([space.baseline]), some]), axis=0, equal_nan=True)
+    else:
+        X = space.enumerate()
     for name, most in (limits or {}).items():
         values = complexity_of(material, name).of(X)
         if not (values <= most).any():

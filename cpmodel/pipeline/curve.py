@@ -19,6 +19,7 @@ from cpmodel.pipeline.fitting import PrecisionFit, fit_precision, no_nan
 from cpmodel.pipeline.loop import Step, first_requests, first_size, training_seed
 from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.project import Project
+from cpmodel.pipeline.run import said
 from cpmodel.pipeline.watch import Watcher
 from cpmodel.samples import Samples
 from cpmodel.sampling.acquisition import least_certain, suggest_for_curve
@@ -180,7 +181,7 @@ def run_curve(
     first = check_curve(space, budget, tolerance)
     macs = project.family.costs(X := within(Material.of_study(project), goal.limits), project.task)["macs"]
     complexity_of(Material.of_study(project), goal.complexity)  # refused now, not after the first trainings
-    watch.step(Step("explore", f"the baseline and {first} configurations spread over cost"))
+    watch.step(Step("explore", f"the baseline and {first} configurations spread over cost{said(space, X)}"))
     study.enqueue(first_requests(space, macs, first, study.settings.seed, _BASELINE_SEEDS, X))
     with Pool(study, images, workers, watch.event) as pool:
         while True:

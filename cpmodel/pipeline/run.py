@@ -10,7 +10,7 @@ from cpmodel.errors import BadInputError, StudyError
 from cpmodel.optimize import Choice, optimize
 from cpmodel.pipeline.answer import Answer, Goal, keep_answer
 from cpmodel.pipeline.clock import Clock, timed
-from cpmodel.pipeline.costing import complexity_of, within
+from cpmodel.pipeline.costing import SEARCHED, complexity_of, within
 from cpmodel.pipeline.fitting import PrecisionFit, fit_precision
 from cpmodel.pipeline.loop import (
     FRESH_SEED,
@@ -31,8 +31,9 @@ from cpmodel.pipeline.project import Project
 from cpmodel.pipeline.proof import baseline_networks, fresh_networks, prove
 from cpmodel.pipeline.watch import Watcher
 from cpmodel.samples import Samples
+from cpmodel.sampling.acquisition import Outlook
 from cpmodel.sampling.pool import Pool
-from cpmodel.space import Configuration
+from cpmodel.space import Configuration, Floats, Space
 from cpmodel.study import Request
 from cpmodel.verify import Verdict
 
@@ -82,7 +83,9 @@ def run(
         designed = min(designed, budget - baseline_seeds - LEAST_SEEDS)
         watch.expect(budget)
     macs = project.family.costs(X, project.task)["macs"]
-    watch.step(Step("explore", f"the baseline and {designed} configurations spread over cost"))
+    watch.step(
+        Step("explore", f"the baseline and {designed} configurations spread over cost{said(space, X)}")
+    )
     study.enqueue(first_requests(space, macs, designed, study.settings.seed, baseline_seeds, X))
     with Pool(study, images, workers, watch.event) as pool:
         while True:
@@ -101,7 +104,15 @@ def run(
     verdict = None
     if step.action == "prove" and step.evidence is not None:
         verdict = _proved(project, images, goal, step.evidence, workers, watch)
-    return _ended(project, goal, project.study.samples(), fit, reason, verdict)
+    samples = project.study.samples()
+    return _ended(project, goal, samples, fit, reason, verdict, step.outlook)
+
+
+def said(space: Space, X: Floats) -> str:
+    """What to say where a search does not look at the whole space; nothing where it does."""
+    if space.combinations <= SEARCHED:
+        return ""
+    return f"; of {space.combinations:,} combinations {len(X):,} that were drawn are looked at"
 
 
 def check_search(goal: Goal, budget: int | None, tolerance: float) -> int:
@@ -234,7 +245,13 @@ def unreachable(choice: Choice) -> str:
 
 
 def _ended(
-    project: Project, goal: Goal, samples: Samples, fit: PrecisionFit, reason: str, verdict: Verdict | None
+    project: Project,
+    goal: Goal,
+    samples: Samples,
+    fit: PrecisionFit,
+    reason: str,
+    verdict: Verdict | None,
+    outlook: Outlook | None = None,
 ) -> Answer:
     """The answer, kept as the study's choice.json."""
     choice = choose(Material.of_study(project, samples), goal, fit)
@@ -247,6 +264,7 @@ def _ended(
         choice=choice,
         evidence=fresh_evidence(samples, choice.target, goal.confidence),
         verdict=verdict,
+        outlook=outlook,
     )
     keep_answer(project, answer)
     return answer

@@ -208,8 +208,8 @@ def draw_paper(data: CloudData, content: ReportContent) -> Drawing:
     """The paper's figure 2, both of its halves in one."""
     drawing = draw_cloud(data, content)
     caption = (
-        "The paper's own procedure: every parameter from 0.05 to 1 of the baseline's in steps of 0.05. "
-        f"Few of these {data.total:,} points can be built; their complexity is interpolated. {drawing.caption}"
+        "The paper's own procedure: every parameter from 0.05 to 1 of the baseline's in steps of 0.05. Few "
+        f"of these {data.total:,} points can be built; their complexity is interpolated. {drawing.caption}"
     )
     return replace(drawing, name="paper-grid", caption=caption)
 
