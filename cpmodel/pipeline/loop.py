@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
@@ -193,31 +193,37 @@ def decide(view: View) -> Step:
     """What to do next.
 
     Explore while what is trained is expected to cost more than the tolerance above the cheapest that reaches
-    the target, and half of the budget is left for proofs. Then verify, on fresh seeds, the cheapest that is
-    likely to be better than the target by what those seeds can tell. When it falls, go on with what was
-    learned; when it stands, go on while something cheaper is likely to stand, too.
+    the target, and enough of the budget is left for proofs. Then verify, on fresh seeds, the cheapest that is
+    likely to be better than the target by what those seeds can tell. Whether it falls or stands, what was
+    learned goes into the next decision; when nothing cheaper is likely to stand, the cheapest that stands is
+    the answer.
     """
     evidence = fresh_evidence(view.samples, view.target, view.confidence)
     best = min((e for e in evidence if e.stands), key=lambda e: _cost(view, e.key), default=None)
     found = _Findings.of(view, evidence, best)
-    told = {"outlook": found.outlook, "has": found.has}
+    return replace(_next_step(found), outlook=found.outlook, has=found.has)
+
+
+def _next_step(found: _Findings) -> Step:
+    """The step that follows from what was found, without its outlook."""
+    view, best = found.view, found.best
     explore = found.to_explore()
     if len(explore):
         seed = training_seed(view.study_seed, 0)
         requests = tuple(Request(c, seed, "refine") for c in view.space.configurations(view.X[explore]))
-        return Step("explore", found.why(int(explore[0])), requests, **told)
+        return Step("explore", found.why(int(explore[0])), requests)
     candidate = found.candidate()
     if candidate is not None:
-        requests = _fresh(view, evidence, candidate)
+        requests = _fresh(view, found.evidence, candidate)
         if len(requests) <= found.left:
-            return Step("verify", f"{candidate}: fresh seeds; {found.state}", requests, **told)
+            return Step("verify", f"{candidate}: fresh seeds; {found.state}", requests)
     if best is not None:
         reason = f"{best.key}: {len(best.seeds)} fresh seeds reach the target; {found.state}"
-        return Step("prove", reason, evidence=best, **told)
+        return Step("prove", reason, evidence=best)
     if candidate is None:
-        return Step("stop", "no configuration left is likely to reach the target", **told)
+        return Step("stop", "no configuration left is likely to reach the target")
     spent = f"the budget of {view.budget} trainings is spent ({len(view.samples)} done), nothing stands"
-    return Step("stop", spent, **told)
+    return Step("stop", spent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,8 +281,9 @@ class _Findings:
     def to_explore(self) -> Rows:
         """Rows to train, at most one a worker; none when exploring has little to give, or had its share."""
         view = self.view
-        spare = self.left - view.budget // 2
-        if spare <= 0 or self.best is not None:
+        # what is kept for proofs: of the first one half of the budget, of a further one what it takes at most
+        spare = self.left - (view.budget // 2 if self.best is None else MOST_SEEDS)
+        if spare <= 0:
             return np.empty(0, dtype=np.int64)
         now = held(self.belief, view.target, self.trained, self.ceiling)
         cheapest = np.minimum(self.belief.cheapest(view.target), now)
@@ -412,10 +419,14 @@ def _places(view: View, keys: Collection[str]) -> dict[str, int]:
     if not keys:
         return {}
     ordered = sorted(keys)
-    wanted: dict[bytes, str] = {}
-    for key, row in zip(ordered, view.space.matrix([view.space.parse(k) for k in ordered]), strict=True):
-        wanted[row.tobytes()] = key
-    found = ((wanted.get(row.tobytes()), place) for place, row in enumerate(view.X))
+    wanted = np.nan_to_num(view.space.matrix([view.space.parse(k) for k in ordered]), nan=-np.inf)
+    X = np.nan_to_num(view.X, nan=-np.inf)
+    # few rows have all their values among those wanted; only these are looked at one by one
+    possible = np.ones(len(X), dtype=bool)
+    for column in range(X.shape[1]):
+        possible &= np.isin(X[:, column], wanted[:, column])
+    rows = {row.tobytes(): key for row, key in zip(wanted, ordered, strict=True)}
+    found = ((rows.get(X[place].tobytes()), int(place)) for place in np.flatnonzero(possible))
     return {key: place for key, place in found if key is not None}
 
 

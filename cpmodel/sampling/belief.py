@@ -21,6 +21,8 @@ Rows = NDArray[np.int64]
 
 # Candidates that are drawn together, and draws of them
 CANDIDATES, DRAWS = 400, 512
+# Rows that are predicted at a time, by rising cost
+_STRIDE = 4096
 # A probability that is as good as one, and one that is as good as none
 _SURE, _HARDLY = 0.998, 0.002
 
@@ -113,13 +115,33 @@ class Belief:
         if not len(X) or cost.shape != (len(X),) or not np.all(cost > 0):
             raise BadInputError("candidates", expected="one cost above 0 for each of one or more rows of X")
         rows = [np.asarray(always, dtype=np.int64)]
-        below = np.flatnonzero(cost < ceiling)
-        if len(below):
-            law = model.predictive(X[below])
-            for target in np.atleast_1d(np.asarray(targets, dtype=np.float64)):
-                rows.append(below[likeliest(law.probability(float(target)), cost[below], candidates)])
+        levels = np.atleast_1d(np.asarray(targets, dtype=np.float64))
+        below, probability = _walked(model, X, cost, levels, ceiling)
+        for level in probability:
+            rows.append(below[likeliest(level, cost[below], candidates)])
         kept = np.unique(np.concatenate(rows)).astype(np.int64)
         return cls(kept, cost[kept], model.draws(X[kept], draws, seed))
+
+
+def _walked(
+    model: JointModel, X: Floats, cost: Floats, targets: Floats, ceiling: float
+) -> tuple[Rows, Floats]:
+    """Rows by rising cost up to one sure to reach all targets; probability of each, (targets, rows).
+
+    What is dearer than a sure answer is never predicted.
+    """
+    order = np.argsort(cost, kind="stable")
+    order = order[: int(np.searchsorted(cost[order], ceiling))]
+    parts: list[Floats] = []
+    seen = 0
+    while seen < len(order):
+        law = model.predictive(X[order[seen : seen + _STRIDE]])
+        parts.append(np.stack([law.probability(float(target)) for target in targets]))
+        seen += parts[-1].shape[1]
+        if np.any(parts[-1].min(axis=0) >= _SURE):
+            break
+    reached = np.concatenate(parts, axis=1) if parts else np.empty((len(targets), 0))
+    return order[:seen].astype(np.int64), reached
 
 
 def likeliest(probability: Floats, cost: Floats, count: int) -> Rows:
@@ -135,6 +157,8 @@ def likeliest(probability: Floats, cost: Floats, count: int) -> Rows:
         Of reaching the target.
     cost : shape (n,)
     """
+    if not len(probability):
+        return np.empty(0, dtype=np.int64)
     sure = cost[probability >= _SURE].min(initial=np.inf)
     left = np.flatnonzero((cost <= sure) & (probability >= min(_HARDLY, float(probability.max()))))
     left = left[np.lexsort((-probability[left], cost[left]))]
