@@ -26,6 +26,14 @@ _BLOCK = 64  # rows summed in float32 before they go to a float64 total
 _ZERO = np.float32(0)
 
 
+def _compiled(function: Any) -> Any:
+    """The function compiled when first called; kept on disk where there is a place to write to."""
+    try:
+        return njit(cache=True)(function)
+    except RuntimeError:  # no such place
+        return njit(function)
+
+
 def _wide(value: Any) -> Any:
     """A stored number as float32."""
     raise NotImplementedError
@@ -68,7 +76,7 @@ def _put_into(out: Any, at: Any, value: Any) -> Any:  # when compiled, all three
     return rounded
 
 
-@njit(cache=True)
+@_compiled
 def looked_up(images: NDArray[np.uint8], table: Maps, out: Maps) -> None:
     """The number that stands in the table for each pixel.
 
@@ -86,7 +94,7 @@ def looked_up(images: NDArray[np.uint8], table: Maps, out: Maps) -> None:
                     out[image, i, j, c] = table[images[image, i, j, c], c]
 
 
-@njit(cache=True)
+@_compiled
 def moments(rows: Maps, channels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and variance (biased) of each channel.
 
@@ -118,7 +126,7 @@ def moments(rows: Maps, channels: int) -> tuple[NDArray[np.float64], NDArray[np.
     return mean, np.maximum(squares / count - mean * mean, 0.0)
 
 
-@njit(cache=True)
+@_compiled
 def activated(maps: Maps, scale: Vector, shift: Vector, out: Maps) -> None:
     """relu(scale * maps + shift).
 
@@ -137,7 +145,7 @@ def activated(maps: Maps, scale: Vector, shift: Vector, out: Maps) -> None:
                     _put(out, (image, i, j, c), max(value, _ZERO))
 
 
-@njit(cache=True)
+@_compiled
 def activated_pooled(maps: Maps, scale: Vector, shift: Vector, out: Maps) -> None:
     """The maximum over 2 x 2 of relu(scale * maps + shift); an odd last row or column is left out.
 
@@ -160,7 +168,7 @@ def activated_pooled(maps: Maps, scale: Vector, shift: Vector, out: Maps) -> Non
                     _put(out, (image, i, j, c), max(value, _ZERO))
 
 
-@njit(cache=True)
+@_compiled
 def gradient_sums(
     gradient: Maps, maps: Maps, scale: Vector, shift: Vector
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -195,7 +203,7 @@ def gradient_sums(
     return plain, weighted
 
 
-@njit(cache=True)
+@_compiled
 def gradient_sums_pooled(
     gradient: Maps, maps: Maps, scale: Vector, shift: Vector
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -235,7 +243,7 @@ def gradient_sums_pooled(
     return plain, weighted
 
 
-@njit(cache=True)
+@_compiled
 def spread(
     gradient: Maps, maps: Maps, scale: Vector, shift: Vector, constant: Vector, slope: Vector, out: Maps
 ) -> None:
@@ -260,7 +268,7 @@ def spread(
                     _put(out, (image, i, j, c), value + sent[c])
 
 
-@njit(cache=True)
+@_compiled
 def spread_pooled(
     gradient: Maps, maps: Maps, scale: Vector, shift: Vector, constant: Vector, slope: Vector, out: Maps
 ) -> None:
@@ -304,14 +312,14 @@ def spread_pooled(
                 _put(written, (image, h - 1, at), constants[at] + slopes[at] * _wide(rows[image, h - 1, at]))
 
 
-@njit(cache=True)
+@_compiled
 def _repeated(values: Vector, times: int) -> Vector:
     row = np.empty((times, len(values)), np.float32)
     row[:] = values
     return row.reshape(-1)
 
 
-@njit(cache=True)
+@_compiled
 def cross_entropy(logits: Maps, labels: NDArray[np.int64], smoothing: float, gradient: Maps) -> float:
     """Mean cross-entropy in nats; its gradient goes into `gradient`.
 
