@@ -53,6 +53,10 @@ class TrainingFailedError(CpmodelError):
     """One training could not be finished; the reason becomes part of its failed sample."""
 
 
+class MemoryExhaustedError(TrainingFailedError):
+    """A training needs more memory than there was."""
+
+
 class CpmodelWarning(UserWarning):
     """Base of every warning that cpmodel gives."""
 

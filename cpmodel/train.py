@@ -6,8 +6,9 @@ import io
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +19,25 @@ from torch import Tensor, nn
 
 from cpmodel.datasets.base import ImageSet
 from cpmodel.engine.base import Engine, Normalisation
+from cpmodel.engine.devices import prepare, training_bytes
 from cpmodel.engine.fused import FusedEngine
+from cpmodel.engine.graphs import DeviceSteps, reached
 from cpmodel.engine.modules import ModulesEngine
-from cpmodel.errors import BadInputError, TrainingFailedError
+from cpmodel.engine.steps import HostSteps, Lesson, Ready, Steps
+from cpmodel.errors import BadInputError, MemoryExhaustedError, TrainingFailedError
 from cpmodel.families.base import Family, Task
 from cpmodel.files import replacing
 from cpmodel.heap import kept_heap
+from cpmodel.locks import locked
 from cpmodel.recipe import Recipe
-from cpmodel.space import Configuration
+from cpmodel.space import Configuration, Space
 
 EVALUATION_BATCH = 250  # few enough that the maps stay in the caches
+DEVICE_EVALUATION_BATCH = 1000  # many enough that a GPU is not kept waiting for the next
 RESIZED_BYTES = 1_500_000_000  # resized image sets kept at once; a study asks for the same few sizes again
 
 OnEpoch = Callable[[int, float], None]
+Stopping = Callable[[Sequence[float]], bool]  # whether a training with this curve so far may end
 
 
 @dataclass(frozen=True)
@@ -39,10 +46,16 @@ class Plan:
 
     Parameters
     ----------
+    device : str
+        ``cpu`` or ``cuda:0``, ...
     dtype : {"float32", "bfloat16"}
         bfloat16: maps and the weights in products; parameters, statistics and sums stay float32.
     fused : bool
         Whether chains that `cpmodel.engine.fused` knows are executed by it; other networks never are.
+    graphs : bool
+        Whether steps are replayed from a CUDA graph (in a plan to come: where one can be captured).
+    parts : int
+        Parts of a batch whose gradients are computed one after another; batch norm sees parts.
     """
 
     device: str = "cpu"
@@ -50,17 +63,21 @@ class Plan:
     channels_last: bool = True
     threads: int = 1
     fused: bool = False
+    graphs: bool = False
+    parts: int = 1
 
     def __str__(self) -> str:
         layout = "channels-last" if self.channels_last else "contiguous"
-        how = "fused " if self.fused else ""
-        return f"{self.device} {self.dtype} {layout} {how}threads={self.threads}"
+        how = "fused " if self.fused else "graphs " if self.graphs else ""
+        parts = f" parts={self.parts}" if self.parts > 1 else ""
+        return f"{self.device} {self.dtype} {layout} {how}threads={self.threads}{parts}"
 
 
 def default_plan(device: str = "cpu", threads: int = 1) -> Plan:
-    """What measured fastest: bfloat16 where the processor has it, and fused on the CPU."""
+    """What measured fastest on the CPU: bfloat16 where it has it, and fused; on a GPU, what should be."""
     if device.startswith("cuda"):
-        return Plan(device, "bfloat16" if torch.cuda.is_bf16_supported() else "float32", threads=threads)
+        half = torch.cuda.is_bf16_supported(including_emulation=False)
+        return Plan(device, "bfloat16" if half else "float32", threads=threads, graphs=True)
     native = bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
     return Plan(device, "bfloat16" if native else "float32", threads=threads, fused=True)
 
@@ -94,6 +111,7 @@ class Trained:
     Parameters
     ----------
     validation : Evaluation
+        Of the network as it is: in float32, or in the plan's dtype where the training was stopped.
     curve : tuple of float
         Validation precision after each epoch; the last is that of `validation`.
     train_s : float
@@ -110,6 +128,9 @@ class Trained:
         """Keep the weights, readable with ``torch.load(path, weights_only=True)``."""
         with replacing(path) as temporary:
             torch.save(self.network.state_dict(), temporary)
+
+
+Turns = Generator[Ready, None, Trained]
 
 
 def learning_rates(recipe: Recipe, steps: int) -> list[float]:
@@ -136,35 +157,6 @@ def learning_rates(recipe: Recipe, steps: int) -> list[float]:
     return rates
 
 
-def augmented(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """A batch with the recipe's augmentations, drawn anew for each image.
-
-    Parameters
-    ----------
-    images : uint8, shape (n, c, h, w)
-    """
-    n, _, h, w = images.shape
-    if "flip" in recipe.augment:
-        flip = torch.rand(n, generator=generator) < 0.5
-        images = torch.where(flip.to(images.device)[:, None, None, None], images.flip(3), images)
-    if "shift" in recipe.augment:
-        reach = max(1, w // 14)
-        padded = F.pad(images, (reach, reach, reach, reach))
-        rows = torch.randint(0, 2 * reach + 1, (n, 1), generator=generator) + torch.arange(h)
-        columns = torch.randint(0, 2 * reach + 1, (n, 1), generator=generator) + torch.arange(w)
-        index = torch.arange(n)[:, None, None]
-        # advanced indices on both sides of the channel slice put it last: NHWC, which channels-last wants
-        images = padded[index, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-    if "cutout" in recipe.augment:
-        side = max(1, w // 4)
-        top = torch.randint(0, h, (n, 1), generator=generator) - side // 2
-        left = torch.randint(0, w, (n, 1), generator=generator) - side // 2
-        y, x = torch.arange(h), torch.arange(w)
-        hole = ((y >= top) & (y < top + side))[:, :, None] & ((x >= left) & (x < left + side))[:, None, :]
-        images = images.masked_fill(hole.to(images.device)[:, None], 128)
-    return images
-
-
 class Trainer:
     """Trains configurations of one family on one image set; keeps the resized images between trainings.
 
@@ -175,13 +167,24 @@ class Trainer:
     recipe : Recipe
     plan : Plan, optional
         `default_plan` unless given.
+    cache : Path, optional
+        Existing folder for the resized images of this set: made once, then mapped into memory and shared by
+        all processes that train. Without it they stay in this process.
     """
 
-    def __init__(self, images: ImageSet, family: Family, recipe: Recipe, plan: Plan | None = None) -> None:
+    def __init__(
+        self,
+        images: ImageSet,
+        family: Family,
+        recipe: Recipe,
+        plan: Plan | None = None,
+        cache: Path | None = None,
+    ) -> None:
         self.images = images
         self.family = family
         self.recipe = recipe
         self.plan = plan or default_plan()
+        self._cache = cache
         height, width, channels = images.image_shape
         self.task = Task(height, width, channels, len(images.class_names))
         pixels = images.train.images.reshape(-1, channels)
@@ -192,6 +195,8 @@ class Trainer:
             tuple(255 * m for m in self.mean), tuple(1 / (255 * s) for s in self.std)
         )
         self._resized: OrderedDict[tuple[str, int, int], Tensor] = OrderedDict()
+        self._streams: dict[int, torch.cuda.Stream] = {}
+        prepare(self.plan.device)
 
     def split_images(self, split: str, size: tuple[int, int]) -> Tensor:
         """The images of a split, resized (antialiased): uint8, shape (n, c, *size), channels last."""
@@ -199,23 +204,78 @@ class Trainer:
         if key in self._resized:
             self._resized.move_to_end(key)
             return self._resized[key]
-        source = torch.from_numpy(self.images.splits[split].images).permute(0, 3, 1, 2)
-        resized = resize(source, size).to(self.plan.device)
+        resized = self._resized_split(split, size).to(self.plan.device)
         self._resized[key] = resized
-        while len(self._resized) > 1 and sum(t.numel() for t in self._resized.values()) > RESIZED_BYTES:
+        while len(self._resized) > 1 and self.image_bytes > RESIZED_BYTES:
             self._resized.popitem(last=False)
         return resized
 
-    def _labels(self, split: str) -> Tensor:
-        return torch.from_numpy(self.images.splits[split].labels).to(self.plan.device)
+    def _resized_split(self, split: str, size: tuple[int, int]) -> Tensor:
+        source = torch.from_numpy(self.images.splits[split].images).permute(0, 3, 1, 2)
+        if self._cache is None or source.shape[2:] == size:
+            return resize(source, size)
+        path = self._cache / f"{split}_{size[0]}x{size[1]}.npy"
+        with locked(path.with_suffix(".lock")):
+            if not path.exists():
+                with replacing(path) as temporary, temporary.open("wb") as file:
+                    np.save(file, resize(source, size).permute(0, 2, 3, 1).numpy(), allow_pickle=False)
+        # copy-on-write: torch wants arrays it could write to; nobody does, so the pages stay shared
+        return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False)).permute(0, 3, 1, 2)
 
-    def _engine(self, network: nn.Module, exact: bool = False) -> Engine:
+    def _labels(self, split: str, device: str) -> Tensor:
+        return torch.from_numpy(self.images.splits[split].labels).to(device)
+
+    def _engine(self, network: nn.Module, exact: bool = False, parts: int = 1) -> Engine:
         """What executes `network`: in float32 if `exact`, else in the plan's dtype."""
         plan, dtype = self.plan, "float32" if exact else self.plan.dtype
         fused = FusedEngine.of(network, self._normalisation, dtype) if plan.fused else None
-        return fused or ModulesEngine(network, self._normalisation, dtype, plan.device, plan.channels_last)
+        return fused or ModulesEngine(
+            network, self._normalisation, dtype, plan.device, plan.channels_last, parts
+        )
 
-    def train(self, configuration: Configuration, seed: int, on_epoch: OnEpoch | None = None) -> Trained:
+    def _steps(self, engine: Engine, network: nn.Module, lesson: Lesson) -> Steps:
+        if self._on_cpu and not self.plan.graphs:
+            return HostSteps(engine, network, lesson)
+        return DeviceSteps(engine, network, lesson, self.plan.graphs)
+
+    @property
+    def _on_cpu(self) -> bool:
+        return not self.plan.device.startswith("cuda")
+
+    def device_bytes(self, space: Space, configuration: Configuration) -> int:
+        """Memory that a training of a configuration of `space` will take of its GPU, bytes."""
+        columns = self.family.costs(space.matrix([configuration]), self.task)
+        return training_bytes(
+            float(columns["activation_elements"][0]),
+            float(columns["params"][0]),
+            self.recipe.batch_size,
+            DEVICE_EVALUATION_BATCH,
+            float(columns["activation_peak_elements"][0]),
+        )
+
+    @property
+    def image_bytes(self) -> int:
+        """Memory that the images have taken of it, which all trainings share, bytes."""
+        return sum(images.numel() for images in self._resized.values())
+
+    @contextmanager
+    def settled(self) -> Iterator[None]:
+        """The process as a training wants it: its threads, and memory that is kept."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(self.plan.threads)
+        try:
+            with kept_heap():
+                yield
+        finally:
+            torch.set_num_threads(threads)
+
+    def train(
+        self,
+        configuration: Configuration,
+        seed: int,
+        on_epoch: OnEpoch | None = None,
+        stopping: Stopping | None = None,
+    ) -> Trained:
         """Train one network.
 
         Parameters
@@ -224,62 +284,126 @@ class Trainer:
             Decides the initial weights, the order of the images and their augmentation.
         on_epoch : callable, optional
             Told the number of epochs done and the validation precision after each.
+        stopping : callable, optional
+            Asked after each epoch but the last; True ends the training, its curve as long as it is.
 
         Raises
         ------
         TrainingFailedError
             The loss became NaN or infinite, or memory ran out.
         """
+        turns = self.turns(configuration, seed, on_epoch, stopping)
+        with self.settled():
+            while True:
+                try:
+                    next(turns)
+                except StopIteration as end:
+                    trained: Trained = end.value
+                    return trained
+
+    def turns(
+        self,
+        configuration: Configuration,
+        seed: int,
+        on_epoch: OnEpoch | None = None,
+        stopping: Stopping | None = None,
+        *,
+        place: int = 0,
+        parts: int = 1,
+    ) -> Turns:
+        """As `train`, a turn at a time: many trainings may share one process and one GPU.
+
+        Parameters
+        ----------
+        place : int
+            Trainings in hand at the same time have different ones: on a GPU each has a stream to itself.
+        parts : int
+            See `Plan`.
+
+        Yields
+        ------
+        ready : callable
+            Tells whether the next turn can begin without waiting for the device.
+
+        Returns
+        -------
+        Trained
+
+        Raises
+        ------
+        MemoryExhaustedError
+            Memory ran out.
+        """
         started = time.perf_counter()
-        threads = torch.get_num_threads()
-        torch.set_num_threads(self.plan.threads)
+        turns = self._fit(configuration, seed, on_epoch, stopping, parts)
         try:
-            with kept_heap():
-                network, curve, validation = self._fit(configuration, seed, on_epoch)
+            while True:
+                with self._stream(place):
+                    try:
+                        ready = next(turns)
+                    except StopIteration as end:
+                        network, curve, validation, plan = end.value
+                        break
+                yield ready
         except (MemoryError, torch.OutOfMemoryError) as error:
-            raise TrainingFailedError("out of memory") from error
+            raise MemoryExhaustedError("out of memory") from error
         except RuntimeError as error:  # the CPU allocator has no error class of its own
-            if "alloc" in str(error) or "memory" in str(error):
-                raise TrainingFailedError("out of memory") from error
+            said = str(error)
+            if ("alloc" in said or "memory" in said) and "illegal" not in said:
+                raise MemoryExhaustedError("out of memory") from error
             raise
-        finally:
-            torch.set_num_threads(threads)
-        return Trained(network, validation, curve, time.perf_counter() - started, self.plan)
+        return Trained(network, validation, curve, time.perf_counter() - started, plan)
+
+    def _stream(self, place: int) -> AbstractContextManager[object]:
+        """Where a training's work is queued."""
+        if self._on_cpu:
+            return nullcontext()
+        if place not in self._streams:
+            self._streams[place] = torch.cuda.Stream(self.plan.device)  # type: ignore[no-untyped-call]
+        return torch.cuda.stream(self._streams[place])
 
     def _fit(
-        self, configuration: Configuration, seed: int, on_epoch: OnEpoch | None
-    ) -> tuple[nn.Module, tuple[float, ...], Evaluation]:
-        recipe, device = self.recipe, self.plan.device
+        self,
+        configuration: Configuration,
+        seed: int,
+        on_epoch: OnEpoch | None,
+        stopping: Stopping | None,
+        parts: int,
+    ) -> Generator[Ready, None, tuple[nn.Module, tuple[float, ...], Evaluation, Plan]]:
+        recipe = self.recipe
         network = self.new_network(configuration, seed)
-        engine = self._engine(network)
+        engine = self._engine(network, parts=parts)
         images = self.split_images("train", self.family.input_size(configuration, self.task))
-        labels = self._labels("train")
         generator = torch.Generator().manual_seed(seed)
         batch = min(recipe.batch_size, len(images))
-        per_epoch = len(images) // batch
-        rates = learning_rates(recipe, per_epoch * recipe.epochs)
-        optimizer = _optimizer(network, recipe)
+        rates = learning_rates(recipe, len(images) // batch * recipe.epochs)
+        lesson = Lesson(images, self._labels("train", self.plan.device), recipe, rates, batch, seed)
+        steps = self._steps(engine, network, lesson)
+
+        def plan() -> Plan:
+            return replace(self.plan, graphs=steps.captured, parts=parts)
+
         curve: list[float] = []
         for epoch in range(recipe.epochs):
-            order = torch.randperm(len(images), generator=generator).to(device)
-            total = torch.zeros((), device=device)
-            for step in range(per_epoch):
-                rows = order[step * batch : (step + 1) * batch]
-                for group in optimizer.param_groups:
-                    group["lr"] = rates[epoch * per_epoch + step]
-                seen = augmented(images[rows], recipe, generator)
-                total += engine.backpropagate(seen, labels[rows], recipe.label_smoothing)
-                optimizer.step()
-            if not math.isfinite(float(total)):
-                raise TrainingFailedError(f"the loss became {float(total)} in epoch {epoch + 1}")
-            curve.append(self._evaluated(engine, configuration, "validation").precision)
+            yield from steps.epoch(torch.randperm(len(images), generator=generator), generator)
+            yield reached(images.device)
+            if not math.isfinite(float(steps.loss)):
+                raise TrainingFailedError(f"the loss became {float(steps.loss)} in epoch {epoch + 1}")
+            logits = self._logits(engine, configuration, "validation")
+            yield reached(images.device)
+            validation = self._judged(logits, "validation")
+            curve.append(validation.precision)
             if on_epoch is not None:
                 on_epoch(epoch + 1, curve[-1])
             if recipe.patience is not None and len(curve) - 1 - int(np.argmax(curve)) >= recipe.patience:
                 break
+            if stopping is not None and epoch + 1 < recipe.epochs and stopping(curve):
+                return network.to("cpu").eval(), tuple(curve), validation, plan()
         # what is reported is the float32 network that will be exported; the curve on the way may be rougher
-        validation = self.evaluate(network, configuration, "validation")
-        return network.to("cpu").eval(), (*curve[:-1], validation.precision), validation
+        logits = self._logits(self._engine(network, exact=True), configuration, "validation")
+        yield reached(images.device)
+        validation = self._judged(logits, "validation")
+        return network.to("cpu").eval(), (*curve[:-1], validation.precision), validation, plan()
 
     def new_network(self, configuration: Configuration, seed: int) -> nn.Module:
         """The untrained network, its weights decided by the seed."""
@@ -309,12 +433,15 @@ class Trainer:
 
     def evaluate(self, network: nn.Module, configuration: Configuration, split: str) -> Evaluation:
         """What `network` does on a split, in float32."""
-        return self._evaluated(self._engine(network, exact=True), configuration, split)
+        return self._judged(self._logits(self._engine(network, exact=True), configuration, split), split)
 
-    def _evaluated(self, engine: Engine, configuration: Configuration, split: str) -> Evaluation:
+    def _logits(self, engine: Engine, configuration: Configuration, split: str) -> Tensor:
         images = self.split_images(split, self.family.input_size(configuration, self.task))
-        logits = torch.cat([engine.logits(chunk) for chunk in _batches(images)])
-        return _evaluation(logits, self._labels(split), self.task.classes)
+        size = EVALUATION_BATCH if self._on_cpu else DEVICE_EVALUATION_BATCH
+        return torch.cat([engine.logits(chunk) for chunk in _batches(images, size)])
+
+    def _judged(self, logits: Tensor, split: str) -> Evaluation:
+        return _evaluation(logits.cpu(), self._labels(split, "cpu"), self.task.classes)
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -340,10 +467,10 @@ def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     return torch.cat(chunks).contiguous(memory_format=torch.channels_last)
 
 
-def _batches(images: Tensor) -> Iterator[Tensor]:
+def _batches(images: Tensor, size: int = EVALUATION_BATCH) -> Iterator[Tensor]:
     """Pieces small enough that what is computed of them needs little memory."""
-    for start in range(0, len(images), EVALUATION_BATCH):
-        yield images[start : start + EVALUATION_BATCH]
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
 
 
 def _evaluation(logits: Tensor, labels: Tensor, classes: int) -> Evaluation:
@@ -357,32 +484,3 @@ def _evaluation(logits: Tensor, labels: Tensor, classes: int) -> Evaluation:
     if classes >= 10:
         metrics["top5"] = float((logits.topk(5).indices == labels[:, None]).any(1).double().mean())
     return Evaluation(correct.cpu().numpy(), metrics)
-
-
-def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    rate, decay = recipe.learning_rate, recipe.weight_decay
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    betas = (recipe.momentum, 0.999)
-    match recipe.optimizer:
-        case "adam":
-            return torch.optim.Adam(parameters, rate, betas, weight_decay=decay, fused=True)
-        case "adamw":
-            return torch.optim.AdamW(parameters, rate, betas, weight_decay=decay, fused=True)
-        case "nadam":
-            return torch.optim.NAdam(parameters, rate, betas, weight_decay=decay)
-        case "radam":
-            return torch.optim.RAdam(parameters, rate, betas, weight_decay=decay)
-        case "rmsprop":
-            return torch.optim.RMSprop(parameters, rate, momentum=recipe.momentum, weight_decay=decay)
-        case "adadelta":
-            return torch.optim.Adadelta(parameters, rate, weight_decay=decay)
-        case "sgd":
-            return torch.optim.SGD(
-                parameters,
-                rate,
-                recipe.momentum,
-                weight_decay=decay,
-                nesterov=recipe.momentum > 0,
-                fused=True,
-            )
-    raise BadInputError("recipe optimizer", got=recipe.optimizer)

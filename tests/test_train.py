@@ -15,10 +15,11 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss, t
 from torch import Tensor, nn
 
 from cpmodel.datasets.base import ImageSet, Split
+from cpmodel.engine.augment import augmented
 from cpmodel.errors import BadInputError, TrainingFailedError
 from cpmodel.families.plain import PlainFamily
 from cpmodel.recipe import Optimizer, Recipe, Schedule
-from cpmodel.train import Plan, Trained, Trainer, augmented, default_plan, learning_rates, resize
+from cpmodel.train import Plan, Trained, Trainer, default_plan, learning_rates, resize
 
 PLAN = Plan()
 CONFIGURATION = {"f": 4, "s": 8, "k": 3, "l": 1}
@@ -166,6 +167,41 @@ def test_every_schedule_trains(schedule: Any) -> None:
     assert trained.validation.precision > 0.5
 
 
+def test_trainings_may_take_turns() -> None:
+    t = trainer(plan=Plan(graphs=True))  # on the processor nothing is captured, but all reads the device
+    alone = [t.train(CONFIGURATION, seed) for seed in (1, 2)]
+    assert [str(each.plan) for each in alone] == [str(PLAN)] * 2  # what was done, not what was hoped for
+    turns = {seed: t.turns(CONFIGURATION, seed, place=seed, parts=1) for seed in (1, 2)}
+    together: dict[int, Trained] = {}
+    count = 0
+    while turns:
+        for seed, each in list(turns.items()):
+            try:
+                assert next(each)()
+                count += 1
+            except StopIteration as end:
+                together[seed] = end.value
+                del turns[seed]
+    assert all(equal(one, together[seed]) for seed, one in zip((1, 2), alone, strict=True))
+    assert [together[seed].curve for seed in (1, 2)] == [one.curve for one in alone]
+    assert count >= 2 * SHORT.epochs
+
+
+def test_parts_of_a_batch_are_part_of_the_plan() -> None:
+    t = trainer()
+    whole = t.train(CONFIGURATION, 1)
+    turns = t.turns(CONFIGURATION, 1, parts=2)
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            parts: Trained = end.value
+            break
+    assert str(parts.plan) == f"{PLAN} parts=2"
+    assert not equal(whole, parts)  # batch norm saw half batches
+    assert parts.curve == pytest.approx(whole.curve, abs=0.2)
+
+
 def test_momentum_of_zero_and_smoothing() -> None:
     plain = trainer(Recipe(optimizer="sgd", momentum=0, epochs=1)).train(CONFIGURATION, 0)
     smooth = trainer(Recipe(optimizer="sgd", momentum=0, epochs=1, label_smoothing=0.2)).train(
@@ -177,7 +213,7 @@ def test_momentum_of_zero_and_smoothing() -> None:
 def test_patience_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     course = [0.3, 0.5, 0.4, 0.5, 0.45, 0.9, 0.9, 0.9]
     t = trainer(Recipe(epochs=8, batch_size=128, patience=3))
-    original, left = t._evaluated, iter(course)
+    original, left = t._judged, iter(course)
 
     def scripted(*arguments: Any) -> Any:
         found = original(*arguments)
@@ -185,7 +221,7 @@ def test_patience_stops(monkeypatch: pytest.MonkeyPatch) -> None:
         n = len(found.correct)
         return found if p is None else type(found)(np.arange(n) < round(p * n), found.metrics)
 
-    monkeypatch.setattr(t, "_evaluated", scripted)
+    monkeypatch.setattr(t, "_judged", scripted)
     trained = t.train(CONFIGURATION, 0)
     # the best was epoch 2 (a tie is no gain), three more did not better it
     assert len(trained.curve) == 5
@@ -485,3 +521,17 @@ def test_files_that_are_not_these_weights(tmp_path: Path, capsys: pytest.Capture
 def test_plans_say_what_they_are() -> None:
     assert str(PLAN) == "cpu float32 channels-last threads=1"
     assert default_plan(threads=2).threads == 2
+
+
+def test_resized_images_are_made_once_and_shared(tmp_path: Path) -> None:
+    alone = trainer().split_images("train", (6, 6))
+    first = Trainer(IMAGES, PlainFamily(), SHORT, cache=tmp_path)
+    assert torch.equal(first.split_images("train", (6, 6)), alone)
+    kept = tmp_path / "train_6x6.npy"
+    made = kept.stat().st_mtime_ns
+    other = Trainer(IMAGES, PlainFamily(), SHORT, cache=tmp_path)
+    assert torch.equal(other.split_images("train", (6, 6)), alone)
+    assert kept.stat().st_mtime_ns == made
+    assert torch.equal(other.split_images("train", (8, 8)), trainer().split_images("train", (8, 8)))
+    assert not list(tmp_path.glob("*8x8*"))  # as they are: nothing to make
+    assert other.split_images("train", (6, 6)).is_contiguous(memory_format=torch.channels_last)

@@ -22,6 +22,9 @@ class ModulesEngine(Engine):
     device : str
     channels_last : bool
         Memory layout of maps and weights.
+    parts : int
+        The gradient of a batch is summed over so many parts of it, one after another, which takes less
+        memory; batch norm then sees parts, not whole batches.
     """
 
     def __init__(
@@ -31,6 +34,7 @@ class ModulesEngine(Engine):
         dtype: str = "float32",
         device: str = "cpu",
         channels_last: bool = True,
+        parts: int = 1,
     ) -> None:
         self.network = network.to(device)
         if channels_last:
@@ -38,12 +42,21 @@ class ModulesEngine(Engine):
         self._kind, self._half = device.partition(":")[0], dtype == "bfloat16"
         mean, factor = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in normalisation)
         self._mean, self._factor = mean, factor
+        self._parts = parts
 
     def backpropagate(self, images: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         """See `Engine.backpropagate`."""
         self.network.train()
-        loss = F.cross_entropy(self._forward(images), labels, label_smoothing=smoothing)
         self.network.zero_grad(set_to_none=True)
+        parts = zip(images.chunk(self._parts), labels.chunk(self._parts), strict=True)
+        losses = [self._part(some, theirs, smoothing, len(some) / len(images)) for some, theirs in parts]
+        return sum(losses[1:], losses[0])
+
+    def _part(self, images: Tensor, labels: Tensor, smoothing: float, share: float) -> Tensor:
+        """Add a part's share of the gradient; returns its share of the loss."""
+        loss = F.cross_entropy(self._forward(images), labels, label_smoothing=smoothing)
+        if share < 1:
+            loss = loss * share
         torch.autograd.backward(loss)
         return loss.detach()
 

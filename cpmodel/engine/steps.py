@@ -1,0 +1,89 @@
+"""The steps of a training: a batch, its gradient, the optimiser; one after another."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from cpmodel.engine.augment import augmented
+from cpmodel.engine.base import Engine
+from cpmodel.engine.optimizers import optimizer_of
+from cpmodel.recipe import Recipe
+
+Ready = Callable[[], bool]
+"""Whether a device has done what was queued; until then there is no use in going on, but no harm either."""
+
+
+class Lesson(NamedTuple):
+    """What a training learns from.
+
+    Parameters
+    ----------
+    images : uint8, shape (n, c, h, w), channels last in memory
+    labels : int64, shape (n,)
+    rates : list of float
+        The learning rate of each step of the whole training.
+    batch : int
+        Images a step.
+    seed : int
+        Of the training.
+    """
+
+    images: Tensor
+    labels: Tensor
+    recipe: Recipe
+    rates: list[float]
+    batch: int
+    seed: int
+
+    @property
+    def per_epoch(self) -> int:
+        """Steps of one pass over the images."""
+        return len(self.images) // self.batch
+
+
+class Steps(ABC):
+    """Goes through the steps of one training, epoch after epoch."""
+
+    loss: Tensor
+    """Sum of the losses of the epoch, shape ()."""
+    captured: bool = False
+    """Whether steps are replayed from a graph."""
+
+    @abstractmethod
+    def epoch(self, order: Tensor, generator: torch.Generator) -> Iterator[Ready]:
+        """Train for one epoch; it stops now and then, where others may have their turn.
+
+        Parameters
+        ----------
+        order : int64, shape (n,)
+            The images in the order in which they are seen; on the processor.
+        generator : torch.Generator
+            Draws the augmentations.
+        """
+
+
+class HostSteps(Steps):
+    """Steps that the processor both decides and computes."""
+
+    def __init__(self, engine: Engine, network: nn.Module, lesson: Lesson) -> None:
+        self._engine, self._lesson = engine, lesson
+        self._optimizer = optimizer_of(network, lesson.recipe)
+        self._rates = iter(lesson.rates)
+
+    def epoch(self, order: Tensor, generator: torch.Generator) -> Iterator[Ready]:
+        """See `Steps.epoch`; goes through without a stop."""
+        images, labels, recipe, _, batch, _ = self._lesson
+        self.loss = torch.zeros(())
+        for step in range(self._lesson.per_epoch):
+            rows = order[step * batch : (step + 1) * batch]
+            for group in self._optimizer.param_groups:
+                group["lr"] = next(self._rates)
+            seen = augmented(images[rows], recipe, generator)
+            self.loss += self._engine.backpropagate(seen, labels[rows], recipe.label_smoothing)
+            self._optimizer.step()
+        yield from ()
