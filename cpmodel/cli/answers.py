@@ -47,11 +47,11 @@ def show_answer(study: str, storage: str | None, answer: Answer, wall_s: float, 
     project = reopen(study, storage)
     verdict, space = answer.verdict, project.space
     if verdict is not None:
-        out.print(Text(f"{verdict.key} {_said(verdict)}.", style="bold"))
+        out.print(Text(f"{verdict.key} {_said(verdict)}.", style="bold"), soft_wrap=True)
     elif answer.choice.status == "unreachable":
-        out.print(Text(f"Not reached: {unreachable(answer.choice)}.", style="bold"))
+        out.print(Text(f"Not reached: {unreachable(answer.choice)}.", style="bold"), soft_wrap=True)
     else:
-        out.print(Text(f"Not proved: {answer.reason}.", style="bold"))
+        out.print(Text(f"Not proved: {answer.reason}.", style="bold"), soft_wrap=True)
     configuration = answered(answer)
     if configuration is not None:
         table = _table("", "baseline", "answer" if verdict else "predicted", "saving")
