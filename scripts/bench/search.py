@@ -239,6 +239,7 @@ class Cpmodel:
     tolerance: float = TOLERANCE
     steps: list[dict[str, Any]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
+    fresh: int = 0  # trainings that verified a candidate
 
     def __call__(self, trainings: Trainings) -> int | None:
         """Search until it stops by itself, or the budget is spent."""
@@ -249,6 +250,7 @@ class Cpmodel:
         while True:
             for request in requests:
                 precision = trainings.train(rows[space.key(request.configuration)])
+                self.fresh += request.purpose == "verify"
                 samples.append(
                     Sample(request.configuration, request.seed, precision, purpose=request.purpose)
                 )
