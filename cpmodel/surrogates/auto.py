@@ -12,21 +12,26 @@ from numpy.typing import ArrayLike
 
 from cpmodel.errors import FitError, FitWarning
 from cpmodel.space import Floats
+from cpmodel.surrogates.additive import AdditivePrecision
 from cpmodel.surrogates.base import Coefficient, PrecisionModel, least_error, load_model, relative_error
 from cpmodel.surrogates.crossval import fold_numbers, held_out
 from cpmodel.surrogates.explinear import ExponentialLinear
 from cpmodel.surrogates.link import Link
 from cpmodel.surrogates.loggp import LogErrorGP
-from cpmodel.surrogates.logpower import LogErrorPower
 from cpmodel.surrogates.predictive import Predictive, student_log_density
 from cpmodel.surrogates.quadratic import QuadraticPrecision
 
 # What each model weighs before the rows speak, in rows: from wide experience with public tables
-_BELIEFS = {"loggp": 1.5, "loggp, saturating": 1.0, "logpower": 0.5, "quadratic": 2.0, "explinear": 0.1}
-# A polynomial is believed once the rows outnumber its coefficients, and hardly before
+_BELIEFS = {"loggp": 1.5, "loggp, saturating": 1.5, "additive": 2.0, "quadratic": 3.0, "explinear": 0.1}
+# A polynomial is believed once the rows are so many times its coefficients, and hardly before
 _LEAST_POLYNOMIAL_BELIEF = 0.3
+_POLYNOMIAL_ROWS = 5.0 / 3.0
+# and an asymptote once there are so many rows: it is told by curvature, which needs some to be seen
+_SATURATION_ROWS = 15.0
 # Asymptote of the saturating process, as a share of the least error measured
 _SATURATION = 0.6
+# The exponential plus linear form is tried where the rows are so many times its coefficients
+_PAPER_ROWS = 2.0
 # A model that weighs less than this is left out: it would cost time and change nothing
 _LEAST_WEIGHT = 0.02
 _FOLDS = 10
@@ -70,6 +75,7 @@ class AutoPrecision(PrecisionModel):
     Parameters
     ----------
     folds : number of folds of the cross-validation; repeats of a configuration stay in one
+        One configuration each where there are fewer than twice as many.
     domain, names, categorical : as in `PrecisionModel`
 
     Attributes
@@ -109,7 +115,7 @@ class AutoPrecision(PrecisionModel):
         return {
             "loggp": LogErrorGP(**given),
             "loggp, saturating": LogErrorGP(saturation=_SATURATION, **given),
-            "logpower": LogErrorPower(**given),
+            "additive": AdditivePrecision(**given),
             "quadratic": QuadraticPrecision(**given),
             "explinear": ExponentialLinear(**given),
         }
@@ -118,14 +124,16 @@ class AutoPrecision(PrecisionModel):
         if self.folds < 2:
             raise FitError(f"folds: expected 2 or more, got {self.folds}")
         self.link_ = Link("log_error", floor=least_error(1.0 - y))
+        rows = len(np.unique(X, axis=0))
         candidates = self._candidates()
+        if rows < _PAPER_ROWS * (2 * X.shape[1] + 2):
+            del candidates["explinear"]
         names = list(candidates)
         for model in candidates.values():
             with warnings.catch_warnings():
                 # what a single model lacks, the others may have
                 warnings.simplefilter("ignore", FitWarning)
                 model.fit(X, y, weight)
-        rows = len(np.unique(X, axis=0))
         belief = _beliefs(names, rows, X.shape[1])
         if rows < _LEAST_ROWS:
             self._warn("too few configurations to compare models: prior beliefs weigh them")
@@ -152,7 +160,8 @@ class AutoPrecision(PrecisionModel):
         self, candidates: Mapping[str, PrecisionModel], X: Floats, y: Floats, weight: Floats
     ) -> tuple[list[Predictive], Floats]:
         """What each candidate, fitted without a row's fold, says of it: laws, and log densities (m, n)."""
-        fold = fold_numbers(X, self.folds, seed=0)
+        rows = len(np.unique(X, axis=0))
+        fold = fold_numbers(X, rows if rows < 2 * self.folds else self.folds, seed=0)
         laws, densities = [], np.empty((len(candidates), len(y)))
         for density, model in zip(densities, candidates.values(), strict=True):
             location, scale, noise = np.empty((3, len(y)))
@@ -197,11 +206,11 @@ class AutoPrecision(PrecisionModel):
 
 def _beliefs(names: Sequence[str], rows: int, d: int) -> Floats:
     """What each model weighs before the rows speak, in rows; shape (m,)."""
-    belief = np.array([_BELIEFS[name] for name in names])
-    surplus = rows / (1 + d + d * (d + 1) / 2) - 1.0
-    polynomial = names.index("quadratic")
-    belief[polynomial] *= np.clip(surplus, _LEAST_POLYNOMIAL_BELIEF / belief[polynomial], 1.0)
-    return belief
+    belief = _BELIEFS.copy()
+    surplus = (rows / (1 + d + d * (d + 1) / 2) - 1.0) / (_POLYNOMIAL_ROWS - 1.0)
+    belief["quadratic"] = max(belief["quadratic"] * min(surplus, 1.0), _LEAST_POLYNOMIAL_BELIEF)
+    belief["loggp, saturating"] *= min(rows / _SATURATION_ROWS, 1.0) ** 4
+    return np.array([belief[name] for name in names])
 
 
 def stacked(densities: Floats, weight: Floats, belief: Floats) -> Floats:

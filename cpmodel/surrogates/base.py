@@ -26,11 +26,13 @@ _HOMES = {
     "explinear": "cpmodel.surrogates.explinear:ExponentialLinear",
     "loggp": "cpmodel.surrogates.loggp:LogErrorGP",
     "quadratic": "cpmodel.surrogates.quadratic:QuadraticPrecision",
+    "additive": "cpmodel.surrogates.additive:AdditivePrecision",
     "logpower": "cpmodel.surrogates.logpower:LogErrorPower",
 }
 # The least error (1 - P) that is told from a perfect precision, where no smaller one was measured
 _LEAST_ERROR = 1e-3
-_ROWS_AT_ONCE = 4096
+# Rows whose covariances with the training rows stay in a processor cache
+_ROWS_AT_ONCE = 1024
 # Parameters of networks are far smaller; squares of larger numbers would leave the range of floats
 _LARGEST = 1e100
 

@@ -22,7 +22,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from cpmodel.errors import BadInputError, FitError, FitWarning
 from cpmodel.space import Floats
 from cpmodel.surrogates.base import Coefficient
-from cpmodel.surrogates.heldout import errors, held_out
+from cpmodel.surrogates.heldout import Apart, errors, held_out, kept_apart
 
 _HOMES = {
     "auto": "cpmodel.surrogates.autocomplexity:AutoComplexity",
@@ -310,6 +310,8 @@ class ComplexityFit:
         Why this model was chosen, in a sentence; empty when it was asked for.
     warnings : tuple of str
         What the data cannot support.
+    apart : Apart or None
+        How it did on 50 random configurations when fitted to the others, where there are 100 or more.
     """
 
     name: str
@@ -322,6 +324,7 @@ class ComplexityFit:
     predicted: Floats
     why: str
     warnings: tuple[str, ...]
+    apart: Apart | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: the errors (None where they could not be told) and the model itself."""
@@ -333,6 +336,13 @@ class ComplexityFit:
             "within_10": self.within_10,
             "cv_relative_error": self.cv_relative_error if known else None,
             "cv_within_10": self.cv_within_10 if known else None,
+            "held_out": None
+            if self.apart is None
+            else {
+                "rows": int(self.apart.rows.sum()),
+                "relative_error": self.apart.relative_error,
+                "within_10": self.apart.within_10,
+            },
             "warnings": list(self.warnings),
             "fit": self.model.to_dict(),
         }
@@ -383,4 +393,5 @@ def fit_complexity(
         predicted,
         str(getattr(model, "report_", "")),
         said,
+        kept_apart(new, X, measured, seed=seed),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -16,7 +16,7 @@ from cpmodel.surrogates.explinear_terms import Terms
 from cpmodel.surrogates.groups import Groups
 from cpmodel.surrogates.link import Link
 from cpmodel.surrogates.predictive import Predictive
-from cpmodel.surrogates.separable import SeparableFit, fit_separable, fit_separable_within
+from cpmodel.surrogates.separable import Basis, SeparableFit, fit_separable_within, fits_separable, promising
 
 Form = Literal["full", "exponential", "linear", "constant"]
 Loss = Literal["linear", "soft_l1", "huber"]
@@ -29,8 +29,13 @@ _HELD = (LIMITS[0] + 0.01, LIMITS[1] - 0.01)
 _PRIOR_SCATTER = 0.01
 # Rows of the lattice over the domain on which the limits are enforced
 _LATTICE = 3000
+# How far outside them is rounding
+_TOLERATED = 1e-6
 _REWEIGHTINGS = 12
-_RANDOM_STARTS = 3
+# Random exponents that are tried out, and the best of them that are searched from
+_TRIED, _RANDOM_STARTS = 100, 7
+# Roughly found fits that are finished
+_FINISHED = 4
 
 
 class ExponentialLinear(PrecisionModel):
@@ -161,27 +166,54 @@ class ExponentialLinear(PrecisionModel):
         # a start from other rows may be of another form
         if start is not None and len(start) != len(bounds[1]):
             start = None
-        starts = self._starts(bounds[1]) if start is None else start[None, :]
-        fit = fit_separable(basis, y * root, starts, bounds)
+        if start is None:
+            starts = self._starts(basis, y * root, bounds[1])
+            rough = fits_separable(basis, y * root, starts, bounds, ftol=1e-3, max_nfev=25)
+            starts = np.array([fit.theta for fit in rough[:_FINISHED]])
+        else:
+            starts = start[None, :]
+        fits = fits_separable(basis, y * root, starts, bounds)
         on_lattice = self.terms_.basis(lattice)
-        violated = _outside(on_lattice(fit.theta)[0] @ fit.beta)
+
+        def violated_by(fit: SeparableFit) -> Floats:
+            return _outside(on_lattice(fit.theta)[0] @ fit.beta)
+
+        within = [fit for fit in fits if violated_by(fit).max() <= _TOLERATED]
+        if not within or fits[0].sse < within[0].sse:
+            # drawn in, the best of all may still be better than the best within the limits
+            within.append(self._drawn_in(fits[0], basis, y * root, bounds, lattice, violated_by))
+        return min(within, key=lambda fit: fit.sse)
+
+    def _drawn_in(
+        self,
+        fit: SeparableFit,
+        basis: Basis,
+        y: Floats,
+        bounds: tuple[Floats, Floats],
+        lattice: Floats,
+        violated_by: Callable[[SeparableFit], Floats],
+    ) -> SeparableFit:
+        """Best fit near one that leaves the limits on the lattice, which stays within them."""
+        violated = violated_by(fit)
         # the corners, and then whatever else turns out to be violated
         pressed = np.unique(np.concatenate([self._corners(lattice), np.argsort(-violated)[:20]]))
         for _ in range(4):
-            if violated.max() <= 1e-6:
-                break
             places = self.terms_.basis(lattice[pressed])
-            fit = fit_separable_within(basis, y * root, fit.theta, bounds, places, _HELD)
-            violated = _outside(on_lattice(fit.theta)[0] @ fit.beta)
+            fit = fit_separable_within(basis, y, fit.theta, bounds, places, _HELD)
+            violated = violated_by(fit)
+            if violated.max() <= _TOLERATED:
+                break
             pressed = np.unique(np.concatenate([pressed, np.argsort(-violated)[:20]]))
         return fit
 
     @staticmethod
-    def _starts(upper: Floats) -> Floats:
-        """Starting exponents, shape (s, q), from all parameters alike to seeded random ones."""
+    def _starts(basis: Basis, y: Floats, upper: Floats) -> Floats:
+        """Starting exponents, shape (s, q): all parameters alike, and the best of seeded random ones."""
+        if not len(upper):
+            return np.zeros((1, 0))
         alike = np.outer([0.05, 0.3, -0.1], upper)
-        random = np.random.default_rng(0).uniform(-0.2, 0.7, (_RANDOM_STARTS, len(upper))) * upper
-        return np.concatenate([alike, random]) if len(upper) else np.zeros((1, 0))
+        random = np.random.default_rng(0).uniform(-0.5, 0.8, (_TRIED, len(upper))) * upper
+        return np.concatenate([alike, promising(basis, y, random, _RANDOM_STARTS)])
 
     def _lattice(self, X: Floats) -> Floats:
         """Rows over the domain (codes: those seen), among them its corners as far as they are few."""

@@ -13,7 +13,7 @@ from scipy import linalg, optimize
 from cpmodel.errors import FitError
 from cpmodel.space import Floats
 
-Shape = Literal["matern", "quadratic"]
+Shape = Literal["matern", "quadratic", "additive"]
 
 # The level of all values is known from their mean to about this, before the data are seen in detail
 _LEVEL_SPREAD = 2.0
@@ -48,10 +48,10 @@ class Prior:
 
 
 def matern(r2: Floats) -> tuple[Floats, Floats]:
-    """Matern-5/2 correlation of squared scaled distances, and minus twice its derivative by them."""
-    r = np.sqrt(5.0 * r2)
+    """Matern-3/2 correlation of squared scaled distances, and minus twice its derivative by them."""
+    r = np.sqrt(3.0 * r2)
     decay = np.exp(-r)
-    return (1.0 + r + r * r / 3.0) * decay, (5.0 / 3.0) * (1.0 + r) * decay
+    return (1.0 + r) * decay, 3.0 * decay
 
 
 def curvatures(F: Floats) -> tuple[Floats, Floats]:
@@ -61,17 +61,35 @@ def curvatures(F: Floats) -> tuple[Floats, Floats]:
     return centred**2 - 1.0 / 3.0, centred[:, first] * centred[:, second]
 
 
+def own_effects(A: Floats, B: Floats) -> Floats:
+    """Sum over features of exponential correlations of A, shape (a, m), and B, shape (b, m): shape (a, b)."""
+    total = np.zeros((len(A), len(B)))
+    # exp(-|a - b|) is the lesser of two products: no exponential for each pair
+    for up_a, up_b in zip(np.exp(A.T), np.exp(B.T), strict=True):
+        total += np.minimum(np.outer(up_a, 1.0 / up_b), np.outer(1.0 / up_a, up_b))
+    return total
+
+
+def amplified(shape: Shape, A: Floats, B: Floats) -> list[Floats]:
+    """Covariances, shape (a, b), that each have an amplitude and no other hyperparameter."""
+    if shape == "additive":
+        return [own_effects(A, B)]
+    return [of_a @ of_b.T for of_a, of_b in zip(curvatures(A), curvatures(B), strict=True)]
+
+
 class GaussianProcess:
     """A process conditioned on rows, its hyperparameters given; `fit` finds them.
 
     Parameters
     ----------
-    shape : "matern" (deviations with a length per feature) or "quadratic" (squares and products of features)
+    shape : "matern" (deviations with a length per feature), "quadratic" (squares and products of features) or
+        "additive" (rough deviations along each feature by itself)
     prior : what was believed before
     F, z, weight : shapes (n, m), (n,), (n,)
         The distinct rows: features, mean value, number of observations.
     theta : logs of the hyperparameters
-        "matern": amplitude, lengths, noise; "quadratic": amplitude of squares, of products, noise.
+        "matern": amplitude, lengths, noise; "quadratic": amplitude of squares, of products, noise;
+        "additive": amplitude, noise.
     evidence : log posterior density at `theta`, per unit of z
     """
 
@@ -103,10 +121,10 @@ class GaussianProcess:
         """Covariance of the values at features A, shape (a, m), and B, shape (b, m): shape (a, b)."""
         linear = _linear(A, self.prior) @ _linear(B, self.prior).T
         amplitude = np.exp(2.0 * self.theta)
-        if self.shape == "quadratic":
-            (squares, pairs), (squares_b, pairs_b) = curvatures(A), curvatures(B)
-            curved: Floats = linear + amplitude[0] * squares @ squares_b.T + amplitude[1] * pairs @ pairs_b.T
-            return curved
+        if self.shape != "matern":
+            for size, part in zip(amplitude, amplified(self.shape, A, B), strict=False):
+                linear += size * part
+            return np.asarray(linear)
         length = np.exp(self.theta[1:-1])
         deviations: Floats = linear + amplitude[0] * matern(_squared_distances(A / length, B / length))[0]
         return deviations
@@ -118,7 +136,7 @@ class GaussianProcess:
             squares, pairs = curvatures(F)
             linear += amplitude[0] * np.sum(squares**2, axis=1) + amplitude[1] * np.sum(pairs**2, axis=1)
             return linear
-        linear += amplitude[0]
+        linear += amplitude[0] * (F.shape[1] if self.shape == "additive" else 1.0)
         return linear
 
     def predict(self, F: Floats) -> tuple[Floats, Floats]:
@@ -261,13 +279,12 @@ class _Objective:
         linear = _linear(F, prior)
         self.fixed = linear @ linear.T + np.diag(_JITTER / weight)
         amplitude, length, noise = prior.amplitude, prior.length, prior.noise
-        if shape == "quadratic":
-            squares, pairs = curvatures(F)
-            self.parts = [squares @ squares.T, pairs @ pairs.T]
-            beliefs = [amplitude, amplitude, noise]
-        else:
+        if shape == "matern":
             self.parts = [(F[:, [j]] - F[:, j]) ** 2 for j in range(F.shape[1])]
             beliefs = [amplitude, *[length] * F.shape[1], noise]
+        else:
+            self.parts = amplified(shape, F, F)
+            beliefs = [*[amplitude] * len(self.parts), noise]
         self.middle = np.log([median for median, _ in beliefs])
         self.spread = np.array([spread for _, spread in beliefs])
 
@@ -275,16 +292,17 @@ class _Objective:
         n = len(self.deviation)
         noise = np.exp(2.0 * theta[-1])
         covariance, derivatives = self._covariance(theta)
-        try:
-            factor = linalg.cholesky(covariance + np.diag(noise / self.weight), lower=True)
-        except linalg.LinAlgError:
+        np.einsum("ii->i", covariance)[:] += noise / self.weight
+        # LAPACK itself: of so small matrices, the checks around it would take most of the time
+        factor, failed = linalg.lapack.dpotrf(covariance, lower=1)
+        if failed:
             return self.HOPELESS, np.zeros_like(theta)
-        inverse = linalg.cho_solve((factor, True), np.eye(n))
+        log_determinant = float(np.sum(np.log(np.diag(factor))))
+        inverse = np.tril(linalg.lapack.dpotri(factor, lower=1)[0])
+        inverse += np.tril(inverse, -1).T
         dual = inverse @ self.deviation
         # the last part: repeated observations about their means
-        loss = (
-            0.5 * self.deviation @ dual + float(np.sum(np.log(np.diag(factor)))) + 0.5 * n * np.log(2 * np.pi)
-        )
+        loss = 0.5 * self.deviation @ dual + log_determinant + 0.5 * n * np.log(2 * np.pi)
         loss += 0.5 * self.within / noise + self.freedom * (theta[-1] + 0.5 * np.log(2 * np.pi))
         pull = inverse - np.outer(dual, dual)
         gradient = np.array([0.5 * np.sum(pull * derivative) for derivative in derivatives] + [0.0])
@@ -298,9 +316,9 @@ class _Objective:
     def _covariance(self, theta: Floats) -> tuple[Floats, list[Floats]]:
         """Covariance without noise, and its derivatives by all of theta but the noise."""
         amplitude = np.exp(2.0 * theta)
-        if self.shape == "quadratic":
-            squares, pairs = amplitude[0] * self.parts[0], amplitude[1] * self.parts[1]
-            return self.fixed + squares + pairs, [2.0 * squares, 2.0 * pairs]
+        if self.shape != "matern":
+            sized = [size * part for size, part in zip(amplitude, self.parts, strict=False)]
+            return self.fixed + sum(sized), [2.0 * part for part in sized]
         scaled = [part / np.exp(2.0 * log) for part, log in zip(self.parts, theta[1:-1], strict=True)]
         correlation, fall = matern(np.sum(scaled, axis=0) if scaled else np.zeros_like(self.fixed))
         deviations = amplitude[0] * correlation

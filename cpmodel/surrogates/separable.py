@@ -72,6 +72,13 @@ def fit_separable(
     -----
     `options` go to `scipy.optimize.least_squares`.
     """
+    return fits_separable(basis, y, starts, bounds, **options)[0]
+
+
+def fits_separable(
+    basis: Basis, y: Floats, starts: Floats, bounds: tuple[Floats, Floats], **options: Any
+) -> list[SeparableFit]:
+    """The fits found from each of `starts`, the best first; else as `fit_separable`."""
     last: dict[bytes, tuple[Floats, Floats, Floats]] = {}
 
     def at(theta: Floats) -> tuple[Floats, Floats, Floats]:
@@ -88,16 +95,25 @@ def fit_separable(
     def jacobian_at(theta: Floats) -> Floats:
         return at(theta)[1]
 
-    best: Any = None
+    fits = []
     for start in starts:
         found = optimize.least_squares(
             residual_at, np.clip(start, *bounds), jac=jacobian_at, bounds=bounds, **options
         )
-        if best is None or found.cost < best.cost:
-            best = found
-    theta = np.asarray(best.x, dtype=np.float64)
-    residual, _, beta = at(theta)
-    return _finished(basis, theta, beta, float(residual @ residual), bool(best.status > 0))
+        theta = np.asarray(found.x, dtype=np.float64)
+        residual, _, beta = at(theta)
+        fits.append(_finished(basis, theta, beta, float(residual @ residual), bool(found.status > 0)))
+    return sorted(fits, key=lambda fit: fit.sse)
+
+
+def promising(basis: Basis, y: Floats, thetas: Floats, count: int) -> Floats:
+    """Those of `thetas`, shape (s, q), with the least sum of squares at their best beta; shape (count, q)."""
+    sums = []
+    for theta in thetas:
+        phi = basis(theta)[0]
+        Q = np.linalg.qr(phi)[0]
+        sums.append(y @ y - np.sum((Q.T @ y) ** 2))
+    return thetas[np.argsort(sums, kind="stable")[:count]]
 
 
 def _finished(basis: Basis, theta: Floats, beta: Floats, sse: float, converged: bool) -> SeparableFit:

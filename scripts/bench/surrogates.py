@@ -2,14 +2,20 @@
 """How right the precision models are, from few trainings, beside every serious alternative.
 
     pip install -r scripts/bench/requirements.txt  # two of the peers; left out when not there
-    python scripts/bench/surrogates.py --tables PATH [--grid CSV] [--repeats 20] [--quick] [--out CSV]
+    python scripts/bench/surrogates.py --tables PATH [--grid CSV] [--repeats 20] [--minutes M] [--out CSV]
+
+Single results are kept beside the table of means (`--rows`) as they come; called again, with `--minutes` as
+often as it takes, it computes what is missing, and then writes and prints the means. (Remove that file to
+measure changed models.) `--only TABLE` and `--models NAME,...` do a part. `--floor` adds, for each table,
+what a model reaches that has seen all other rows.
 
 `--tables` holds nats_bench_size.csv.gz (NATS-Bench sizes, MIT: 32,768 channel configurations, precision on
 CIFAR-10 and CIFAR-100) and mlperf_mobilenets.csv (MLPerf inference results v3.0, Apache-2.0: MobileNet v1
-and v2, fp32 rows, top-1 by width and resolution). `--grid` adds trainings of the plain family (columns f, s,
-k, l, precision). Each model is trained on random rows and tested on (up to 2,000) others; all see the same
-rows. One CSV line for each table, number of rows and model: means over repeats with their standard errors,
-and the mean difference of the relative error to auto's with the standard error of that paired difference.
+and v2, fp32 rows, top-1 by width and resolution). `--grid` adds trainings of the plain family, a study's
+samples.csv (columns f, s, k, l, precision; repeats of a configuration are averaged). Each model is trained on
+random rows and tested on (up to 2,000) others; all see the same rows. One CSV line for each table, number of
+rows and model: means over repeats with their standard errors, and the mean difference of the relative error
+to auto's with the standard error of that paired difference.
 """
 
 from __future__ import annotations
@@ -17,7 +23,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +32,14 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from peers import PEERS, Peer
+from sklearn.linear_model import LinearRegression
+from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from threadpoolctl import threadpool_limits
 
+from cpmodel.families.base import Task
+from cpmodel.families.plain import PlainFamily
 from cpmodel.files import replacing
 from cpmodel.space import Floats
 from cpmodel.surrogates.base import PrecisionModel, model_class, precision_models
@@ -37,6 +49,22 @@ OUT = Path(__file__).parents[2] / "data" / "measured" / "surrogates_p.csv"
 TEST_ROWS = 2000
 LEVEL = 0.9
 TARGETS = np.linspace(0.3, 0.99, 12)
+# A table with so many rows shows the noise of a single training about a polynomial of them
+MANY_ROWS = 1000
+COLUMNS = [
+    *(
+        "table",
+        "rows",
+        "repeat",
+        "model",
+        "failed",
+        "fit_s",
+        "relative_error",
+        "relative_error_p95",
+        "train_sse",
+    ),
+    *("least", "greatest", "coverage", "width", "log_score", "coverage_chosen"),
+]
 
 
 @dataclass(frozen=True)
@@ -71,11 +99,17 @@ def tables(folder: Path | None, grid: Path | None, repeats: int) -> Iterator[Tab
             C = means["macs_m"].to_numpy()
             yield Table(family, X, means["top1"].to_numpy() / 100, C, (8, 12), round(2.5 * repeats))
     if grid is not None:
-        rows = pd.read_csv(grid)
-        X = rows[["f", "s", "k", "l"]].to_numpy(np.float64)
-        P = rows["precision"].to_numpy(np.float64)
-        C = X[:, 3] * X[:, 0] ** 2 * X[:, 2] ** 2 * X[:, 1] ** 2
-        yield Table("plain family", X, P, C, (15, 30, 60, 100), repeats)
+        yield plain_family(grid, repeats)
+
+
+def plain_family(path: Path, repeats: int) -> Table:
+    """Trainings of the plain family on images of the greatest input size and 10 classes."""
+    samples = pd.read_csv(path).dropna(subset=["precision"])
+    means = samples.groupby(list("fskl"))["precision"].mean().reset_index()
+    X, side = means[list("fskl")].to_numpy(np.float64), int(means["s"].max())
+    C = PlainFamily().costs(X, Task(side, side, 1, 10))["macs"]
+    sizes = tuple(n for n in (15, 30, 60, 100) if n <= len(X) // 2)
+    return Table("plain family", X, means["precision"].to_numpy(np.float64), C, sizes, repeats)
 
 
 class Own(Peer):
@@ -101,22 +135,20 @@ class Own(Peer):
         return *law.interval(LEVEL), law.log_density(P)
 
 
-def models(quick: bool) -> dict[str, Callable[[], Any]]:
-    own = {name: lambda name=name: Own(name) for name in precision_models()}
-    slow = ("eq. 6 curve_fit", "eq. 6 lmfit", "kriging (SMT)")
-    return own | {name: peer for name, peer in PEERS.items() if not (quick and name in slow)}
+def models() -> dict[str, Callable[[], Any]]:
+    return {name: lambda name=name: Own(name) for name in precision_models()} | PEERS
 
 
-def one_repeat(table: Table, n: int, repeat: int, quick: bool) -> list[dict[str, Any]]:
+def one_repeat(table: Table, n: int, repeat: int, names: Sequence[str]) -> list[dict[str, Any]]:
     """One row a model, all trained and tested on the same rows."""
     warnings.simplefilter("ignore")
     order = np.random.default_rng(1000 * n + repeat).permutation(len(table.P))
     train, test = order[:n], order[n : n + TEST_ROWS]
     found = []
     with threadpool_limits(1):
-        for name, new in models(quick).items():
+        for name in names:
             row: dict[str, Any] = {"table": table.name, "rows": n, "repeat": repeat, "model": name}
-            model = new()
+            model = models()[name]()
             start = time.perf_counter()
             try:
                 model.fit(table.X[train], table.P[train], table.domain)
@@ -193,6 +225,7 @@ def eq6_lines(results: pd.DataFrame) -> list[str]:
     """The exponential-plus-linear model against the best of 20 starts of a general solver."""
     lines = []
     index = ["table", "rows", "repeat"]
+    results = results[results["fit_s"].notna()]
     ours = results[results["model"] == "explinear"].set_index(index)
     theirs = results[results["model"] == "eq. 6 curve_fit"].set_index(index)
     if theirs.empty:
@@ -211,29 +244,42 @@ def eq6_lines(results: pd.DataFrame) -> list[str]:
     return lines
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--tables", type=Path, help="folder of the public tables")
-    parser.add_argument("--grid", type=Path, help="CSV of trainings of the plain family")
-    parser.add_argument("--repeats", type=int, default=20, help="MobileNet tables take 2.5 times as many")
-    parser.add_argument(
-        "--quick", action="store_true", help="without the slow peers, 3 repeats, 15 and 30 rows"
-    )
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=OUT)
-    options = parser.parse_args()
-    if options.tables is None and options.grid is None:
-        parser.error("nothing to do: give --tables, --grid or both")
-    work = [
-        delayed(one_repeat)(table, n, repeat, options.quick)
-        for table in tables(options.tables, options.grid, 3 if options.quick else options.repeats)
-        for n in table.sizes
-        if not options.quick or n <= 30
-        for repeat in range(table.repeats)
-    ]
-    results = pd.DataFrame([row for rows in Parallel(options.jobs)(work) for row in rows])
-    lines = summary(results)
-    with replacing(options.out) as temporary:
+def floors(table: Table) -> dict[str, Any]:
+    """What is left to a model that was fitted to all other rows: a line of the table of means.
+
+    Of many rows a polynomial of the fourth degree in the logs, ten-fold; of few, the model of all with the
+    least leave-one-out error.
+    """
+    warnings.simplefilter("ignore")
+    n = len(table.P)
+    line: dict[str, Any] = {"table": table.name, "repeats": 1, "failed": 0}
+    if n >= MANY_ROWS:
+        fit = make_pipeline(StandardScaler(), PolynomialFeatures(4), LinearRegression())
+        z = cross_val_predict(
+            fit, np.log(table.X), np.log(1 - table.P), cv=KFold(10, shuffle=True, random_state=0)
+        )
+        relative = np.abs(1 - np.exp(z) - table.P) / table.P
+        line |= {"rows": n * 9 // 10, "model": "floor: polynomial of all other rows"}
+    else:
+        found: dict[str, Floats] = {}
+        for name, new in models().items():
+            predicted = np.empty(n)
+            for out in range(n):
+                rest, model = np.arange(n) != out, new()
+                model.fit(table.X[rest], table.P[rest], table.domain)
+                predicted[out] = model.predict(table.X[[out]])[0]
+            found[name] = np.abs(predicted - table.P) / table.P
+        best = min(found, key=lambda name: float(found[name].mean()))
+        relative = found[best]
+        line |= {"rows": n - 1, "model": f"floor: {best}, leave one out"}
+    line |= {"relative_error": relative.mean(), "relative_error_p95": np.quantile(relative, 0.95)}
+    return line
+
+
+def report(results: pd.DataFrame, floor: Sequence[dict[str, Any]], out: Path) -> None:
+    """Write and print the means."""
+    lines = pd.concat([summary(results), pd.DataFrame(floor)], ignore_index=True)
+    with replacing(out) as temporary:
         lines.to_csv(temporary, index=False, float_format="%.6g")
     percent = ["relative_error", "relative_error_se", "to_auto", "to_auto_se", "relative_error_p95"]
     shown = lines.drop(columns=["failed", "least", "greatest"])
@@ -245,7 +291,68 @@ def main() -> None:
             formatters=dict.fromkeys(percent, "{:.2%}".format),
         )
     )
-    print(*eq6_lines(results), sep="\n")
+    print(*eq6_lines(results), *beaten_lines(lines), sep="\n")
+
+
+def beaten_lines(lines: pd.DataFrame) -> list[str]:
+    """Peers whose error lies below auto's by more than a standard error of the paired difference."""
+    peers = lines[lines["model"].isin(list(PEERS))]
+    below = peers[peers["to_auto"] < -peers["to_auto_se"]]
+    said = [
+        f"{row.table}, {row.rows} rows: {row.model} {row.relative_error:.2%}, "
+        f"{-row.to_auto:.3%} (standard error {row.to_auto_se:.3%}) below auto"
+        for row in below.itertuples()
+    ]
+    return said or [
+        "no peer's error lies below auto's by more than a standard error of the paired difference"
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--tables", type=Path, help="folder of the public tables")
+    parser.add_argument("--grid", type=Path, help="CSV of trainings of the plain family")
+    parser.add_argument("--repeats", type=int, default=20, help="MobileNet tables take 2.5 times as many")
+    parser.add_argument("--only", action="append", help="a table's name; may be given several times")
+    parser.add_argument("--models", help="names, with commas between them; all of them otherwise")
+    parser.add_argument("--minutes", type=float, default=np.inf, help="start no repeat after so many")
+    parser.add_argument("--floor", action="store_true", help="add what is left when all other rows are known")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--rows", type=Path, help="single results; beside --out otherwise")
+    options = parser.parse_args()
+    if options.tables is None and options.grid is None:
+        parser.error("nothing to do: give --tables, --grid or both")
+    names = options.models.split(",") if options.models else list(models())
+    if unknown := set(names) - set(models()):
+        parser.error(f"--models: expected some of {', '.join(models())}; got {', '.join(unknown)}")
+    chosen = [
+        table
+        for table in tables(options.tables, options.grid, options.repeats)
+        if not options.only or table.name in options.only
+    ]
+    kept = options.rows or options.out.with_suffix(".rows.csv")
+    done = pd.read_csv(kept) if kept.exists() else pd.DataFrame(columns=["table", "rows", "repeat", "model"])
+    known = set(done[["table", "rows", "repeat", "model"]].itertuples(index=False, name=None))
+    work = [
+        (table, n, repeat, missing)
+        for table in chosen
+        for n in table.sizes
+        for repeat in range(table.repeats)
+        if (missing := [name for name in names if (table.name, n, repeat, name) not in known])
+    ]
+    stop = time.monotonic() + 60 * options.minutes
+    left = len(work)
+    in_time = (delayed(one_repeat)(*job) for job in work if time.monotonic() < stop)
+    for rows in Parallel(options.jobs, return_as="generator_unordered", pre_dispatch="n_jobs")(in_time):
+        part = pd.DataFrame(rows, columns=COLUMNS)
+        part.to_csv(kept, mode="a", header=not kept.exists(), index=False)
+        left -= 1
+    if left:
+        print(f"{left} of {len(work)} repeats left; call again")
+        return
+    results = pd.read_csv(kept)
+    report(results, [floors(table) for table in chosen] if options.floor else [], options.out)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,14 @@ def test_report_says_which_and_why():
     }
 
 
+def test_the_paper_form_needs_twice_as_many_configurations_as_coefficients():
+    for n, tried in ((15, False), (40, True)):
+        X, y = table(n, seed=1)
+        candidates = {c.name for c in AutoPrecision(domain=DOMAIN).fit(X, y).report_.candidates}
+        assert ("explinear" in candidates) == tried
+        assert candidates >= {"loggp", "loggp, saturating", "additive", "quadratic"}
+
+
 def test_few_configurations_are_weighed_by_belief():
     X, y = table(3)
     with pytest.warns(FitWarning, match="too few"):

@@ -19,7 +19,7 @@ from cpmodel.surrogates.complexity import (
     is_work,
     load_complexity,
 )
-from cpmodel.surrogates.heldout import errors, held_out
+from cpmodel.surrogates.heldout import errors, held_out, kept_apart
 from cpmodel.surrogates.steps import StepProcess, _Objective
 from cpmodel.surrogates.work import Eq1, LinearWork, PowerLaw
 from cpmodel.surrogates.worksteps import WorkSteps
@@ -346,6 +346,22 @@ def test_held_out_rows_were_not_seen():
     assert errors(np.r_[c, c], seen)[0] < errors(np.r_[c, c], unseen)[0]
     with pytest.raises(FitError, match="3 different"):
         held_out(Eq1(), X.iloc[[0, 0, 1]], c[[0, 0, 1]])
+
+
+def test_configurations_kept_apart_were_not_seen():
+    X = table(400).drop_duplicates(ignore_index=True)  # 45 configurations
+    doubled = pd.concat([X, X], ignore_index=True)
+    c = np.tile(linear_times(X) * np.random.default_rng(0).lognormal(0, 0.2, len(X)), 2)
+    apart = kept_apart(LinearWork(), doubled, c, count=20)
+    assert apart.rows.sum() == 40 and np.array_equal(apart.rows[: len(X)], apart.rows[len(X) :])
+    fitted = LinearWork().fit(doubled[~apart.rows], c[~apart.rows])
+    np.testing.assert_allclose(apart.predicted[apart.rows], fitted.predict(doubled[apart.rows]))
+    assert np.isnan(apart.predicted[~apart.rows]).all()
+    relative = np.abs(apart.predicted - c)[apart.rows] / c[apart.rows]
+    assert apart.relative_error == pytest.approx(relative.mean())
+    assert apart.within_10 == np.mean(relative <= 0.1)
+    assert kept_apart(LinearWork(), doubled, c, count=23) is None
+    assert fit_complexity(X, c[: len(X)]).apart is None
 
 
 def test_gradient_of_the_process():
