@@ -207,13 +207,16 @@ def show_fits(material: Material, fits: Fits, out: str | None, *, as_json: bool)
         _warnings(console, fit.warnings)
     if fits.latency is not None and fits.latency.fit is not None and fits.latency.eq1 is not None:
         title = f"C(T): run-time, {fits.latency.conditions}"
-        table = _table(
-            "model", ">networks", ">relative error", ">cross-validated", ">within 10 %", title=title
-        )
         costs = (fits.latency.fit, fits.latency.eq1)
+        columns = ["model", ">networks", ">relative error", ">cross-validated", ">within 10 %"]
+        if fits.latency.fit.apart is not None:
+            columns += [f">{int(fits.latency.fit.apart.rows.sum())} held out", ">within 10 %"]
+        table = _table(*columns, title=title)
         for cost in costs:
-            errors = [_percent(e) for e in (cost.relative_error, cost.cv_relative_error, cost.cv_within_10)]
-            table.add_row(cost.name, str(len(cost.measured)), *errors)
+            shares = [cost.relative_error, cost.cv_relative_error, cost.cv_within_10]
+            if cost.apart is not None:
+                shares += [cost.apart.relative_error, cost.apart.within_10]
+            table.add_row(cost.name, str(len(cost.measured)), *map(_percent, shares))
         _show(console, table)
         for cost in costs:
             if cost.why:

@@ -143,6 +143,8 @@ def errors_text(fit: FitView) -> str:
     told = []
     if math.isfinite(fit.checked_relative_error):
         told.append(f"{percent(fit.checked_relative_error, 2)} by {fit.checked_by}")
+        if math.isfinite(fit.checked_within_10):
+            told[-1] += f" ({percent(fit.checked_within_10, 0)} of them within 10 %)"
     if math.isfinite(fit.relative_error):
         told.append(f"{percent(fit.relative_error, 2)} in sample")
     return f"Mean relative error {', '.join(told)}." if told else ""

@@ -162,6 +162,8 @@ class FitView:
     relative_error, checked_relative_error : float
         Mean of |predicted - measured| / measured on the rows it was fitted to, and on rows it had not seen;
         NaN where unknown.
+    checked_within_10 : float
+        Share of the latter within 10 %; NaN where unknown or of no interest.
     checked_by : str
         How those were kept apart: ``cross-validation``, ``held-out configurations``.
     measured, predicted : shape (n,)
@@ -193,6 +195,7 @@ class FitView:
     keys: Sequence[str] = ()
     held_out: NDArray[np.bool_] | None = None
     checked_by: str = "cross-validation"
+    checked_within_10: float = math.nan
     noise: float = math.nan
     quantity: str = ""
     unit: str = ""

@@ -173,13 +173,17 @@ def _complexity_views(material: Material, fits: Fits, price: Complexity | None) 
 
 
 def _complexity_view(fit: ComplexityFit, keys: Sequence[str], quantity: str, conditions: str) -> FitView:
+    apart = fit.apart
     return FitView(
         fit.name,
         fit.relative_error,
-        fit.cv_relative_error,
+        fit.cv_relative_error if apart is None else apart.relative_error,
         fit.measured,
-        fit.predicted,
+        fit.predicted if apart is None else apart.predicted,
         keys=keys,
+        held_out=None if apart is None else apart.rows,
+        checked_by="cross-validation" if apart is None else f"{apart.rows.sum()} held-out configurations",
+        checked_within_10=fit.cv_within_10 if apart is None else apart.within_10,
         quantity=quantity,
         conditions=conditions,
         why=fit.why,

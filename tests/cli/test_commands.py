@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import os
 import pty
@@ -20,6 +21,9 @@ import pandas as pd
 import pytest
 from running import SCRIPT, Command, called
 from small_images import make_images
+
+from cpmodel.families.base import Task
+from cpmodel.families.plain import PlainFamily
 
 VALUES = ["--f", "2,4", "--s", "8,6", "--k", "2", "--l", "1", "--epochs", "1", "--recipe", "batch_size=32"]
 
@@ -123,6 +127,31 @@ def test_measured_run_times(cpmodel: Command, study: Path, tmp_path: Path) -> No
     fits = cpmodel("fit", "--model", "logpower", cwd=tmp_path)
     assert "C(T): run-time" in fits.out
     assert "within 10 %" in fits.out
+
+
+def test_run_times_of_many_networks_are_judged_by_held_out_ones(cpmodel: Command, tmp_path: Path) -> None:
+    space = list(itertools.product((2, 4, 8, 16), (8, 12, 20, 28), (3, 4, 5), (1, 2, 3)))
+    X = np.array(space, dtype=float)
+    work = PlainFamily().costs(X, Task(28, 28, 1, 10))
+    grid = pd.DataFrame(space, columns=list("fskl"))
+    noise = np.random.default_rng(0).lognormal(0, 0.02, len(X))
+    seconds = (2e-10 * work["conv_macs"] + 3e-9 * work["activation_elements"] + 1e-5 * work["layers"]) * noise
+    costs = grid.assign(device="d", backend="b", dtype="float32", batch=64, threads=1, latency_s=seconds)
+    costs = costs.assign(latency_spread_s=0.0, repeats=9, measured_at="2026-01-01T00:00:00+00:00")
+    costs.to_csv(tmp_path / "costs.csv", index=False)
+    grid.assign(precision=1 - 0.5 * X[:, 0] ** -0.3)[::5].to_csv(tmp_path / "table.csv", index=False)
+    asked = ["table.csv", "--image", "28x28x1", "--costs", "costs.csv", "--model", "logpower"]
+    shown = cpmodel("fit", *asked, cwd=tmp_path)
+    assert "50 held out" in shown.out
+    fits = cpmodel("fit", *asked, "--json", cwd=tmp_path).json["latency"]
+    auto, eq1 = fits["auto"]["held_out"], fits["eq1"]["held_out"]
+    assert auto["rows"] == eq1["rows"] == 50
+    assert 0.005 < auto["relative_error"] < 0.05 < eq1["relative_error"]
+    assert eq1["within_10"] < auto["within_10"] == 1.0
+    assert f"{auto['relative_error']:.2%}" in shown.out and f"{eq1['within_10']:.2%}" in shown.out
+    page = cpmodel("report", *asked, "--out", "page.html", cwd=tmp_path)
+    assert page.code == 0
+    assert "held-out configurations" in (tmp_path / "page.html").read_text()
 
 
 def test_report_and_export_of_a_study(cpmodel: Command, study: Path, tmp_path: Path) -> None:
