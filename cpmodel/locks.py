@@ -12,30 +12,38 @@ from cpmodel.errors import BadInputError
 
 
 @contextmanager
-def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
     """Hold the lock of a file, made if need be; alone, or with others who share it.
 
     Raises
     ------
     BadInputError
         The file cannot be made or written.
+    BlockingIOError
+        Somebody else holds it, and this is not to wait.
     """
     handle = _open(path)
     try:
-        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | _how(wait))
         yield
     finally:
         os.close(handle)
 
 
 @contextmanager
-def training(folder: Path) -> Iterator[None]:
-    """Hold while training in a study: many may at once, but none while run-times are measured there."""
+def training(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold while training in a study: many may at once, but none while run-times are measured there.
+
+    Raises
+    ------
+    BlockingIOError
+        Run-times are measured or about to be, and this is not to wait.
+    """
     handle = _open(folder / "quiet.lock")
     try:
         # a turnstile first, so that a stream of trainings cannot keep a measurement out for ever
-        with locked(folder / "gate.lock", shared=True):
-            fcntl.flock(handle, fcntl.LOCK_SH)
+        with locked(folder / "gate.lock", shared=True, wait=wait):
+            fcntl.flock(handle, fcntl.LOCK_SH | _how(wait))
         yield
     finally:
         os.close(handle)
@@ -46,6 +54,10 @@ def measuring(folder: Path) -> Iterator[None]:
     """Hold while measuring run-times: waits until no training of the study runs on this machine."""
     with locked(folder / "gate.lock"), locked(folder / "quiet.lock"):
         yield
+
+
+def _how(wait: bool) -> int:
+    return 0 if wait else fcntl.LOCK_NB
 
 
 def _open(path: Path) -> int:

@@ -55,7 +55,8 @@ class Plan:
     graphs : bool
         Whether steps are replayed from a CUDA graph (in a plan to come: where one can be captured).
     parts : int
-        Parts of a batch whose gradients are computed one after another; batch norm sees parts.
+        Parts of a batch whose gradients are computed one after another, to need less memory; batch norm sees
+        parts. Evaluations are in pieces as much smaller.
     """
 
     device: str = "cpu"
@@ -228,7 +229,7 @@ class Trainer:
     def _engine(self, network: nn.Module, exact: bool = False, parts: int = 1) -> Engine:
         """What executes `network`: in float32 if `exact`, else in the plan's dtype."""
         plan, dtype = self.plan, "float32" if exact else self.plan.dtype
-        fused = FusedEngine.of(network, self._normalisation, dtype) if plan.fused else None
+        fused = FusedEngine.of(network, self._normalisation, dtype) if plan.fused and parts == 1 else None
         return fused or ModulesEngine(
             network, self._normalisation, dtype, plan.device, plan.channels_last, parts
         )
@@ -381,7 +382,8 @@ class Trainer:
         steps = self._steps(engine, network, lesson)
 
         def plan() -> Plan:
-            return replace(self.plan, graphs=steps.captured, parts=parts)
+            fused = self.plan.fused and parts == 1
+            return replace(self.plan, fused=fused, graphs=steps.captured, parts=parts)
 
         curve: list[float] = []
         for epoch in range(recipe.epochs):
@@ -389,7 +391,7 @@ class Trainer:
             yield reached(images.device)
             if not math.isfinite(float(steps.loss)):
                 raise TrainingFailedError(f"the loss became {float(steps.loss)} in epoch {epoch + 1}")
-            logits = self._logits(engine, configuration, "validation")
+            logits = self._logits(engine, configuration, "validation", parts)
             yield reached(images.device)
             validation = self._judged(logits, "validation")
             curve.append(validation.precision)
@@ -400,7 +402,7 @@ class Trainer:
             if stopping is not None and epoch + 1 < recipe.epochs and stopping(curve):
                 return network.to("cpu").eval(), tuple(curve), validation, plan()
         # what is reported is the float32 network that will be exported; the curve on the way may be rougher
-        logits = self._logits(self._engine(network, exact=True), configuration, "validation")
+        logits = self._logits(self._engine(network, exact=True), configuration, "validation", parts)
         yield reached(images.device)
         validation = self._judged(logits, "validation")
         return network.to("cpu").eval(), (*curve[:-1], validation.precision), validation, plan()
@@ -435,9 +437,9 @@ class Trainer:
         """What `network` does on a split, in float32."""
         return self._judged(self._logits(self._engine(network, exact=True), configuration, split), split)
 
-    def _logits(self, engine: Engine, configuration: Configuration, split: str) -> Tensor:
+    def _logits(self, engine: Engine, configuration: Configuration, split: str, parts: int = 1) -> Tensor:
         images = self.split_images(split, self.family.input_size(configuration, self.task))
-        size = EVALUATION_BATCH if self._on_cpu else DEVICE_EVALUATION_BATCH
+        size = (EVALUATION_BATCH if self._on_cpu else DEVICE_EVALUATION_BATCH) // parts
         return torch.cat([engine.logits(chunk) for chunk in _batches(images, size)])
 
     def _judged(self, logits: Tensor, split: str) -> Evaluation:

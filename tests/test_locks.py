@@ -177,3 +177,17 @@ def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     ):
         with pytest.raises(BadInputError, match="cannot write"), lock:
             pass
+
+
+def test_a_training_need_not_wait(tmp_path: Path) -> None:
+    with training(tmp_path), training(tmp_path, wait=False):
+        pass
+    for held in ("gate.lock", "quiet.lock"):
+        with (
+            locked(tmp_path / held),
+            pytest.raises(BlockingIOError),
+            training(tmp_path, wait=False),
+        ):
+            pass
+    with measuring(tmp_path):  # what was refused is not held
+        pass

@@ -126,6 +126,17 @@ def fits(needed: int, promised: int, memory: Memory) -> bool:
     return max(promised, memory.allocated) + needed <= SHARE * (memory.free + memory.reserved)
 
 
+def broken(error: BaseException) -> bool:
+    """Whether an error is one of a GPU after which its process can use it no more, whoever made it.
+
+    Examples
+    --------
+    >>> broken(RuntimeError("CUDA error: an illegal memory access was encountered")), broken(ValueError("x"))
+    (True, False)
+    """
+    return type(error).__name__ == "AcceleratorError" or "CUDA error" in str(error)
+
+
 def _has_driver() -> bool:
     """Whether the driver of a GPU is installed: so a machine without one is not kept waiting for torch."""
     for library in ("libcuda.so.1", "libamdhip64.so"):
