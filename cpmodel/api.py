@@ -55,7 +55,6 @@ def run(
     measured: int = 60,
     batch: int = 64,
     workers: int | None = None,
-    full: bool = False,
     family: str | None = None,
     values: Mapping[str, Sequence[Value]] | None = None,
     baseline: Configuration | None = None,
@@ -92,8 +91,6 @@ def run(
         How many run-times of untrained networks are measured for the model of run-time; 0 for none.
     batch : int
         Images in one forward pass when they are.
-    full : bool
-        Whether every training goes to its end; else those whose end can be foreseen are stopped early.
     values : mapping, optional
         Values of the family's parameters, ``{"f": (8, 16, 32)}``.
     recipe : mapping, optional
@@ -129,7 +126,6 @@ def run(
             seconds=seconds,
             tolerance=tolerance,
             workers=cores,
-            full=full,
             watch=watch,
         )
     finally:
@@ -151,7 +147,6 @@ def curve(
     measured: int = 60,
     batch: int = 64,
     workers: int | None = None,
-    full: bool = False,
     family: str | None = None,
     values: Mapping[str, Sequence[Value]] | None = None,
     baseline: Configuration | None = None,
@@ -196,7 +191,6 @@ def curve(
             seconds=seconds,
             tolerance=tolerance,
             workers=cores,
-            full=full,
             watch=watch,
         )
     finally:
@@ -256,7 +250,6 @@ def sample(
     seeds: int = 1,
     dataset: str | None = None,
     workers: int | None = None,
-    full: bool = False,
     family: str | None = None,
     values: Mapping[str, Sequence[Value]] | None = None,
     baseline: Configuration | None = None,
@@ -277,8 +270,6 @@ def sample(
         Time after which no training is started any more.
     seeds : int
         Trainings of each configuration; all configurations come once before any comes twice.
-    full : bool
-        Whether every training goes to its end; else those whose end can be foreseen are stopped early.
 
     Returns
     -------
@@ -309,7 +300,6 @@ def sample(
             seconds=seconds,
             seeds=seeds,
             workers=cores,
-            full=full,
             watch=watch,
         )
     finally:
