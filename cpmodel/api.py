@@ -55,6 +55,7 @@ def run(
     measured: int = 60,
     batch: int = 64,
     workers: int | None = None,
+    full: bool = False,
     family: str | None = None,
     values: Mapping[str, Sequence[Value]] | None = None,
     baseline: Configuration | None = None,
@@ -91,6 +92,8 @@ def run(
         How many run-times of untrained networks are measured for the model of run-time; 0 for none.
     batch : int
         Images in one forward pass when they are.
+    full : bool
+        Whether every training goes to its end; else those whose end can be foreseen are stopped early.
     values : mapping, optional
         Values of the family's parameters, ``{"f": (8, 16, 32)}``.
     recipe : mapping, optional
@@ -126,6 +129,7 @@ def run(
             seconds=seconds,
             tolerance=tolerance,
             workers=cores,
+            full=full,
             watch=watch,
         )
     finally:
@@ -147,6 +151,7 @@ def curve(
     measured: int = 60,
     batch: int = 64,
     workers: int | None = None,
+    full: bool = False,
     family: str | None = None,
     values: Mapping[str, Sequence[Value]] | None = None,
     baseline: Configuration | None = None,
@@ -191,6 +196,7 @@ def curve(
             seconds=seconds,
             tolerance=tolerance,
             workers=cores,
+            full=full,
             watch=watch,
         )
     finally:
@@ -250,6 +256,7 @@ def sample(
     seeds: int = 1,
     dataset: str | None = None,
     workers: int | None = None,
+    full: bool = False,
     family: str | None = None,
     values: Mapping[str, Sequence[Value]] | None = None,
     baseline: Configuration | None = None,
@@ -270,6 +277,8 @@ def sample(
         Time after which no training is started any more.
     seeds : int
         Trainings of each configuration; all configurations come once before any comes twice.
+    full : bool
+        Whether every training goes to its end; else those whose end can be foreseen are stopped early.
 
     Returns
     -------
@@ -300,6 +309,7 @@ def sample(
             seconds=seconds,
             seeds=seeds,
             workers=cores,
+            full=full,
             watch=watch,
         )
     finally:

@@ -53,6 +53,9 @@ Workers = Annotated[
     int | None,
     typer.Option("--workers", "-j", metavar="N", min=1, help="Trainings at once (default: one a core)."),
 ]
+Full = Annotated[
+    bool, typer.Option("--full", help="Train everything to its end, even where the end can be foreseen.")
+]
 Target = Annotated[
     str | None, typer.Option("--target", "-t", metavar="P", help="Precision to reach: 0.88 or 88%.")
 ]

@@ -97,6 +97,8 @@ class Progress(Watcher):
 
     def _line(self, request: Request, sample: Sample) -> str:
         outcome = f"failed: {sample.reason}" if sample.precision is None else f"P {sample.precision:.4f}"
+        if sample.status == "stopped":
+            outcome = f"P {sample.precision:.4f} +- {sample.precision_sd:.4f} {sample.reason}"
         key = self.project.space.key(request.configuration)
         return (
             f"[{self.done}/{self.total}] {key} seed {request.seed} ({request.purpose}): {outcome}, "

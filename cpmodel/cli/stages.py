@@ -51,6 +51,7 @@ def run(
     ] = 60,
     batch: o.Batch = 64,
     workers: o.Workers = None,
+    full: o.Full = False,
     family: o.Family = None,
     baseline: o.Baseline = None,
     recipe: o.Recipe = None,
@@ -80,6 +81,7 @@ def run(
         "measured": measured,
         "batch": batch,
         "workers": workers,
+        "full": full,
         "watch": Progress(),
     }
     if curve is not None:
@@ -105,6 +107,7 @@ def sample(
     ] = None,
     seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Trainings of each configuration.")] = 1,
     workers: o.Workers = None,
+    full: o.Full = False,
     family: o.Family = None,
     baseline: o.Baseline = None,
     recipe: o.Recipe = None,
@@ -130,6 +133,7 @@ def sample(
         seconds=most.seconds,
         seeds=seeds,
         workers=workers,
+        full=full,
         watch=Progress(),
     )
     return answers.show_samples(study, table, as_json=json)

@@ -157,6 +157,7 @@ def run_curve(
     seconds: float | None = None,
     tolerance: float = 0.05,
     workers: int | None = None,
+    full: bool = False,
     watch: Watcher = SILENT,
 ) -> Curve:
     """Train where the curve is least certain; the same call goes on from what the study has.
@@ -169,6 +170,8 @@ def run_curve(
         Time after which no training is started any more.
     tolerance : float
         It ends when the least complexity is known to this fraction (one standard deviation) everywhere.
+    full : bool
+        Whether every training goes to its end, even one whose end can be foreseen.
 
     Raises
     ------
@@ -183,7 +186,7 @@ def run_curve(
     complexity_of(Material.of_study(project), goal.complexity)  # refused now, not after the first trainings
     watch.step(Step("explore", f"the baseline and {first} configurations spread over cost{said(space, X)}"))
     study.enqueue(first_requests(space, macs, first, study.settings.seed, _BASELINE_SEEDS, X))
-    with Pool(study, images, workers, watch.event) as pool:
+    with Pool(study, images, workers, watch.event, full=full) as pool:
         while True:
             if budget is not None:
                 watch.expect(budget)

@@ -18,6 +18,9 @@ from cpmodel.space import Floats, Space
 from cpmodel.surrogates.base import PrecisionModel, load_model, model_class
 from cpmodel.surrogates.crossval import cross_validate
 
+_NOISE_MODEL = "loggp"  # tells the noise of a seed in a hundredth of a second
+_LEAST_ERROR = 1e-3
+
 
 @dataclass(frozen=True, eq=False)
 class PrecisionFit:
@@ -87,17 +90,17 @@ def fit_precision(samples: Samples, name: str = "auto", seed: int = 0, validate:
         raise FitError("no sample has a precision: nothing to fit")
     space = samples.space
     X, y = space.filled(usable.X), usable.precision
-    new = _model(name, space)
+    weight, new = weights(usable), _model(name, space)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FitWarning)
-        model = new.fit(X, y)
+        model = new.fit(X, y, weight)
     said = tuple(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, FitWarning)))
     error = float("nan")
     predicted = low = high = np.full(len(y), np.nan)
     if validate and len(np.unique(X, axis=0)) >= 4:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FitWarning)  # said once, of the whole table
-            result = cross_validate(_model(name, space), X, y, seed=seed)
+            result = cross_validate(_model(name, space), X, y, weight, seed=seed)
         error, predicted, low, high = result.relative_error, result.predicted, result.low, result.high
     return PrecisionFit(
         name,
@@ -110,6 +113,32 @@ def fit_precision(samples: Samples, name: str = "auto", seed: int = 0, validate:
         high,
         said,
     )
+
+
+def weights(samples: Samples) -> Floats:
+    """What each training tells, a whole one being 1; shape (n,).
+
+    Parameters
+    ----------
+    samples : all with a precision
+
+    Notes
+    -----
+    A training whose end was extrapolated has the variance that this added (`precision_sd`) beside that of its
+    seed. Both are taken on the scale of the logarithm of the error, on which noise is even.
+    """
+    added = samples.frame["precision_sd"].to_numpy(dtype=np.float64)
+    whole = added == 0
+    if whole.all():
+        return np.ones(len(added))
+    rows = whole if whole.any() else np.ones(len(added), dtype=bool)
+    X, y = samples.space.filled(samples.X)[rows], samples.precision[rows]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)
+        noise = _model(_NOISE_MODEL, samples.space).fit(X, y).noise_std_ / max(1.0 - y.mean(), _LEAST_ERROR)
+    extra = added / np.maximum(1.0 - samples.precision, _LEAST_ERROR)
+    weight: Floats = noise**2 / (noise**2 + extra**2)
+    return weight
 
 
 def _model(name: str, space: Space) -> PrecisionModel:

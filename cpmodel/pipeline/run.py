@@ -50,6 +50,7 @@ def run(
     first: int | None = None,
     tolerance: float = 0.05,
     workers: int | None = None,
+    full: bool = False,
     watch: Watcher = SILENT,
 ) -> Answer:
     """Search, choose, verify; everything done is kept in the study, and the same call goes on from there.
@@ -67,6 +68,8 @@ def run(
         The search ends when the expected further saving falls below this fraction of the complexity.
     workers : int, optional
         One a core unless given.
+    full : bool
+        Whether every training goes to its end, even one whose end can be foreseen.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def run(
         Step("explore", f"the baseline and {designed} configurations spread over cost{said(space, X)}")
     )
     study.enqueue(first_requests(space, macs, designed, study.settings.seed, baseline_seeds, X))
-    with Pool(study, images, workers, watch.event) as pool:
+    with Pool(study, images, workers, watch.event, full=full) as pool:
         while True:
             pool.drain(clock.deadline)
             samples = study.samples()

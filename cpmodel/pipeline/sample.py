@@ -25,6 +25,7 @@ def sample(
     seconds: float | None = None,
     seeds: int = 1,
     workers: int | None = None,
+    full: bool = False,
     watch: Watcher = SILENT,
 ) -> Samples:
     """Train the configurations of a design; what is done already is not done again.
@@ -39,6 +40,8 @@ def sample(
         Time after which no training is started any more.
     seeds : int
         Trainings of each configuration; all configurations come once before any comes twice.
+    full : bool
+        Whether every training goes to its end, even one whose end can be foreseen.
 
     Returns
     -------
@@ -59,7 +62,7 @@ def sample(
     )
     watch.expect(len(study.samples()) + len(study.open_requests()))
     try:
-        with Pool(study, images, workers, watch.event) as pool:
+        with Pool(study, images, workers, watch.event, full=full) as pool:
             pool.drain(None if seconds is None else started + seconds)
     finally:
         study.samples().write_csv(project.folder / "samples.csv")

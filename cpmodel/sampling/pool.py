@@ -18,6 +18,7 @@ from typing import IO, Any, Literal, Self
 from cpmodel.datasets.base import ImageSet
 from cpmodel.errors import CpmodelError
 from cpmodel.samples import Sample
+from cpmodel.sampling.early import Rule
 from cpmodel.study import BEAT_S, Claim, Request, Study
 
 ATTEMPTS = 2  # a training during which its worker dies is tried once more, then recorded as failed
@@ -82,10 +83,19 @@ class Pool:
         One a core unless given.
     on_event : callable, optional
         Told what happens.
+    full : bool
+        Whether all trainings go to their end; else those whose end can be foreseen (see `early`) may not,
+        unless their networks are kept or their recipe has a patience of its own.
     """
 
     def __init__(
-        self, study: Study, images: ImageSet, workers: int | None = None, on_event: OnEvent | None = None
+        self,
+        study: Study,
+        images: ImageSet,
+        workers: int | None = None,
+        on_event: OnEvent | None = None,
+        *,
+        full: bool = False,
     ) -> None:
         self.study = study
         self.images = images
@@ -94,6 +104,9 @@ class Pool:
         self._workers: list[_Worker] = []
         self._events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
         self._last_beat = time.monotonic()
+        self._stops = not full and study.settings.recipe.patience is None
+        self._rule: Rule | None = None
+        self._rule_is_old = self._stops
 
     def __enter__(self) -> Self:
         return self
@@ -161,9 +174,25 @@ class Pool:
                 else None
             )
             worker.send(
-                {"configuration": dict(request.configuration), "seed": request.seed, "weights": weights}
+                {
+                    "configuration": dict(request.configuration),
+                    "seed": request.seed,
+                    "weights": weights,
+                    "stopping": self._stopping(request),
+                }
             )
             self._tell(Event("started", request))
+
+    def _stopping(self, request: Request) -> dict[str, Any] | None:
+        """When a training may be stopped, as a worker takes it; None where it goes to its end."""
+        if request.purpose in KEPT or request.parent:
+            return None
+        if self._rule_is_old:
+            settings = self.study.settings
+            images = settings.split_sizes["validation"]
+            self._rule = Rule.of(self.study.samples(), settings.recipe.epochs, images)
+            self._rule_is_old = False
+        return None if self._rule is None else self._rule.stopping(request.configuration).to_dict()
 
     def _spawn(self) -> _Worker:
         from cpmodel.datasets.cache import save_arrays
@@ -248,6 +277,7 @@ class Pool:
         )
         self.study.record(claim, sample)
         worker.claim = None
+        self._rule_is_old = self._rule_is_old or (self._stops and sample.status == "complete")
         self._tell(Event("recorded", claim.request, sample=sample, precision=sample.precision or 0.0))
 
     def _bury(self, worker: _Worker) -> None:

@@ -4,7 +4,7 @@ A process of its own, so that a crash, a lack of memory or a kill takes one trai
 its parent dies, however it dies, standard input ends and the worker ends with it.
 
 First line in: ``{"images": folder, "study": folder, "family": name, "recipe": {...}}``; then one job a line:
-``{"configuration": {...}, "seed": n, "weights": path or null}``.
+``{"configuration": {...}, "seed": n, "weights": path or null, "stopping": rule or null}`` (see `early`).
 Out: ``{"event": "ready"}``, then for each job ``epoch`` events and one ``done`` or ``failed``.
 """
 
@@ -34,7 +34,8 @@ def main() -> None:
     from cpmodel.train import Trainer
 
     images = open_arrays(Path(setup["images"]))
-    trainer = Trainer(images, get_family(setup["family"]), Recipe.from_dict(setup["recipe"]))
+    family, recipe = get_family(setup["family"]), Recipe.from_dict(setup["recipe"])
+    trainer = Trainer(images, family, recipe, cache=Path(setup["images"]))
     _say(answers, event="ready")
     while True:
         _serve(trainer, Path(setup["study"]), json.loads(lines.get()), answers)
@@ -49,13 +50,16 @@ def _read(lines: queue.Queue[str]) -> None:
 def _serve(trainer: Any, study: Path, job: dict[str, Any], answers: IO[str]) -> None:
     from cpmodel import locks
     from cpmodel.errors import CpmodelError
+    from cpmodel.sampling.early import Stopping
+
+    stopping = None if job["stopping"] is None else Stopping.from_dict(job["stopping"])
 
     def on_epoch(epoch: int, precision: float) -> None:
         _say(answers, event="epoch", epoch=epoch, precision=precision)
 
     try:
         with locks.training(study):
-            trained = trainer.train(job["configuration"], job["seed"], on_epoch)
+            trained = trainer.train(job["configuration"], job["seed"], on_epoch, stopping)
         if job["weights"]:
             trained.save(Path(job["weights"]))
     except CpmodelError as error:
@@ -63,15 +67,30 @@ def _serve(trainer: Any, study: Path, job: dict[str, Any], answers: IO[str]) -> 
     except Exception as error:  # a fault of one configuration is data; the study goes on
         _say(answers, event="failed", reason=f"{type(error).__name__}: {error}")
     else:
+        epochs = trainer.recipe.epochs
         _say(
             answers,
             event="done",
-            precision=trained.validation.precision,
-            metrics=dict(trained.validation.metrics),
+            **_outcome(trained, epochs, stopping),
             curve=list(trained.curve),
             train_s=trained.train_s,
             plan=str(trained.plan),
         )
+
+
+def _outcome(trained: Any, epochs: int, stopping: Any) -> dict[str, Any]:
+    """The precision of a training and how it is known: measured, or foreseen where it was stopped."""
+    done = len(trained.curve)
+    if stopping is None or done == epochs:
+        return {"precision": trained.validation.precision, "metrics": dict(trained.validation.metrics)}
+    forecast = stopping.forecast(trained.curve)
+    reason = f"extrapolated from {done} of {epochs} epochs"
+    return {
+        "precision": forecast.precision,
+        "precision_sd": forecast.sd,
+        "status": "stopped",
+        "reason": reason,
+    }
 
 
 def _say(answers: IO[str], **event: Any) -> None:
