@@ -248,16 +248,8 @@ class _Findings:
         # what fell is no answer, whatever the model says of it
         out = np.array(sorted(places[k] for k in barred if k in places), dtype=np.int64)
         trained = np.array(sorted({row for k, row in places.items() if k not in barred}), dtype=np.int64)
-        ceiling = np.inf if best is None else _cost(view, best.key)
-        belief = Belief.of(
-            view.model,
-            view.space.filled(view.X),
-            view.cost,
-            view.target,
-            ceiling=ceiling,
-            always=trained,
-        ).without(out)
-        has = ceiling
+        has = np.inf if best is None else _cost(view, best.key)
+        belief = _believed(view, view.target, has, trained, out)
         if best is None:
             sure = (belief.precision >= view.target).mean(axis=0) >= view.confidence
             has = float(belief.cost[sure].min(initial=np.inf))
@@ -272,6 +264,11 @@ class _Findings:
             has,
             outlook(belief, view.target, has, view.tolerance) if np.isfinite(has) else None,
         )
+
+    def believed(self, target: float) -> Belief:
+        """What is believed with another target than the view's."""
+        ceiling = np.inf if self.best is None else self.has
+        return _believed(self.view, target, ceiling, self.trained, self.barred)
 
     @property
     def ceiling(self) -> float:
@@ -304,17 +301,22 @@ class _Findings:
         under_way = [e for e in self.evidence if not e.stands and not e.fallen]
         if under_way:
             return under_way[-1].key
-        view, belief = self.view, self.belief
+        view = self.view
         most = min(MOST_SEEDS, max(self.left, 1))
         asked = asked_of(len(self.evidence), view.confidence)
+        # by so much a mean over the most seeds must be above the target to be told from one below it
         margin = float(stats.norm.ppf(asked)) * view.model.noise_std_ / np.sqrt(most)
-        worth = (belief.precision >= view.target + margin).mean(axis=0) >= _WORTH_TRYING
+        belief = self.believed(view.target + margin)
+        if not len(belief.rows):
+            return None
+        chances = (belief.precision >= view.target + margin).mean(axis=0)
+        worth = chances >= _WORTH_TRYING
         if self.best is not None:
             worth &= belief.cost < self.has * (1.0 - view.tolerance)
         elif not worth.any():
-            # nothing is so good: then what is likeliest to reach the target, if it is likely at all
-            chances = (belief.precision >= view.target).mean(axis=0)
-            worth = (chances >= chances.max()) & (chances >= _WORTH_TRYING)
+            # nothing is so good: then what comes nearest to it, if it is likely to reach the target at all
+            likely = (belief.precision >= view.target).mean(axis=0)
+            worth = (chances >= chances.max()) & (likely >= _WORTH_TRYING)
         if not worth.any():
             return None
         row = belief.rows[np.flatnonzero(worth)[np.argmin(belief.cost[worth])]]
@@ -337,6 +339,11 @@ class _Findings:
             f"{self.outlook.probability:.0%} likely that something cheaper than {name} exists, "
             f"{self.outlook.fraction:.0%} cheaper on average"
         )
+
+
+def _believed(view: View, target: float, ceiling: float, trained: Rows, barred: Rows) -> Belief:
+    X = view.space.filled(view.X)
+    return Belief.of(view.model, X, view.cost, target, ceiling=ceiling, always=trained).without(barred)
 
 
 def _fresh(view: View, evidence: Sequence[Evidence], candidate: str) -> tuple[Request, ...]:
