@@ -333,10 +333,13 @@ class _Findings:
     def state(self) -> str:
         """The cheapest so far, and what may be cheaper."""
         if self.outlook is None:
-            return "nothing is sure to reach it yet"
-        name = "the cheapest that is sure to" if self.best is None else self.best.key
+            return "nothing is proved, and nothing is sure to reach it yet"
+        if self.best is not None:
+            so_far, what = f"proved so far: {self.best.key}", "something cheaper"
+        else:
+            so_far, what = "nothing is proved yet", "something cheaper than what is sure to reach it"
         return (
-            f"{self.outlook.probability:.0%} likely that something cheaper than {name} exists, "
+            f"{so_far}; {self.outlook.probability:.0%} likely that {what} exists, "
             f"{self.outlook.fraction:.0%} cheaper on average"
         )
 

@@ -14,6 +14,9 @@ import numpy as np
 from cpmodel.sampling.belief import Belief, Rows
 from cpmodel.space import Floats
 
+# Fall of the log of the error over a parameter's range, as is usual: median and standard deviation
+_RATE = (0.3, 0.3)
+
 
 @dataclass(frozen=True)
 class Outlook:
@@ -176,7 +179,7 @@ def first_rows(levels: Floats, cost: Floats, count: int, seed: int) -> Rows:
     -----
     For each of `count` levels of cost a precision that grows with each parameter at a random rate is made up;
     the best row under it, of those near that cost, is taken. A uniform design trains mostly what no search
-    would choose: half of all configurations have a twin twice as cheap.
+    would choose, since it is beaten in every parameter by something no dearer.
     """
     rng = np.random.default_rng(seed)
     position = np.log(cost)
@@ -190,7 +193,3 @@ def first_rows(levels: Floats, cost: Floats, count: int, seed: int) -> Rows:
         best = near[np.flatnonzero(worth >= worth.max() - 1e-12)]
         chosen.append(int(rng.choice(best)))
     return np.array(chosen, dtype=np.int64)
-
-
-# Fall of the log of the error over a parameter's range, as is usual: median and standard deviation
-_RATE = (0.3, 0.3)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FIRST = 10
 # BoTorch's acquisition is evaluated on so many configurations, the best by its closed form without noise
-CHOICES = 1000
+CHOICES, DRAWS = 500, 512
 
 
 def cheapest_seen(trainings: Trainings) -> int | None:
@@ -141,14 +141,14 @@ def levels(X: Floats) -> Floats:
 
 
 def botorch_search(trainings: Trainings) -> int | None:
-    """Constrained noisy expected improvement, told the cost."""
+    """Constrained noisy expected improvement, told the cost, on BoTorch's Gaussian process.
+
+    What qLogNoisyExpectedImprovement computes for one candidate at a time (the draws at those trained and at
+    the candidate together) is computed for all candidates from the same draws.
+    """
     import torch
-    from botorch.acquisition import qLogNoisyExpectedImprovement
-    from botorch.acquisition.objective import GenericMCObjective
     from botorch.fit import fit_gpytorch_mll
     from botorch.models import SingleTaskGP
-    from botorch.models.deterministic import GenericDeterministicModel
-    from botorch.models.model import ModelList
     from botorch.models.transforms import Standardize
     from gpytorch.mlls import ExactMarginalLogLikelihood
     from scipy.stats import norm, qmc
@@ -159,19 +159,21 @@ def botorch_search(trainings: Trainings) -> int | None:
     case = trainings.case
     F, log_cost = levels(case.X), np.log(case.cost)
     bound = float(np.log(1 - case.target))
-    # the last column is the cost, which only the deterministic model looks at
-    whole = torch.tensor(np.column_stack([F, log_cost]), dtype=torch.float64)
+    whole = torch.tensor(F, dtype=torch.float64)
     sobol = qmc.Sobol(F.shape[1], rng=np.random.default_rng(trainings.seed)).random(16)[:FIRST]
     for point in sobol:
         trainings.train(int(np.argmin(((F - point) ** 2).sum(axis=1))))
     while trainings.left:
-        rows = np.array(trainings.rows)
+        rows = np.unique(trainings.rows)
         y = np.log(np.maximum(1 - np.array(trainings.observed), 1e-6))
-        model = SingleTaskGP(whole[rows, :-1], torch.tensor(y)[:, None], outcome_transform=Standardize(1))
+        model = SingleTaskGP(
+            whole[trainings.rows], torch.tensor(y)[:, None], outcome_transform=Standardize(1)
+        )
         fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
         with torch.no_grad():
-            law = model.posterior(whole[:, :-1])
-        mean, std = law.mean.numpy()[:, 0], law.variance.sqrt().numpy()[:, 0]
+            law = [model.posterior(part) for part in whole.split(4096)]
+        mean = np.concatenate([part.mean.numpy()[:, 0] for part in law])
+        std = np.concatenate([part.variance.sqrt().numpy()[:, 0] for part in law])
         likely = norm.cdf((bound - mean) / std)
         fresh = np.setdiff1d(np.arange(len(F)), rows)
         good = rows[likely[rows] >= 0.5]
@@ -179,39 +181,13 @@ def botorch_search(trainings: Trainings) -> int | None:
         closed = likely[fresh] * np.maximum(best - log_cost[fresh], 0)
         # also those that are likely but dear: what is trained may prove not to reach the target
         some = fresh[np.argsort(-(closed + 1e-6 * likely[fresh]), kind="stable")[:CHOICES]]
-        both = ModelList(GenericDeterministicModel(lambda Z: Z[..., -1:]), Sliced(model))
-        acquisition = qLogNoisyExpectedImprovement(
-            both,
-            X_baseline=whole[np.unique(rows)],
-            objective=GenericMCObjective(lambda Y, X=None: -Y[..., 0]),
-            constraints=[lambda Y: Y[..., 1] - bound],
-            prune_baseline=False,
-        )
         with torch.no_grad():
-            value = torch.cat([acquisition(part) for part in whole[some][:, None].split(200)])
-        trainings.train(int(some[int(value.argmax())]))
+            both = model.posterior(whole[np.concatenate([rows, some])])
+            reaches = both.rsample(torch.Size([DRAWS])).numpy()[..., 0] <= bound
+        had = np.where(reaches[:, : len(rows)], log_cost[rows], log_cost.max() + 1).min(axis=1)
+        gain = np.where(reaches[:, len(rows) :], np.maximum(had[:, None] - log_cost[some], 0), 0).mean(axis=0)
+        trainings.train(int(some[int(gain.argmax())]))
     return cheapest_seen(trainings)
-
-
-def Sliced(model: Any) -> Any:
-    """A BoTorch model that does not look at the last column."""
-    from botorch.models.model import Model
-
-    class _Sliced(Model):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = model
-
-        @property
-        def num_outputs(self) -> int:
-            return 1
-
-        def posterior(self, X: Any, *args: Any, **kwargs: Any) -> Any:
-            """As the model's, of the columns it knows."""
-            kwargs.pop("output_indices", None)
-            return self.inner.posterior(X[..., :-1], **kwargs)
-
-    return _Sliced()
 
 
 def smac_search(trainings: Trainings) -> int | None:
