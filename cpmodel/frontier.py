@@ -21,6 +21,10 @@ Numbers = NDArray[Any]
 _BLOCK = 1 << 15
 _SAMPLE = 4096
 _PIVOTS = 8
+# Points of a sample's staircase: few enough to find a place among them quickly
+_STEPS = 32
+# A staircase takes longer than a few points do by what sorting this part of all points takes
+_WORTH = 0.1
 # Runs of equal points that are put in order one by one, rather than all points at once
 _RUNS = 100_000
 
@@ -142,7 +146,12 @@ def _prefiltered(cost: Numbers, precision: Numbers) -> Indices | None:
             break
         alive &= ~beaten[best]
         pivots.append((c[candidates[best]], p[candidates[best]]))
-    if alive.mean() > 0.75:
+    left = float(alive.mean())
+    if left > _WORTH:
+        several = _above_staircase(cost, precision, c[front], p[front], left - _WORTH)
+        if several is not None:
+            return several
+    if left > 0.75:
         return None
     kept = []
     for start in range(0, n, _BLOCK):
@@ -155,6 +164,38 @@ def _prefiltered(cost: Numbers, precision: Numbers) -> Indices | None:
             if not keep.all():
                 index, c, p = index[keep], c[keep], p[keep]
         kept.append(index)
+    return np.concatenate(kept)
+
+
+def _above_staircase(
+    cost: Numbers, precision: Numbers, steps: Numbers, heights: Numbers, most: float
+) -> Indices | None:
+    """Points that a staircase does not dominate, for fronts that no few points stand for.
+
+    Parameters
+    ----------
+    steps, heights : cost and precision of a front, ascending; some of its points are used
+    most : float
+        None is the answer where it leaves a larger part of the points.
+    """
+    thin = slice(None, None, max(1, len(steps) // _STEPS))
+    steps, heights = steps[thin], heights[thin]
+
+    def above(c: Numbers, p: Numbers) -> NDArray[np.bool_]:
+        place = np.searchsorted(steps, c, side="right")
+        below = np.maximum(place - 1, 0)
+        keep: NDArray[np.bool_] = p > heights[below]
+        keep |= (p == heights[below]) & (c == steps[below])  # the staircase's own points and their equals
+        keep |= place == 0
+        return keep
+
+    others = slice(len(cost) // _SAMPLE // 2, None, len(cost) // _SAMPLE)  # none that made the staircase
+    if above(cost[others], precision[others]).mean() > most:
+        return None
+    kept = [
+        start + np.flatnonzero(above(cost[start : start + _BLOCK], precision[start : start + _BLOCK]))
+        for start in range(0, len(cost), _BLOCK)
+    ]
     return np.concatenate(kept)
 
 

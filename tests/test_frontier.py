@@ -39,7 +39,22 @@ def test_small_sets_against_the_definition(points):
     assert lower_envelope(cost, precision).tolist() == brute_envelope(cost, precision)
 
 
-@pytest.mark.parametrize("kind", ["random", "line", "ties", "equal", "one level", "noise", "nan", "integers"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "random",
+        "line",
+        "ties",
+        "equal",
+        "one level",
+        "noise",
+        "trade-off",
+        "nan",
+        "nan trade-off",
+        "integers",
+        "integer trade-off",
+    ],
+)
 @settings(max_examples=3, deadline=None)
 @given(seed=st.integers(0, 10_000))
 def test_large_sets_against_a_simple_sort(kind, seed):
@@ -56,6 +71,13 @@ def test_large_sets_against_a_simple_sort(kind, seed):
         precision = np.ones(n)
     elif kind == "noise":
         precision = cost + 1e-3 * rng.normal(size=n)
+    elif "trade-off" in kind:  # a long front with much below it
+        precision = np.log(cost) - 2 * rng.random(n)
+        if kind == "integer trade-off":
+            cost, precision = (cost * 2**60).astype(np.int64), np.round(precision * 50)
+        elif kind == "nan trade-off":
+            cost[rng.random(n) < 0.1] = np.nan
+            precision[rng.random(n) < 0.1] = np.nan
     elif kind == "nan":
         cost[rng.random(n) < 0.3] = np.nan
         precision[rng.random(n) < 0.3] = np.nan
