@@ -188,10 +188,10 @@ class Equation6(Peer):
         return eq6(X / self.scale, *self.coefficients)
 
 
-def quadratic(of: Of) -> Points:
-    """Second-degree polynomial with its ridge by generalised cross-validation."""
+def quadratic(of: Of, degree: int = 2) -> Points:
+    """Polynomial of the second degree (or another) with its ridge by generalised cross-validation."""
     ridge = RidgeCV(np.logspace(-6, 1, 22))
-    return Points(make_pipeline(StandardScaler(), PolynomialFeatures(2, include_bias=False), ridge), of)
+    return Points(make_pipeline(StandardScaler(), PolynomialFeatures(degree, include_bias=False), ridge), of)
 
 
 PEERS: dict[str, Callable[[], Any]] = {
