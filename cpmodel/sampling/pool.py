@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ from cpmodel.study import BEAT_S, Claim, Request, Study
 
 ATTEMPTS = 2  # a training during which its worker dies is tried once more, then recorded as failed
 KEPT = {"verify", "baseline"}  # purposes of the trainings whose networks the test split may be opened for
+PLACES = 8  # trainings at once on one GPU, unless told; not measured
 POLL_S = 0.5  # how often a process with nothing to claim looks whether others have finished
 
 
@@ -51,15 +52,25 @@ class Event:
 
 OnEvent = Callable[[Event], None]
 
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what CUDA's library of products needs to give the same bits again
+    "CUDA_DEVICE_MAX_CONNECTIONS": "32",  # streams that do not wait for each other
+}
+
 
 @dataclass
 class _Worker:
-    """One child process and the training it is at."""
+    """A child process, or one seat of a process that trains several at once; and the training it is at."""
 
     process: subprocess.Popen[str]
     log: IO[bytes]
+    device: str = "cpu"
+    seat: int = 0
     claim: Claim | None = None
     ready: bool = False
+    begun: bool = False
     started: float = field(default_factory=time.monotonic)
 
     def send(self, message: dict[str, Any]) -> None:
@@ -80,12 +91,15 @@ class Pool:
     study : Study
     images : ImageSet
     workers : int, optional
-        One a core unless given.
+        Trainings at once: as many as `default_workers` says unless given.
     on_event : callable, optional
         Told what happens.
     full : bool
         Whether all trainings go to their end; else those whose end can be foreseen (see `early`) may not,
         unless their networks are kept or their recipe has a patience of its own.
+    devices : sequence of str
+        What trains: the processor, with a process for each training; or GPUs, with one process for each GPU,
+        which does as many trainings at once as there is memory for.
     """
 
     def __init__(
@@ -96,10 +110,12 @@ class Pool:
         on_event: OnEvent | None = None,
         *,
         full: bool = False,
+        devices: Sequence[str] = ("cpu",),
     ) -> None:
         self.study = study
         self.images = images
-        self.size = workers or available_cores()
+        self.size = workers or default_workers(devices)
+        self._devices = tuple(devices)
         self._tell = on_event or (lambda event: None)
         self._workers: list[_Worker] = []
         self._events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
@@ -162,7 +178,7 @@ class Pool:
             except BaseException:
                 self.study.release(claim)
                 raise
-            worker.claim, worker.started = claim, time.monotonic()
+            worker.claim, worker.started, worker.begun = claim, time.monotonic(), False
             request = claim.request
             weights = (
                 str(
@@ -175,6 +191,8 @@ class Pool:
             )
             worker.send(
                 {
+                    "seat": worker.seat,
+                    "alone": claim.attempts > 0,  # whatever ended its process last time takes no other along
                     "configuration": dict(request.configuration),
                     "seed": request.seed,
                     "weights": weights,
@@ -198,6 +216,7 @@ class Pool:
         from cpmodel.datasets.cache import save_arrays
 
         settings = self.study.settings
+        device, seats = self._next_device()
         images = save_arrays(self.images, self.study.folder / "cache")
         log = (self.study.folder / "workers.log").open("ab")
         # a session of its own: Ctrl-C reaches this process alone, which then decides what to do
@@ -208,31 +227,44 @@ class Pool:
             stderr=log,
             text=True,
             start_new_session=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+            env={**os.environ, **_ENVIRONMENT},
         )
-        worker = _Worker(process, log)
-        self._workers.append(worker)
-        threading.Thread(target=self._listen, args=(worker,), daemon=True).start()
-        worker.send(
+        workers = [_Worker(process, log, device, seat) for seat in range(seats)]
+        self._workers += workers
+        threading.Thread(target=self._listen, args=(workers,), daemon=True).start()
+        workers[0].send(
             {
+                "device": device,
+                "space": settings.space.to_dict(),
                 "images": str(images),
                 "study": str(self.study.folder),
                 "family": settings.family,
                 "recipe": settings.recipe.to_dict(),
             }
         )
-        return worker
+        return workers[0]
 
-    def _listen(self, worker: _Worker) -> None:
-        """Queue what a worker says; None when it is gone."""
-        assert worker.process.stdout is not None
+    def _next_device(self) -> tuple[str, int]:
+        """Where the next process trains, and how many at once."""
+        if self._devices == ("cpu",):
+            return "cpu", 1
+        busy = {worker.device for worker in self._workers}
+        index, device = next((i, name) for i, name in enumerate(self._devices) if name not in busy)
+        # as many for each GPU; the first ones have one more where it does not come out even
+        return device, -(-(self.size - index) // len(self._devices))
+
+    def _listen(self, workers: list[_Worker]) -> None:
+        """Queue what a process says; None when it is gone."""
+        output = workers[0].process.stdout
+        assert output is not None
         try:
-            for line in worker.process.stdout:
-                self._events.put((worker, json.loads(line)))
+            for line in output:
+                said = json.loads(line)
+                self._events.put((workers[said.pop("seat", 0)], said))
         except ValueError:  # its last line is cut off
             pass
         finally:
-            self._events.put((worker, None))
+            self._events.put((workers[0], None))
 
     def _handle(self, timeout: float) -> None:
         """Deal with one thing that a worker said, if it says one in time."""
@@ -243,13 +275,18 @@ class Pool:
         if worker not in self._workers:
             return
         if said is None:
-            self._bury(worker)
+            self._bury(worker.process)
             return
-        worker.ready = True
+        if said["event"] == "ready":
+            for each in self._workers:
+                each.ready = each.ready or each.process is worker.process
+            return
         claim = worker.claim
-        if claim is None or said["event"] == "ready":
+        if claim is None:
             return
-        if said["event"] == "epoch":
+        if said["event"] == "begun":
+            worker.begun, worker.started = True, time.monotonic()
+        elif said["event"] == "epoch":
             self.study.progress(claim, said["epoch"], said["precision"])
             self._tell(Event("epoch", claim.request, said["epoch"], said["precision"]))
         elif said["event"] == "done":
@@ -280,28 +317,37 @@ class Pool:
         self._rule_is_old = self._rule_is_old or (self._stops and sample.status == "complete")
         self._tell(Event("recorded", claim.request, sample=sample, precision=sample.precision or 0.0))
 
-    def _bury(self, worker: _Worker) -> None:
-        """A worker died: its training is tried once more, by another one, then recorded as failed."""
-        code = worker.process.wait()
-        worker.log.close()
-        self._workers.remove(worker)
-        if worker.claim is None:
-            return
-        if code > 0 and not worker.ready:  # whatever it is, it is no fault of the configuration
-            self.study.release(worker.claim)
-            raise CpmodelError(f"a worker could not start (status {code}); see {worker.log.name}")
+    def _bury(self, process: subprocess.Popen[str]) -> None:
+        """A process died: its trainings are tried once more, by another one, then recorded as failed."""
+        code = process.wait()
+        dead = [worker for worker in self._workers if worker.process is process]
+        self._workers = [worker for worker in self._workers if worker.process is not process]
+        dead[0].log.close()
+        lost = [(worker, worker.claim) for worker in dead if worker.claim is not None]
+        if lost and code > 0 and not dead[0].ready:  # whatever it is, it is no fault of a configuration
+            for _, claim in lost:
+                self.study.release(claim)
+            raise CpmodelError(f"a worker could not start (status {code}); see {dead[0].log.name}")
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-        if worker.claim.attempts + 1 >= ATTEMPTS:
-            self._record(
-                worker, precision=None, status="failed", reason=f"the worker {how}, {ATTEMPTS} times"
-            )
-        else:
-            self.study.release(worker.claim, failed_attempt=True)
+        for worker, claim in lost:
+            if not worker.begun and any(each.begun for each, _ in lost):  # it was another's turn
+                self.study.release(claim)
+            elif claim.attempts + 1 < ATTEMPTS:
+                self.study.release(claim, failed_attempt=True)
+            else:
+                self._record(
+                    worker, precision=None, status="failed", reason=f"the worker {how}, {ATTEMPTS} times"
+                )
 
 
 def weights_path(folder: Path, key: str, seed: int) -> Path:
     """Where the weights of one training are kept."""
     return folder / f"{key}_seed{seed}.pt"
+
+
+def default_workers(devices: Sequence[str]) -> int:
+    """Trainings at once: one a core, or `PLACES` a GPU."""
+    return available_cores() if tuple(devices) == ("cpu",) else PLACES * len(devices)
 
 
 def available_cores() -> int:

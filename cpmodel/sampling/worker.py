@@ -1,11 +1,13 @@
 """The process that trains: jobs come as JSON lines on standard input, answers go to standard output.
 
-A process of its own, so that a crash, a lack of memory or a kill takes one training with it and no more. When
-its parent dies, however it dies, standard input ends and the worker ends with it.
+A process of its own, so that a crash, a lack of memory or a kill takes its trainings with it and no more.
+When its parent dies, however it dies, standard input ends and the worker ends with it.
 
-First line in: ``{"images": folder, "study": folder, "family": name, "recipe": {...}}``; then one job a line:
-``{"configuration": {...}, "seed": n, "weights": path or null, "stopping": rule or null}`` (see `early`).
-Out: ``{"event": "ready"}``, then for each job ``epoch`` events and one ``done`` or ``failed``.
+First line in: ``{"device": name, "images": folder, "study": folder, "family": name, "space": {...}, "recipe":
+{...}}``; then one job a line: ``{"seat": n, "alone": bool, "configuration": {...}, "seed": n, "weights": path
+or null, "stopping": rule or null}`` (see `together` and `early`); a seat has one job at a time.
+Out: ``{"event": "ready"}``, then for each job, with its seat, ``begun``, ``epoch`` events, and one ``done``
+or ``failed``.
 """
 
 from __future__ import annotations
@@ -15,8 +17,11 @@ import os
 import queue
 import sys
 import threading
+import time
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+PAUSE_S = 1e-4  # while all trainings wait for the device
 
 
 def main() -> None:
@@ -31,70 +36,29 @@ def main() -> None:
     from cpmodel.datasets.cache import open_arrays
     from cpmodel.families import get_family
     from cpmodel.recipe import Recipe
-    from cpmodel.train import Trainer
+    from cpmodel.sampling.together import Job, Together
+    from cpmodel.space import Space
+    from cpmodel.train import Trainer, default_plan
 
-    images = open_arrays(Path(setup["images"]))
+    def say(**event: Any) -> None:
+        answers.write(json.dumps(event) + "\n")
+
+    folder = Path(setup["images"])
     family, recipe = get_family(setup["family"]), Recipe.from_dict(setup["recipe"])
-    trainer = Trainer(images, family, recipe, cache=Path(setup["images"]))
-    _say(answers, event="ready")
+    trainer = Trainer(open_arrays(folder), family, recipe, default_plan(setup["device"]), cache=folder)
+    together = Together(trainer, Space.from_dict(setup["space"]), Path(setup["study"]), say)
+    say(event="ready")
     while True:
-        _serve(trainer, Path(setup["study"]), json.loads(lines.get()), answers)
+        while together.idle or not lines.empty():
+            together.add(Job.of(json.loads(lines.get())))
+        if not together.turn():
+            time.sleep(PAUSE_S)
 
 
 def _read(lines: queue.Queue[str]) -> None:
     for line in sys.stdin:
         lines.put(line)
     os._exit(0)  # the parent is gone: a training nobody waits for must not go on
-
-
-def _serve(trainer: Any, study: Path, job: dict[str, Any], answers: IO[str]) -> None:
-    from cpmodel import locks
-    from cpmodel.errors import CpmodelError
-    from cpmodel.sampling.early import Stopping
-
-    stopping = None if job["stopping"] is None else Stopping.from_dict(job["stopping"])
-
-    def on_epoch(epoch: int, precision: float) -> None:
-        _say(answers, event="epoch", epoch=epoch, precision=precision)
-
-    try:
-        with locks.training(study):
-            trained = trainer.train(job["configuration"], job["seed"], on_epoch, stopping)
-        if job["weights"]:
-            trained.save(Path(job["weights"]))
-    except CpmodelError as error:
-        _say(answers, event="failed", reason=str(error))
-    except Exception as error:  # a fault of one configuration is data; the study goes on
-        _say(answers, event="failed", reason=f"{type(error).__name__}: {error}")
-    else:
-        epochs = trainer.recipe.epochs
-        _say(
-            answers,
-            event="done",
-            **_outcome(trained, epochs, stopping),
-            curve=list(trained.curve),
-            train_s=trained.train_s,
-            plan=str(trained.plan),
-        )
-
-
-def _outcome(trained: Any, epochs: int, stopping: Any) -> dict[str, Any]:
-    """The precision of a training and how it is known: measured, or foreseen where it was stopped."""
-    done = len(trained.curve)
-    if stopping is None or done == epochs:
-        return {"precision": trained.validation.precision, "metrics": dict(trained.validation.metrics)}
-    forecast = stopping.forecast(trained.curve)
-    reason = f"extrapolated from {done} of {epochs} epochs"
-    return {
-        "precision": forecast.precision,
-        "precision_sd": forecast.sd,
-        "status": "stopped",
-        "reason": reason,
-    }
-
-
-def _say(answers: IO[str], **event: Any) -> None:
-    answers.write(json.dumps(event) + "\n")
 
 
 if __name__ == "__main__":

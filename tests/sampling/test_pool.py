@@ -256,6 +256,67 @@ def test_a_worker_that_dies_in_the_middle_of_a_line(tmp_path: Path, monkeypatch:
     assert found.frame["reason"].tolist() == ["the worker was killed by signal 9, 2 times"]
 
 
+# one process that trains several at once, as it does on a GPU
+
+
+@pytest.fixture
+def shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pool, "_next_device", lambda pool: ("cpu", pool.size))
+
+
+@pytest.mark.usefixtures("shared")
+def test_one_process_for_several_gives_what_one_gives(tmp_path: Path, reference: Samples) -> None:
+    study = begin(tmp_path / "study")
+    study.enqueue(QUEUE)
+    processes: set[int] = set()
+    begun: list[int] = []
+
+    def tell(event: Event) -> None:
+        processes.update(worker.process.pid for worker in pool._workers)
+        begun.append(sum(worker.begun and worker.claim is not None for worker in pool._workers))
+
+    with Pool(study, IMAGES, 3, tell) as pool:
+        pool.drain()
+    assert len(processes) == 1
+    assert max(begun) == 3
+    same(study.samples(), reference)
+
+
+@pytest.mark.usefixtures("shared")
+def test_neighbours_of_a_training_that_kills_come_to_no_harm(tmp_path: Path, reference: Samples) -> None:
+    study = begin(tmp_path / "study")
+    study.enqueue(QUEUE)
+    killer = Killer(QUEUE[0], 2)
+    found = train(study, 3, killer)
+    assert killer.killed == 2
+    failed = found.frame["status"] == "failed"
+    assert [k for k, is_one in zip(found.keys, failed, strict=True) if is_one] == [
+        SPACE.key(QUEUE[0].configuration)
+    ]
+    # those that died with it were tried again, and came out the same
+    kept = reference.frame[~reference.frame["f"].eq(2) | ~reference.frame["s"].eq(6)]
+    pd.testing.assert_frame_equal(
+        found.frame[~failed].drop(columns="train_s").reset_index(drop=True),
+        kept.drop(columns="train_s").reset_index(drop=True),
+        check_dtype=False,
+    )
+
+
+def test_seats_are_shared_out_among_the_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = ("cuda:0", "cuda:1", "cuda:2")
+    assert pool_module.default_workers(devices) == 3 * pool_module.PLACES
+    assert pool_module.default_workers(("cpu",)) == pool_module.available_cores()
+    for size in (1, 2, 3, 4, 7):
+        pool = Pool(begin(tmp_path / f"study{size}"), IMAGES, size, devices=devices)
+        while len(pool._workers) < size:
+            device, seats = pool._next_device()
+            pool._workers += [SimpleNamespace(device=device)] * seats  # type: ignore[list-item]
+        given = [worker.device for worker in pool._workers]
+        counts = [given.count(device) for device in devices]
+        assert sum(counts) == size
+        assert max(counts) - min(counts) <= 1
+
+
 # the parent is stopped
 
 
