@@ -214,8 +214,10 @@ def _next_step(found: _Findings) -> Step:
         return Step("explore", found.why(int(explore[0])), requests)
     candidate = found.candidate()
     if candidate is not None:
-        requests = _fresh(view, found.evidence, candidate)
-        if len(requests) <= found.left:
+        have = next((len(e.seeds) for e in found.evidence if e.key == candidate), 0)
+        # the last look may come early, when the budget ends
+        requests = _fresh(view, candidate, have)[: max(found.left, 0)]
+        if requests and have + len(requests) >= LEAST_SEEDS:
             return Step("verify", f"{candidate}: fresh seeds; {found.state}", requests)
     if best is not None:
         reason = f"{best.key}: {len(best.seeds)} fresh seeds reach the target; {found.state}"
@@ -349,9 +351,8 @@ def _believed(view: View, target: float, ceiling: float, trained: Rows, barred: 
     return Belief.of(view.model, X, view.cost, target, ceiling=ceiling, always=trained).without(barred)
 
 
-def _fresh(view: View, evidence: Sequence[Evidence], candidate: str) -> tuple[Request, ...]:
-    """The fresh seeds that a candidate is judged on next."""
-    have = next((len(e.seeds) for e in evidence if e.key == candidate), 0)
+def _fresh(view: View, candidate: str, have: int) -> tuple[Request, ...]:
+    """The fresh seeds that a candidate, which has so many, is judged on next."""
     wanted = next(look for look in LOOKS if look > have) - have
     keys = np.array(view.samples.keys, dtype=object)
     tried = set(view.samples.frame["seed"][keys == candidate]) if len(keys) else set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,9 +17,11 @@ from cpmodel.pipeline.loop import (
     FRESH_SEED,
     LEAST_SEEDS,
     LOOKS,
+    MOST_SEEDS,
     SearchModel,
     Step,
     View,
+    asked_of,
     decide,
     first_requests,
     first_size,
@@ -376,3 +379,60 @@ def test_evidence_counts_fresh_seeds_only() -> None:
     assert evidence.seeds == (1000, 1001, 1003)
     assert evidence.mean == pytest.approx(0.92)
     assert fresh_evidence(Samples.of(SPACE, []), 0.9) == []
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_all_candidates_together_use_no_more_than_the_error_stated(confidence: float) -> None:
+    spent = [1 - asked_of(number, confidence) for number in range(40)]
+    assert all(a > b for a, b in itertools.pairwise(spent))
+    # four looks err at most 2.6 times as often as one (Pocock)
+    assert 2.6 * sum(spent) <= 1 - confidence + 1e-12
+
+
+def test_a_candidate_exactly_at_the_target_stands_as_seldom_as_was_stated() -> None:
+    """The worst case: its mean is the target, and it is looked at after 3, 5, 8 and 12 seeds."""
+    rng = np.random.default_rng(0)
+    stood = 0
+    for _ in range(150):
+        precision = rng.normal(0.9, 0.004, MOST_SEEDS)
+        for look in LOOKS:
+            rows = [
+                Sample(SPACE.baseline, FRESH_SEED + n, float(p), purpose="verify")
+                for n, p in enumerate(precision[:look])
+            ]
+            (evidence,) = fresh_evidence(Samples.of(SPACE, rows), 0.9, confidence=0.8)
+            if evidence.stands or evidence.fallen:
+                break
+        stood += evidence.stands
+        assert evidence.stands or evidence.fallen
+    # a first candidate may use half of the error of 0.2: 15 of 150, and 3 standard deviations
+    assert 0 < stood <= 15 + 3 * np.sqrt(15 * 0.9)
+
+
+def test_what_is_being_trained_is_not_asked_for_again() -> None:
+    truth = Truth(8)
+    target = float(np.quantile(truth.precision, 0.8))
+    samples = Samples.of(SPACE, [truth.answer(r) for r in first_requests(SPACE, COST, 8, 0, 2)])
+    view = view_of(samples, target)
+    first = decide(replace(view, workers=1)).requests
+    assert len(first) == 1
+    key = SPACE.key(first[0].configuration)
+    beside = decide(replace(view, workers=1, pending=(key,))).requests
+    both = decide(view).requests  # two workers
+    assert key not in [SPACE.key(r.configuration) for r in beside]
+    assert [r.configuration for r in both] == [first[0].configuration, beside[0].configuration]
+    assert decide(replace(view, pending=(key,) * (BUDGET - len(samples)))).requests == ()
+
+
+def test_every_step_says_how_things_stand(searches: list[tuple[Truth, float, Search]]) -> None:
+    for _, _, s in searches[:10]:
+        for step in s.steps:
+            if step.outlook is None:
+                assert step.has == np.inf
+                continue
+            assert 0 <= step.outlook.probability <= 1
+            assert 0 <= step.outlook.fraction < 1
+            assert step.has < np.inf
+            if step.action != "stop":
+                assert f"{step.outlook.probability:.0%} likely" in step.reason
+        assert s.last.evidence is None or s.last.has == COST[ROW[s.last.evidence.key]]
