@@ -4,7 +4,6 @@
     python scripts/bench/search.py --tables PATH [--methods cpmodel,random,...] [--seeds 0:20] [--minutes 4]
     python scripts/bench/search.py --grid samples.csv        # trainings of the plain family
     python scripts/bench/search.py --summary                 # the table, from what was measured
-    python scripts/bench/search.py --speed                   # seconds a suggestion, alone on the machine
 
 `--tables` holds nats_bench_size.csv.gz (NATS-Bench sizes, MIT: 32,768 channel configurations, precision on
 CIFAR-10 and CIFAR-100, MACs). One row of that table is one seed, and the cheapest feasible ones are lucky by
