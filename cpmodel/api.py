@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cpmodel.cost import CostsTable
 from cpmodel.cost import read_csv as read_costs
+from cpmodel.engine.devices import training_devices
 from cpmodel.errors import BadInputError, StudyError
 from cpmodel.families import Task, get_family
 from cpmodel.optimize import Choice
@@ -31,7 +32,7 @@ from cpmodel.report.page import write_report
 from cpmodel.report.study import report_content
 from cpmodel.samples import Samples
 from cpmodel.sampling.designs import DESIGNS
-from cpmodel.sampling.pool import available_cores
+from cpmodel.sampling.pool import default_workers
 from cpmodel.space import Configuration, Value
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def run(
     measured: int = 60,
     batch: int = 64,
     workers: int | None = None,
+    device: str | None = None,
     full: bool = False,
     family: str | None = None,
     values: Mapping[str, Sequence[Value]] | None = None,
@@ -92,6 +94,8 @@ def run(
         How many run-times of untrained networks are measured for the model of run-time; 0 for none.
     batch : int
         Images in one forward pass when they are.
+    device : str, optional
+        What trains: ``cpu``; ``cuda``, all GPUs; ``cuda:1``; all GPUs if there are any, unless given.
     full : bool
         Whether every training goes to its end; else those whose end can be foreseen are stopped early.
     values : mapping, optional
@@ -106,6 +110,7 @@ def run(
     """
     goal = Goal(target, drop, complexity, dict(limits or {}), confidence)
     check_search(goal, budget, tolerance)
+    devices = training_devices(device)
     planned = plan(
         study,
         dataset=dataset,
@@ -117,7 +122,7 @@ def run(
         storage=storage,
     )
     require_complexities(planned, goal.complexity, goal.limits)
-    project, cores = planned.begin(), workers or available_cores()
+    project, cores = planned.begin(), workers or default_workers(devices)
     watch.begin(project, planned.images, cores)
     try:
         first_measured(project, measured, batch, watch)
@@ -129,6 +134,7 @@ def run(
             seconds=seconds,
             tolerance=tolerance,
             workers=cores,
+            devices=devices,
             full=full,
             watch=watch,
         )
@@ -151,6 +157,7 @@ def curve(
     measured: int = 60,
     batch: int = 64,
     workers: int | None = None,
+    device: str | None = None,
     full: bool = False,
     family: str | None = None,
     values: Mapping[str, Sequence[Value]] | None = None,
@@ -172,6 +179,7 @@ def curve(
         It ends when the least complexity is known to this fraction for every precision between them.
     """
     goal = CurveGoal(low, high, complexity, dict(limits or {}))
+    devices = training_devices(device)
     planned = plan(
         study,
         dataset=dataset,
@@ -184,7 +192,7 @@ def curve(
     )
     check_curve(planned.settings.space, budget, tolerance)
     require_complexities(planned, goal.complexity, goal.limits)
-    project, cores = planned.begin(), workers or available_cores()
+    project, cores = planned.begin(), workers or default_workers(devices)
     watch.begin(project, planned.images, cores)
     try:
         first_measured(project, measured, batch, watch)
@@ -196,6 +204,7 @@ def curve(
             seconds=seconds,
             tolerance=tolerance,
             workers=cores,
+            devices=devices,
             full=full,
             watch=watch,
         )
@@ -219,6 +228,7 @@ def verify(
     seeds: int = 3,
     batch: int = 64,
     workers: int | None = None,
+    device: str | None = None,
     storage: str | None = None,
     watch: Watcher = SILENT,
 ) -> Answer:
@@ -232,15 +242,23 @@ def verify(
         Fresh seeds, three or more; where they leave it open, up to seven are trained.
     """
     goal = Goal(target, drop, complexity, dict(limits or {}), confidence)
+    devices = training_devices(device)
     project = reopen(study, storage)
     if isinstance(configuration, str):
         configuration = project.space.parse(configuration)
     images = project.images()
-    cores = workers or available_cores()
+    cores = workers or default_workers(devices)
     watch.begin(project, images, cores)
     try:
         answer = verify_choice(
-            project, images, goal, configuration=configuration, seeds=seeds, workers=cores, watch=watch
+            project,
+            images,
+            goal,
+            configuration=configuration,
+            seeds=seeds,
+            workers=cores,
+            devices=devices,
+            watch=watch,
         )
     finally:
         watch.end()
@@ -256,6 +274,7 @@ def sample(
     seeds: int = 1,
     dataset: str | None = None,
     workers: int | None = None,
+    device: str | None = None,
     full: bool = False,
     family: str | None = None,
     values: Mapping[str, Sequence[Value]] | None = None,
@@ -277,6 +296,8 @@ def sample(
         Time after which no training is started any more.
     seeds : int
         Trainings of each configuration; all configurations come once before any comes twice.
+    device : str, optional
+        What trains: ``cpu``; ``cuda``, all GPUs; ``cuda:1``; all GPUs if there are any, unless given.
     full : bool
         Whether every training goes to its end; else those whose end can be foreseen are stopped early.
 
@@ -287,6 +308,7 @@ def sample(
     """
     if design not in DESIGNS:
         raise BadInputError("design", expected="one of " + ", ".join(DESIGNS), got=design)
+    devices = training_devices(device)
     planned = plan(
         study,
         dataset=dataset,
@@ -298,7 +320,7 @@ def sample(
         storage=storage,
     )
     project, images = planned.begin(), planned.images
-    cores = workers or available_cores()
+    cores = workers or default_workers(devices)
     watch.begin(project, images, cores)
     try:
         return train_design(
@@ -309,6 +331,7 @@ def sample(
             seconds=seconds,
             seeds=seeds,
             workers=cores,
+            devices=devices,
             full=full,
             watch=watch,
         )

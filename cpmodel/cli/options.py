@@ -51,7 +51,13 @@ Seed = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", "-j", metavar="N", min=1, help="Trainings at once (default: one a core)."),
+    typer.Option(
+        "--workers", "-j", metavar="N", min=1, help="Trainings at once (default: one a core, 8 a GPU)."
+    ),
+]
+Device = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="What trains: cpu, cuda (all GPUs), cuda:1, auto (default)."),
 ]
 Full = Annotated[
     bool, typer.Option("--full", help="Train everything to its end, even where the end can be foreseen.")

@@ -51,6 +51,7 @@ def run(
     ] = 60,
     batch: o.Batch = 64,
     workers: o.Workers = None,
+    device: o.Device = None,
     full: o.Full = False,
     family: o.Family = None,
     baseline: o.Baseline = None,
@@ -81,6 +82,7 @@ def run(
         "measured": measured,
         "batch": batch,
         "workers": workers,
+        "device": device,
         "full": full,
         "watch": Progress(),
     }
@@ -107,6 +109,7 @@ def sample(
     ] = None,
     seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Trainings of each configuration.")] = 1,
     workers: o.Workers = None,
+    device: o.Device = None,
     full: o.Full = False,
     family: o.Family = None,
     baseline: o.Baseline = None,
@@ -133,6 +136,7 @@ def sample(
         seconds=most.seconds,
         seeds=seeds,
         workers=workers,
+        device=device,
         full=full,
         watch=Progress(),
     )
@@ -155,6 +159,7 @@ def verify(
     ] = 3,
     batch: o.Batch = 64,
     workers: o.Workers = None,
+    device: o.Device = None,
     storage: o.Storage = None,
     json: o.Json = False,
 ) -> int:
@@ -174,6 +179,7 @@ def verify(
         seeds=seeds,
         batch=batch,
         workers=workers,
+        device=device,
         storage=storage,
         watch=Progress(),
     )

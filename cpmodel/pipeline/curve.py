@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -157,6 +157,7 @@ def run_curve(
     seconds: float | None = None,
     tolerance: float = 0.05,
     workers: int | None = None,
+    devices: Sequence[str] = ("cpu",),
     full: bool = False,
     watch: Watcher = SILENT,
 ) -> Curve:
@@ -170,6 +171,8 @@ def run_curve(
         Time after which no training is started any more.
     tolerance : float
         It ends when the least complexity is known to this fraction (one standard deviation) everywhere.
+    devices : sequence of str
+        What trains; see `Pool`.
     full : bool
         Whether every training goes to its end, even one whose end can be foreseen.
 
@@ -186,7 +189,7 @@ def run_curve(
     complexity_of(Material.of_study(project), goal.complexity)  # refused now, not after the first trainings
     watch.step(Step("explore", f"the baseline and {first} configurations spread over cost{said(space, X)}"))
     study.enqueue(first_requests(space, macs, first, study.settings.seed, _BASELINE_SEEDS, X))
-    with Pool(study, images, workers, watch.event, full=full) as pool:
+    with Pool(study, images, workers, watch.event, full=full, devices=devices) as pool:
         while True:
             if budget is not None:
                 watch.expect(budget)

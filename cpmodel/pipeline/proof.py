@@ -190,6 +190,7 @@ def baseline_networks(
     *,
     besides: Collection[int] = (),
     workers: int | None = None,
+    devices: Sequence[str] = ("cpu",),
     watch: Watcher = SILENT,
 ) -> Networks:
     """The baseline's own networks, those missing trained first.
@@ -217,7 +218,7 @@ def baseline_networks(
             (s for s in seeds if s not in tried and s not in besides), LEAST_SEEDS - len(found.seeds)
         )
         study.enqueue([Request(found.configuration, seed, "baseline") for seed in untried])
-        with Pool(study, images, workers, watch.event) as pool:
+        with Pool(study, images, workers, watch.event, devices=devices) as pool:
             pool.drain(purposes={"baseline"})
         found = _kept_baseline(project, besides)
     if not found.seeds:

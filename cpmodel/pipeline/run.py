@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Sequence
 
 from cpmodel.datasets.base import ImageSet
 from cpmodel.errors import BadInputError, StudyError
@@ -50,6 +51,7 @@ def run(
     first: int | None = None,
     tolerance: float = 0.05,
     workers: int | None = None,
+    devices: Sequence[str] = ("cpu",),
     full: bool = False,
     watch: Watcher = SILENT,
 ) -> Answer:
@@ -68,6 +70,8 @@ def run(
         The search ends when the expected further saving falls below this fraction of the complexity.
     workers : int, optional
         One a core unless given.
+    devices : sequence of str
+        What trains; see `Pool`.
     full : bool
         Whether every training goes to its end, even one whose end can be foreseen.
 
@@ -90,7 +94,7 @@ def run(
         Step("explore", f"the baseline and {designed} configurations spread over cost{said(space, X)}")
     )
     study.enqueue(first_requests(space, macs, designed, study.settings.seed, baseline_seeds, X))
-    with Pool(study, images, workers, watch.event, full=full) as pool:
+    with Pool(study, images, workers, watch.event, full=full, devices=devices) as pool:
         while True:
             pool.drain(clock.deadline)
             samples = study.samples()
@@ -106,7 +110,7 @@ def run(
     reason = step.reason if not clock.late else f"the time of {seconds:g} s is up; {step.reason}"
     verdict = None
     if step.action == "prove" and step.evidence is not None:
-        verdict = _proved(project, images, goal, step.evidence, workers, watch)
+        verdict = _proved(project, images, goal, step.evidence, workers, devices, watch)
     samples = project.study.samples()
     return _ended(project, goal, samples, fit, reason, verdict, step.outlook)
 
@@ -144,6 +148,7 @@ def verify(
     configuration: Configuration | None = None,
     seeds: int = LEAST_SEEDS,
     workers: int | None = None,
+    devices: Sequence[str] = ("cpu",),
     watch: Watcher = SILENT,
 ) -> Answer:
     """Train one choice on fresh seeds, as many as it takes, and judge it on the test split if it stands.
@@ -173,10 +178,10 @@ def verify(
         if candidate is None:
             return _ended(project, goal, samples, fit, unreachable(choice), None)
         configuration = candidate.configuration
-    evidence = _fresh_seeds(project, images, goal, configuration, seeds, workers, watch)
+    evidence = _fresh_seeds(project, images, goal, configuration, seeds, workers, devices, watch)
     verdict = None
     if evidence.stands:
-        verdict = _proved(project, images, goal, evidence, workers, watch)
+        verdict = _proved(project, images, goal, evidence, workers, devices, watch)
     said = (
         f"{evidence.key}: {evidence.probability:.0%} likely to reach the target by "
         f"{len(evidence.seeds)} fresh seeds"
@@ -191,12 +196,13 @@ def _fresh_seeds(
     configuration: Configuration,
     seeds: int,
     workers: int | None,
+    devices: Sequence[str],
     watch: Watcher,
 ) -> Evidence:
     """What fresh seeds say of one configuration, trained in turns until they decide."""
     study, key = project.study, project.space.key(configuration)
     wanted = seeds
-    with Pool(study, images, workers, watch.event) as pool:
+    with Pool(study, images, workers, watch.event, devices=devices) as pool:
         while True:
             samples = study.samples()
             samples.write_csv(project.folder / "samples.csv")
@@ -220,7 +226,13 @@ def _fresh_seeds(
 
 
 def _proved(
-    project: Project, images: ImageSet, goal: Goal, evidence: Evidence, workers: int | None, watch: Watcher
+    project: Project,
+    images: ImageSet,
+    goal: Goal,
+    evidence: Evidence,
+    workers: int | None,
+    devices: Sequence[str],
+    watch: Watcher,
 ) -> Verdict:
     """The verdict of the test split on a configuration that stands."""
     candidate = fresh_networks(evidence)
@@ -228,7 +240,12 @@ def _proved(
     if goal.drop is None:
         return prove(project, images, candidate, target)
     baseline = baseline_networks(
-        project, images, besides=_own(project, evidence), workers=workers, watch=watch
+        project,
+        images,
+        besides=_own(project, evidence),
+        workers=workers,
+        devices=devices,
+        watch=watch,
     )
     return prove(project, images, candidate, target, drop=goal.drop, baseline=baseline)
 

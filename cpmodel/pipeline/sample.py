@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from cpmodel.datasets.base import ImageSet
 from cpmodel.pipeline.loop import training_seed
@@ -25,6 +26,7 @@ def sample(
     seconds: float | None = None,
     seeds: int = 1,
     workers: int | None = None,
+    devices: Sequence[str] = ("cpu",),
     full: bool = False,
     watch: Watcher = SILENT,
 ) -> Samples:
@@ -40,6 +42,8 @@ def sample(
         Time after which no training is started any more.
     seeds : int
         Trainings of each configuration; all configurations come once before any comes twice.
+    devices : sequence of str
+        What trains; see `Pool`.
     full : bool
         Whether every training goes to its end, even one whose end can be foreseen.
 
@@ -62,7 +66,7 @@ def sample(
     )
     watch.expect(len(study.samples()) + len(study.open_requests()))
     try:
-        with Pool(study, images, workers, watch.event, full=full) as pool:
+        with Pool(study, images, workers, watch.event, full=full, devices=devices) as pool:
             pool.drain(None if seconds is None else started + seconds)
     finally:
         study.samples().write_csv(project.folder / "samples.csv")
