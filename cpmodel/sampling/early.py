@@ -1,9 +1,9 @@
 """Stopping early: what a training will end with, foreseen from its learning curve and those of its like.
 
-The logarithm of the final error is read from the last points of the curve and from the configuration; how, is
-learned from the study's trainings that went to their end. Of schedules nothing is assumed but that all
-trainings have the same. A training ends where what the forecast adds to the noise of its seed is small; its
-sample says so (status ``stopped``), and by how much (`precision_sd`).
+The logarithm of the final error is read from the last two points of the curve and from the configuration;
+how, is learned from the study's trainings that went to their end. Of schedules nothing is assumed but
+that all trainings have the same. A training ends where what the forecast adds to the noise of its seed is
+bearable; its sample says so (status ``stopped``), and by how much (`precision_sd`).
 
 The rule is fitted by the process that hands out trainings; what a worker gets is a handful of numbers for one
 configuration, so that the same numbers and seed always end a training at the same epoch.
@@ -25,12 +25,13 @@ from cpmodel.surrogates.link import Link
 
 # Whole trainings that a rule needs; with fewer, coefficients and their spread cannot be told
 LEAST_WHOLE = 12
-# What a forecast may add to the variance of a training's seed, as a share of that
-SHARE = 0.5
-# A slope needs two points of the curve; older ones than the last few say nothing more
-FIRST_EPOCH, POINTS = 2, 4
-# Strengths of the ridge, in rows, of which the one that foresees left-out configurations best is taken
-_STRENGTHS = (1e-6, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+# What a forecast may add to the variance of a training's seed, as a share of that: what costs surrogates less
+# than a tenth of their error (scripts/bench/early.py)
+SHARE = 1.5
+# A slope needs two points of the curve
+FIRST_EPOCH = 2
+# Strength of the ridge, in rows: choosing it by what is left out did no better, and was too sure of itself
+_STRENGTH = 3.0
 # Noise of seeds as a share of the sampling deviation of as many images, before repeats speak, and what
 # that is worth in repeats: the same images are seen by every seed, and most are clear to all of them
 _NOISE, _NOISE_ROWS = 0.7, 4.0
@@ -60,7 +61,7 @@ class Forecast:
 class Reading:
     """How the curve of one configuration is read after one epoch.
 
-    With z the logarithm of the error and u = (1, z, its last changes; see `_seen`), the change that is still
+    With z the logarithm of the error and u = (1, z, its last change), the change that is still
     to come has mean u . `mean` and variance u' `variance` u.
 
     Parameters
@@ -226,23 +227,17 @@ class _Law:
         centre, scale = F.mean(axis=0), F.std(axis=0)
         scale = np.where(scale > _LEAST_SCALE, scale, np.inf)
         A = np.column_stack([np.ones(n), (F - centre) / scale])
-        groups = [np.flatnonzero(label == one) for one in np.unique(label)]
-        best: tuple[float, _Law] | None = None
-        for strength in _STRENGTHS:
-            covariance = np.linalg.inv(A.T @ A + strength * np.diag([0.0, *np.ones(m)]))
-            coefficients = covariance @ A.T @ y
-            residual, missed = y - A @ coefficients, np.empty(n)
-            for rows in groups:
-                kept = np.eye(len(rows)) - A[rows] @ covariance @ A[rows].T
-                missed[rows] = np.linalg.solve(kept, residual[rows])
-            loss = float(missed @ missed)
-            if best is None or loss < best[0]:
-                # a law fitted to few rows has the tails of Student's t: its variance
-                freedom = max(n - float(np.sum((A @ covariance) * A)), _LEAST_FREEDOM)
-                variance = float(residual @ missed) / n * freedom / (freedom - 2.0)
-                best = loss, cls(centre, scale, coefficients, covariance, variance)
-        assert best is not None
-        return best[1]
+        covariance = np.linalg.inv(A.T @ A + _STRENGTH * np.diag([0.0, *np.ones(m)]))
+        coefficients = covariance @ A.T @ y
+        residual, missed = y - A @ coefficients, np.empty(n)
+        for one in np.unique(label):
+            rows = np.flatnonzero(label == one)
+            kept = np.eye(len(rows)) - A[rows] @ covariance @ A[rows].T
+            missed[rows] = np.linalg.solve(kept, residual[rows])
+        # a law fitted to few rows has the tails of Student's t: its variance
+        freedom = max(n - float(np.sum((A @ covariance) * A)), _LEAST_FREEDOM)
+        variance = float(residual @ missed) / n * freedom / (freedom - 2.0)
+        return cls(centre, scale, coefficients, covariance, variance)
 
     def reading(self, encoded: Floats) -> Reading:
         """The law for one configuration, the last of its features given; the others are the curve's."""
@@ -260,9 +255,8 @@ class _Law:
 
 
 def _seen(z: Floats) -> Floats:
-    """What is seen of curves so far, shape (n, epochs): the last point and the last changes."""
-    last = z[:, -POINTS:]
-    return np.column_stack([last[:, -1], np.diff(last)])
+    """What is seen of curves so far, shape (n, epochs): the last point and the last change."""
+    return np.column_stack([z[:, -1], z[:, -1] - z[:, -2]])
 
 
 def noise_share(precision: Floats, label: Any, images: int) -> float:

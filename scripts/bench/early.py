@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What stopping early saves, and what it costs the surrogates, replayed on whole trainings.
 
-    python scripts/bench/early.py STUDY [--trainings 60] [--repeats 20] [--shares 0.25,0.5,1] [--out CSV]
+    python scripts/bench/early.py STUDY [--trainings 60] [--repeats 20] [--shares 0.5,1,1.5,2] [--out CSV]
 
 STUDY is the folder of a study whose trainings went to their end (cpmodel sample --full), with their curves.
 In each repeat so many of them are taken in random order and replayed as the pool would train them: the rule
@@ -77,10 +77,8 @@ def replayed(whole: Whole, order: Sequence[int], share: float) -> list[Sample]:
         sample = whole.samples[row]
         ended = seen[: max(0, len(seen) - IN_HAND)]
         if (count := sum(s.status == "complete" for s in ended)) != known:
-            rule, known = (
-                Rule.of(Samples.of(whole.table.space, ended), whole.epochs, whole.images, share),
-                count,
-            )
+            table, known = Samples.of(whole.table.space, ended), count
+            rule = Rule.of(table, whole.epochs, whole.images, share)
         if rule is not None:
             stopping = rule.stopping(sample.configuration)
             for epoch in range(1, whole.epochs):
@@ -169,7 +167,7 @@ def main() -> None:
     parser.add_argument("study", type=Path)
     parser.add_argument("--trainings", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--shares", default=f"{SHARE / 2},{SHARE},{2 * SHARE},{4 * SHARE}")
+    parser.add_argument("--shares", default=f"0.5,1,{SHARE:g},2")
     parser.add_argument("--model", default="auto")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=OUT)
