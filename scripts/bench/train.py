@@ -2,6 +2,7 @@
 """Trainings an hour: the product against the loop that a good user of PyTorch writes.
 
     python scripts/bench/train.py [--configurations 24] [--seeds 2] [--blocks 4] [--out CSV] [--loader]
+                                  [--device cpu]
     python scripts/bench/train.py --plans          # which way of executing a training is fastest, one by one
 
 The configurations are stratified over the plain family by MACs, one at random from each stratum; images and
@@ -10,7 +11,9 @@ fresh processes, so that whatever else the machine does falls on both.
 
 ``plain``: tensors in memory, batches by indexing with a random permutation, float32, default layout, fused
 AdamW, all cores as threads of one process, one configuration after another. ``loader`` (`--loader`): the same
-through a DataLoader. ``product``: the study's pool, one worker a core. Times are wall times from the first
+through a DataLoader. ``product``: the study's pool, one worker a core, every training to its end. With
+``--device cuda`` (or ``cuda:0``) all of them train on the GPU: ``plain`` has its tensors and draws its
+permutations there; the peak memory stays that of the processor. Times are wall times from the first
 training's start to the last one's end, after imports and one small training that is not counted (a study
 starts its workers once). One CSV line for each way, seed and block, then a line for each way in all; what is
 printed last: configurations an hour, the ratio, the share of the machine's own peak of matrix products,
@@ -42,6 +45,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import cpmodel.datasets
 from cpmodel.cost import device_name
 from cpmodel.datasets.base import ImageSet
+from cpmodel.engine.devices import training_devices
 from cpmodel.families import get_family
 from cpmodel.families.base import Task
 from cpmodel.files import replacing
@@ -74,7 +78,9 @@ def stratified(images: ImageSet, n: int) -> list[Configuration]:
 # the plain loop
 
 
-def plain(images: ImageSet, recipe: Recipe, configuration: Configuration, seed: int, loader: bool) -> float:
+def plain(
+    images: ImageSet, recipe: Recipe, configuration: Configuration, seed: int, loader: bool, device: str
+) -> float:
     """Validation precision after the recipe, as a good user would write it."""
     resized = Trainer(images, FAMILY, recipe)  # for its resizing and its statistics only
     size = FAMILY.input_size(configuration, task(images))
@@ -82,11 +88,12 @@ def plain(images: ImageSet, recipe: Recipe, configuration: Configuration, seed: 
     def split(name: str) -> tuple[Tensor, Tensor]:
         x = resized.split_images(name, size).float().contiguous()
         mean, std = torch.tensor(resized.mean).view(1, -1, 1, 1), torch.tensor(resized.std).view(1, -1, 1, 1)
-        return (x / 255 - mean) / std, torch.from_numpy(images.splits[name].labels)
+        x, y = (x / 255 - mean) / std, torch.from_numpy(images.splits[name].labels)
+        return (x, y) if loader and name == "train" else (x.to(device), y.to(device))
 
     (x, y), (x_validation, y_validation) = split("train"), split("validation")
     torch.manual_seed(seed)
-    network = FAMILY.build(configuration, task(images))
+    network = FAMILY.build(configuration, task(images)).to(device)
     optimizer = torch.optim.AdamW(
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
@@ -96,8 +103,9 @@ def plain(images: ImageSet, recipe: Recipe, configuration: Configuration, seed: 
     for _ in range(recipe.epochs):
         network.train()
         for batch, labels in batches(x, y, recipe.batch_size, loader):
+            batch, labels = batch.to(device), labels.to(device)
             if "flip" in recipe.augment:
-                flip = torch.rand(len(batch)) < 0.5
+                flip = torch.rand(len(batch), device=device) < 0.5
                 batch = torch.where(flip[:, None, None, None], batch.flip(3), batch)
             for group in optimizer.param_groups:
                 group["lr"] = next(rates)
@@ -119,16 +127,16 @@ def plain(images: ImageSet, recipe: Recipe, configuration: Configuration, seed: 
 def batches(x: Tensor, y: Tensor, size: int, loader: bool) -> Any:
     if loader:
         return DataLoader(TensorDataset(x, y), batch_size=size, shuffle=True, drop_last=True)
-    order = torch.randperm(len(x))
+    order = torch.randperm(len(x), device=x.device)
     rows = (order[start : start + size] for start in range(0, len(x) - size + 1, size))
     return ((x[chosen], y[chosen]) for chosen in rows)
 
 
 def run_plain(
-    images: ImageSet, recipe: Recipe, wanted: list[Configuration], seed: int, loader: bool
+    images: ImageSet, recipe: Recipe, wanted: list[Configuration], seed: int, loader: bool, device: str
 ) -> list[float]:
     torch.set_num_threads(available_cores())
-    return [plain(images, recipe, configuration, seed, loader) for configuration in wanted]
+    return [plain(images, recipe, configuration, seed, loader, device) for configuration in wanted]
 
 
 # the product
@@ -149,7 +157,7 @@ def run_product(
     return [float(by_key[key]) for key in keys]
 
 
-def part(way: str, indices: list[int], count: int, seed: int) -> dict[str, Any]:
+def part(way: str, indices: list[int], count: int, seed: int, device: str) -> dict[str, Any]:
     """Train one block in this process; what it took."""
     images = cpmodel.datasets.load()
     recipe = Recipe.default(len(images.train.images))
@@ -167,7 +175,7 @@ def part(way: str, indices: list[int], count: int, seed: int) -> dict[str, Any]:
                 recipe,
             )
             study = Study.create(Path(folder) / "study", settings)
-            with Pool(study, images) as pool:
+            with Pool(study, images, full=True, devices=training_devices(device)) as pool:
                 for warm in range(pool.size):
                     study.enqueue([Request(WARM, 10_000 + warm)])
                 pool.drain()
@@ -177,30 +185,30 @@ def part(way: str, indices: list[int], count: int, seed: int) -> dict[str, Any]:
         children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * available_cores()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + children
     else:
-        run_plain(images, replace(recipe, epochs=1), [WARM], seed, way == "loader")
+        run_plain(images, replace(recipe, epochs=1), [WARM], seed, way == "loader", device)
         started = time.perf_counter()
-        precision = run_plain(images, recipe, wanted, seed, way == "loader")
+        precision = run_plain(images, recipe, wanted, seed, way == "loader", device)
         wall_s = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {"wall_s": wall_s, "precision": precision, "peak_mib": peak / 1024}
 
 
-def apart(way: str, indices: list[int], count: int, seed: int) -> dict[str, Any]:
+def apart(way: str, indices: list[int], count: int, seed: int, device: str) -> dict[str, Any]:
     """`part` in a process of its own."""
-    command = [sys.executable, __file__, "--part", way, json.dumps(indices), str(count), str(seed)]
+    command = [sys.executable, __file__, "--part", way, json.dumps(indices), str(count), str(seed), device]
     done: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     return done
 
 
-def matrix_peak(dtype: torch.dtype) -> float:
-    """The machine's fastest product of two matrices, all cores, FLOP/s."""
+def matrix_peak(dtype: torch.dtype, device: str) -> float:
+    """The fastest product of two matrices, on all cores or the GPU, FLOP/s."""
     torch.set_num_threads(available_cores())
-    n = 4096
-    a, b = torch.randn(n, n).to(dtype), torch.randn(n, n).to(dtype)
+    n = 4096 if device == "cpu" else 16384
+    a, b = torch.randn(n, n, device=device).to(dtype), torch.randn(n, n, device=device).to(dtype)
     times = []
     for _ in range(7):
         started = time.perf_counter()
-        a @ b
+        float((a @ b)[0, 0])  # waits for the device
         times.append(time.perf_counter() - started)
     return float(2 * n**3 / min(times))
 
@@ -219,7 +227,7 @@ def compare(arguments: argparse.Namespace) -> None:
         for block in range(arguments.blocks):
             indices = list(range(len(wanted)))[block :: arguments.blocks]
             for way in ways:
-                done = apart(way, indices, len(wanted), seed)
+                done = apart(way, indices, len(wanted), seed, arguments.device)
                 precision[way] |= {(i, seed): p for i, p in zip(indices, done["precision"], strict=True)}
                 rows.append(
                     {
@@ -235,7 +243,10 @@ def compare(arguments: argparse.Namespace) -> None:
                 )
                 print(pd.DataFrame(rows[-1:]).to_string(index=False, header=len(rows) == 1), flush=True)
     table = pd.DataFrame(rows)
-    peaks = {"product": matrix_peak(torch.bfloat16), "plain": matrix_peak(torch.float32)}
+    peaks = {
+        "product": matrix_peak(torch.bfloat16, arguments.device),
+        "plain": matrix_peak(torch.float32, arguments.device),
+    }
     whole = table.groupby("way", sort=False).agg(
         {"configurations": "sum", "wall_s": "sum", "flop": "sum", "peak_mib": "max", "precision": "mean"}
     )
@@ -257,7 +268,9 @@ def compare(arguments: argparse.Namespace) -> None:
         by_configuration = gaps.reshape(arguments.seeds, -1).mean(axis=0)
         whole.loc[way, "precision_gap"] = gaps.mean()
         whole.loc[way, "gap_error"] = by_configuration.std(ddof=1) / np.sqrt(len(by_configuration))
-    whole = whole.reset_index().assign(seed="all", block="all", machine=device_name(), versions=versions())
+    whole = whole.reset_index().assign(
+        seed="all", block="all", machine=machine(arguments.device), versions=versions()
+    )
     print(whole.drop(columns=["machine", "versions", "flop"]).to_string(index=False))
     print({name: f"{peak / 1e9:.0f} GFLOP/s" for name, peak in peaks.items()})
     with replacing(arguments.out) as temporary:
@@ -289,14 +302,18 @@ def plans(arguments: argparse.Namespace) -> None:
         table.assign(machine=device_name(), versions=versions()).to_csv(temporary, index=False)
 
 
+def machine(device: str) -> str:
+    return device_name() if device == "cpu" else f"{torch.cuda.get_device_name(device)}, {device_name()}"
+
+
 def versions() -> str:
     return f"python {platform.python_version()}, torch {torch.__version__}"
 
 
 def main() -> None:
     if sys.argv[1:2] == ["--part"]:
-        way, indices, count, seed = sys.argv[2:]
-        print(json.dumps(part(way, json.loads(indices), int(count), int(seed))))
+        way, indices, count, seed, device = sys.argv[2:]
+        print(json.dumps(part(way, json.loads(indices), int(count), int(seed), device)))
         return
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -306,8 +323,12 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=4)
     parser.add_argument("--loader", action="store_true", help="also through a DataLoader")
     parser.add_argument("--plans", action="store_true", help="compare the ways to execute one training")
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:0")
+    parser.add_argument("--out", type=Path, help=f"default: {OUT.name}, train_cuda.csv beside it for a GPU")
     arguments = parser.parse_args()
+    (device,) = training_devices(arguments.device)[:1]  # one GPU: the plain loop has no more
+    arguments.device = device
+    arguments.out = arguments.out or (OUT if device == "cpu" else OUT.with_name("train_cuda.csv"))
     job: Callable[[argparse.Namespace], None] = plans if arguments.plans else compare
     job(arguments)
 
