@@ -168,6 +168,13 @@ class Samples:
         )
 
     @property
+    def measured(self) -> Samples:
+        """The rows whose precision was measured, not foreseen from a part of the curve."""
+        usable = self.usable
+        whole = usable.frame["status"] != "stopped"
+        return Samples(self.space, usable.frame[whole].reset_index(drop=True), self.notes)
+
+    @property
     def failed(self) -> int:
         """How many trainings failed."""
         return int((self.frame["status"] == "failed").sum())

@@ -413,3 +413,15 @@ def test_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, con
         assert len(str(error).splitlines()) == 1
     else:
         assert not math.isnan(table.precision.sum())
+
+
+def test_measured_leaves_out_what_was_only_foreseen() -> None:
+    space = Space((Parameter("f", (1, 2, 3)),))
+    rows = [
+        Sample({"f": 1}, 0, 0.5),
+        Sample({"f": 2}, 0, 0.6, status="stopped", precision_sd=0.01),
+        Sample({"f": 3}, 0, None, status="failed"),
+    ]
+    samples = Samples.of(space, rows)
+    assert samples.usable.keys == ["f=1", "f=2"]
+    assert samples.measured.keys == ["f=1"]

@@ -71,7 +71,7 @@ class Goal:
         if self.target is not None:
             return self.target
         assert self.drop is not None
-        usable = samples.usable
+        usable = samples.measured
         baseline = samples.space.key(samples.space.baseline)
         rows = np.array([key == baseline for key in usable.keys], dtype=bool)
         if not rows.any():

@@ -376,7 +376,7 @@ def fresh_evidence(samples: Samples, target: float, confidence: float = 0.9) -> 
     The noise of one training is pooled over all configurations that have repeats: three seeds alone tell it
     far too badly.
     """
-    usable = samples.usable
+    usable = samples.measured
     keys = np.array(usable.keys, dtype=str)
     fresh = (usable.frame["purpose"] == "verify").to_numpy(dtype=bool)
     noise, freedom = pooled_noise(keys, usable.precision)
