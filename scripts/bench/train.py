@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trainings an hour: the product against the loop that a good user of PyTorch writes.
 
-    python scripts/bench/train.py [--configurations 24] [--seeds 2] [--blocks 4] [--out CSV] [--loader]
+    python scripts/bench/train.py [--configurations 24] [--seeds 2] [--blocks 1] [--out CSV] [--loader]
                                   [--device cpu]
     python scripts/bench/train.py --plans          # which way of executing a training is fastest, one by one
 
@@ -320,7 +320,7 @@ def main() -> None:
     )
     parser.add_argument("--configurations", type=int, default=24)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--blocks", type=int, default=4)
+    parser.add_argument("--blocks", type=int, default=1)
     parser.add_argument("--loader", action="store_true", help="also through a DataLoader")
     parser.add_argument("--plans", action="store_true", help="compare the ways to execute one training")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:0")
