@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -270,6 +270,7 @@ def sample(
     *,
     design: str = "spread",
     budget: int | None = None,
+    vary: Collection[str] | None = None,
     seconds: float | None = None,
     seeds: int = 1,
     dataset: str | None = None,
@@ -292,6 +293,8 @@ def sample(
         ``sweep``, ``pairs``, ``grid``, ``random``, ``sobol`` or ``spread``; see `cpmodel.sampling.designs`.
     budget : int, optional
         Most configurations.
+    vary : collection of str, optional
+        The only parameters that move, the others stay at the baseline; all of them unless given.
     seconds : float, optional
         Time after which no training is started any more.
     seeds : int
@@ -328,6 +331,7 @@ def sample(
             images,
             design,
             budget=budget,
+            vary=vary,
             seconds=seconds,
             seeds=seeds,
             workers=cores,

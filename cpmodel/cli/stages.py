@@ -107,6 +107,10 @@ def sample(
     budget: Annotated[
         str | None, typer.Option(metavar="N|TIME", help="Configurations (40) or a time (90s, 10m, 2h).")
     ] = None,
+    vary: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Only these parameters move: f,s. Default: all."),
+    ] = None,
     seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Trainings of each configuration.")] = 1,
     workers: o.Workers = None,
     device: o.Device = None,
@@ -133,6 +137,7 @@ def sample(
         **_settings(context, dataset, family, baseline, recipe, epochs, seed, storage),
         design=design,
         budget=most.trainings,
+        vary=None if vary is None else vary.split(","),
         seconds=most.seconds,
         seeds=seeds,
         workers=workers,

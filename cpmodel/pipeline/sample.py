@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from cpmodel.datasets.base import ImageSet
 from cpmodel.pipeline.loop import training_seed
@@ -23,6 +23,7 @@ def sample(
     design: str = "spread",
     *,
     budget: int | None = None,
+    vary: Collection[str] | None = None,
     seconds: float | None = None,
     seeds: int = 1,
     workers: int | None = None,
@@ -38,6 +39,8 @@ def sample(
         One of `cpmodel.sampling.designs.DESIGNS`.
     budget : int, optional
         Most configurations.
+    vary : collection of str, optional
+        The only parameters that move; all of them unless given.
     seconds : float, optional
         Time after which no training is started any more.
     seeds : int
@@ -55,12 +58,17 @@ def sample(
     started = time.monotonic()
     space, study = project.space, project.study
     macs = project.family.costs(space.enumerate(), project.task)["macs"]
-    X = design_of(design, space, budget, study.settings.seed, macs)
+    X = design_of(design, space, budget, study.settings.seed, macs, vary)
     # the longest trainings first, so that no worker is left with one while the others are done
     order = (-project.family.costs(X, project.task)["macs"]).argsort(kind="stable")
     configurations = space.configurations(X[order])
+    # the baseline's networks are kept: a drop is judged against them
     study.enqueue(
-        Request(c, training_seed(study.settings.seed, number), "design")
+        Request(
+            c,
+            training_seed(study.settings.seed, number),
+            "baseline" if c == space.baseline else "design",
+        )
         for number in range(seeds)
         for c in configurations
     )

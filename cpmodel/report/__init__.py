@@ -13,8 +13,11 @@ from cpmodel.report.content import (
     FitView,
     ReportContent,
     Saving,
+    SurfaceView,
+    Table,
     VerdictView,
     line,
+    plane,
 )
 
 __all__ = [
@@ -26,6 +29,9 @@ __all__ = [
     "FitView",
     "ReportContent",
     "Saving",
+    "SurfaceView",
+    "Table",
     "VerdictView",
     "line",
+    "plane",
 ]

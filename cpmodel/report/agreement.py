@@ -84,13 +84,18 @@ def agreement_data(fit: FitView, digits: int = 1) -> AgreementData:
     return AgreementData(fit.name, measured, predicted, low, high, tuple(texts))
 
 
-def draw_precision_agreement(data: AgreementData, fit: FitView) -> Drawing:
-    """Predicted against measured precision, both stretched towards 100 %, with the diagonal."""
+def draw_precision_agreement(pairs: Sequence[tuple[AgreementData, FitView]]) -> Drawing:
+    """Predicted against measured precision, both stretched towards 100 %, one symbol a model."""
+    data, fit = pairs[0]
     ends = [end for end in (data.low, data.high) if end is not None and np.isfinite(end).any()]
-    axis = PrecisionAxis.of(data.measured, data.predicted, *ends)
-    trace = _points(data, axis.place(data.measured), axis.place(data.predicted), *_SYMBOLS[0])
+    shown = [part for other, _ in pairs for part in (other.measured, other.predicted)]
+    axis = PrecisionAxis.of(*shown, *ends)
+    traces = [
+        _points(one, axis.place(one.measured), axis.place(one.predicted), *style)
+        for (one, _), style in zip(pairs, _SYMBOLS, strict=False)
+    ]
     if data.low is not None and data.high is not None and ends:
-        trace.error_y = axis.bars(data.predicted, data.low, data.high) | {"color": MODEL}
+        traces[0].error_y = axis.bars(data.predicted, data.low, data.high) | {"color": MODEL}
     return _square(
         "agreement-precision",
         f"Predicted against measured precision of {len(data)} trainings, with the diagonal.",
@@ -98,14 +103,21 @@ def draw_precision_agreement(data: AgreementData, fit: FitView) -> Drawing:
             [
                 _caption(fit, "training"),
                 f"Bars: {percent(fit.level, 0)} interval of one training." if ends else "",
-                errors_text(fit),
+                *_errors_by_model(pairs),
             ]
         ),
-        [trace],
+        traces,
         (axis.low, axis.high),
         axis.layout("measured P"),
         axis.layout("predicted P"),
     )
+
+
+def _errors_by_model(pairs: Sequence[tuple[AgreementData, FitView]]) -> list[str]:
+    """The errors of each fit in words, with its name where there are several."""
+    if len(pairs) == 1:
+        return [errors_text(pairs[0][1])]
+    return [f"{data.name}: {errors_text(fit)}".replace("Mean", "mean", 1) for data, fit in pairs]
 
 
 def draw_complexity_agreement(pairs: Sequence[tuple[AgreementData, FitView]]) -> Drawing:
@@ -127,7 +139,7 @@ def draw_complexity_agreement(pairs: Sequence[tuple[AgreementData, FitView]]) ->
         " ".join(
             [
                 _caption(first, "configuration"),
-                *(f"{data.name}: {errors_text(fit)}".replace("Mean", "mean", 1) for data, fit in pairs),
+                *_errors_by_model(pairs),
                 f"Conditions: {first.conditions}." if first.conditions else "",
             ]
         ),

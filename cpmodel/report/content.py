@@ -237,6 +237,46 @@ class CurveView:
             _require_length(f"curve {self.parameter}: {name}", getattr(self, name), len(self.X))
 
 
+@dataclass(frozen=True, eq=False)
+class SurfaceView:
+    """P over two parameters, the others at the baseline.
+
+    Parameters
+    ----------
+    parameters : two names
+        The one drawn along, and the one drawn up.
+    X : shape (m, d)
+        Where P was predicted, a full grid of the two.
+    predicted : shape (m,)
+    """
+
+    parameters: tuple[str, str]
+    X: Floats
+    predicted: Floats
+
+    def __post_init__(self) -> None:
+        _require_length(f"surface {' '.join(self.parameters)}: predicted", self.predicted, len(self.X))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text.
+
+    Parameters
+    ----------
+    caption : str
+    columns : names, d of them
+    rows : n rows of d cells
+    numeric : d of bool
+        Columns that are set flush right.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+
+
 @dataclass(frozen=True)
 class CostLine:
     """One complexity of the baseline and of the answer; NaN where unknown.
@@ -294,10 +334,15 @@ class ReportContent:
     band : Curve or None
         C(P) with its band, where the whole curve was asked for.
     precision_fit : FitView or None
+    paper_fit : FitView or None
+        Eq. 6 on the same trainings, to compare with.
     complexity_fits : tuple of FitView
         Models of one measured complexity (their `quantity`) beside each other, the one that is used first.
     curves : tuple of CurveView
+    surfaces : tuple of SurfaceView
     costs : tuple of CostLine
+    tables : tuple of Table
+        Further ones, shown as they are.
     wall_s : float
         Seconds from start to end, waiting included; NaN where unknown.
     notes : tuple of str
@@ -327,9 +372,12 @@ class ReportContent:
     attempts: tuple[Attempt, ...] = ()
     band: Curve | None = None
     precision_fit: FitView | None = None
+    paper_fit: FitView | None = None
     complexity_fits: tuple[FitView, ...] = ()
     curves: tuple[CurveView, ...] = ()
+    surfaces: tuple[SurfaceView, ...] = ()
     costs: tuple[CostLine, ...] = ()
+    tables: tuple[Table, ...] = ()
     wall_s: float = math.nan
     notes: tuple[str, ...] = ()
 
@@ -344,8 +392,10 @@ class ReportContent:
                 settled["baseline_complexity"] = self.choice.baseline.complexity
         if self.sample_complexity is None and self.complexity in self.samples.cost_names:
             settled["sample_complexity"] = self.samples.cost(self.complexity)
-        if self.precision_fit is not None and not self.precision_fit.quantity:
-            settled["precision_fit"] = replace(self.precision_fit, quantity="precision")
+        for name in ("precision_fit", "paper_fit"):
+            fit: FitView | None = getattr(self, name)
+            if fit is not None and not fit.quantity:
+                settled[name] = replace(fit, quantity="precision")
         settled["complexity_fits"] = tuple(
             fit if fit.quantity else replace(fit, quantity=self.complexity, unit=self.unit)
             for fit in self.complexity_fits
@@ -364,6 +414,26 @@ class ReportContent:
     def baseline_key(self) -> str:
         """The text of the baseline's configuration."""
         return self.space.key(self.space.baseline)
+
+
+def plane(space: Space, names: tuple[str, str], points: int = 24) -> Floats:
+    """Where to predict a 2-D surface: X over a grid of two parameters, the others at the baseline.
+
+    Parameters
+    ----------
+    points : int
+        About how many along each; the parameters' own values are always among them.
+
+    Returns
+    -------
+    X : shape (m, d)
+        Empty where one of the two cannot vary at the baseline.
+    """
+    first, second = (line(space, name, points) for name in names)
+    columns = [space.names.index(name) for name in names]
+    X = np.repeat(first, len(second), axis=0)
+    X[:, columns[1]] = np.tile(second[:, columns[1]], len(first))
+    return X
 
 
 def line(space: Space, name: str, points: int = 60) -> Floats:

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cpmodel.report.content import CurveView, ReportContent
 from cpmodel.report.display import percent
-from cpmodel.report.means import Means, means_of
+from cpmodel.report.means import Means, means_of, on_plane
 from cpmodel.report.style import (
-    AXIS,
     BAND,
     MEASURED,
     MODEL,
@@ -23,7 +21,7 @@ from cpmodel.report.style import (
     figure,
     hover,
     layout,
-    plain,
+    parameter_axis,
     spread_text,
 )
 from cpmodel.space import Floats, Parameter
@@ -70,7 +68,7 @@ def curves_data(content: ReportContent, digits: int = 1) -> tuple[CurveData, ...
 def _curve(content: ReportContent, means: Means, curve: CurveView, digits: int) -> CurveData:
     space = content.space
     column = space.names.index(curve.parameter)
-    on = np.flatnonzero(_on_line(content, means.X, column))
+    on = np.flatnonzero(on_plane(space, means.X, [column]))
     order = [int(row) for row in on[np.argsort(means.X[on, column], kind="stable")]]
     texts = [
         hover(
@@ -100,14 +98,6 @@ def _curve(content: ReportContent, means: Means, curve: CurveView, digits: int) 
     )
 
 
-def _on_line(content: ReportContent, X: Floats, column: int) -> NDArray[np.bool_]:
-    """Rows of X that differ from the baseline in one parameter at most (and in what exists only with it)."""
-    base = content.space.matrix([content.space.baseline])
-    same = (base == X) | np.isnan(X) | np.isnan(base)
-    same[:, column] = ~np.isnan(X[:, column])
-    return np.asarray(same.all(axis=1), dtype=bool)
-
-
 def draw_curves(curves: Sequence[CurveData]) -> list[Drawing]:
     """Small multiples: one figure a parameter, all with the same precision axis."""
     parts: list[Floats] = []
@@ -122,17 +112,7 @@ def _draw(data: CurveData, axis: PrecisionAxis) -> Drawing:
     import plotly.graph_objects as go
 
     parameter = data.parameter
-    name = ", ".join(part for part in (parameter.meaning, parameter.unit) if part)
-    x: dict[str, Any] = {**AXIS, "title": {"text": plain(f"{parameter.name}  {name}".strip()), "standoff": 8}}
-    values = [parameter.code(value) for value in parameter.values]
-    texts = [plain(str(value)) for value in parameter.values]
-    log = not parameter.categorical and values[0] > 0 and values[-1] / values[0] > _LOG_FROM
-    if log or len(values) <= 8:
-        shown = _spread(values, log)
-        x |= {"tickmode": "array", "tickvals": [values[i] for i in shown]}
-        x |= {"ticktext": [texts[i] for i in shown]}
-    if log:
-        x |= {"type": "log"}
+    x = parameter_axis(parameter)
     traces: list[Any] = []
     discrete = {"mode": "markers", "marker": {"symbol": "line-ew-open", "size": 18, "color": MODEL}}
     smooth = {"mode": "lines", "line": {"color": MODEL, "width": 2}}
@@ -182,14 +162,3 @@ def _draw(data: CurveData, axis: PrecisionAxis) -> Drawing:
         "",
         figure(traces, layout(280, xaxis=x, yaxis=axis.layout("precision P"))),
     )
-
-
-def _spread(values: Sequence[float], log: bool) -> list[int]:
-    """Positions of values whose labels do not touch, the largest always among them."""
-    at = np.log(values) if log else np.asarray(values, dtype=np.float64)
-    gap = (at[-1] - at[0]) / 7
-    kept = [len(values) - 1]
-    for i in range(len(values) - 2, -1, -1):
-        if at[kept[-1]] - at[i] >= gap:
-            kept.append(i)
-    return kept[::-1]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cpmodel.report.content import ReportContent
-from cpmodel.space import Floats
+from cpmodel.space import Floats, Space
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,3 +63,11 @@ def means_of(content: ReportContent) -> Means:
         np.array([len(group) for group in groups], dtype=np.int64),
         np.array([complexity[group].mean() for group in groups]),
     )
+
+
+def on_plane(space: Space, X: Floats, columns: Sequence[int]) -> NDArray[np.bool_]:
+    """Rows of X that differ from the baseline in these columns at most, and in what exists only with them."""
+    base = space.matrix([space.baseline])
+    same = (base == X) | np.isnan(X) | np.isnan(base)
+    same[:, columns] = ~np.isnan(X[:, columns])
+    return np.asarray(same.all(axis=1), dtype=bool)

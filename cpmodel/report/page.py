@@ -21,6 +21,7 @@ from cpmodel.report.content import ReportContent
 from cpmodel.report.curves import curves_data, draw_curves
 from cpmodel.report.display import percent, quantity, value_text
 from cpmodel.report.style import DARK, Drawing
+from cpmodel.report.surfaces import draw_surfaces, surfaces_data
 from cpmodel.report.tables import (
     attempts_table,
     band_table,
@@ -87,7 +88,7 @@ def render(content: ReportContent) -> str:
         samples=samples_table(content, digits),
         fits=[
             (fit, quantity(fit.quantity, fit.unit).label, coefficients_table(fit))
-            for fit in (content.precision_fit, *content.complexity_fits)
+            for fit in (content.precision_fit, content.paper_fit, *content.complexity_fits)
             if fit is not None
         ],
         figures={d.name: json.loads(d.figure.to_json()) for group in drawings.values() for d in group},
@@ -102,17 +103,18 @@ def render(content: ReportContent) -> str:
 
 def drawings_of(content: ReportContent, digits: int) -> dict[str, list[Drawing]]:
     """The figures of a report by section; what has nothing to show is left out."""
-    drawn: dict[str, list[Drawing]] = {"cloud": [], "agreement": [], "curves": [], "training": []}
+    sections = ("cloud", "agreement", "curves", "surfaces", "training")
+    drawn: dict[str, list[Drawing]] = {section: [] for section in sections}
     cloud = cloud_data(content, digits)
     if len(cloud) > 1:
         drawn["cloud"].append(draw_cloud(cloud, content))
     paper = paper_data(content, digits)
     if paper is not None:
         drawn["cloud"].append(draw_paper(paper, content))
-    if content.precision_fit is not None:
-        precision = agreement_data(content.precision_fit, digits)
-        if len(precision):
-            drawn["agreement"].append(draw_precision_agreement(precision, content.precision_fit))
+    by = [fit for fit in (content.precision_fit, content.paper_fit) if fit is not None]
+    pairs = [pair for pair in ((agreement_data(fit, digits), fit) for fit in by) if len(pair[0])]
+    if pairs:
+        drawn["agreement"].append(draw_precision_agreement(pairs))
     pairs = [(agreement_data(fit), fit) for fit in content.complexity_fits]
     pairs = [pair for pair in pairs if len(pair[0])]
     if pairs:
@@ -120,6 +122,9 @@ def drawings_of(content: ReportContent, digits: int) -> dict[str, list[Drawing]]
     curves = curves_data(content, digits)
     if curves:
         drawn["curves"] += draw_curves(curves)
+    surfaces = surfaces_data(content, digits)
+    if surfaces:
+        drawn["surfaces"] += draw_surfaces(surfaces)
     course = course_data(content, digits)
     if len(course.number) >= _LEAST_TRAININGS and course.target == course.target:
         drawn["training"].append(draw_course(course, content))

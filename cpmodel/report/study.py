@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -27,12 +28,17 @@ from cpmodel.report.content import (
     FitView,
     ReportContent,
     Saving,
+    SurfaceView,
     VerdictView,
     line,
+    plane,
 )
+from cpmodel.report.means import on_plane
 from cpmodel.surrogates.complexity import ComplexityFit
 
 CLOUD_ROWS = 4000
+# Configurations in which both of two parameters moved, and no other: fewer do not show a surface
+LEAST_OF_PLANE = 9
 SHOWN_COSTS = (
     "macs",
     "conv_macs",
@@ -128,7 +134,9 @@ def report_content(
         complexity=complexity,
         choice=choice,
         precision_fit=_precision_view(fits.precision, samples.usable.keys),
+        paper_fit=None if fits.paper is None else _precision_view(fits.paper, samples.usable.keys),
         complexity_fits=tuple(_complexity_views(material, fits, price)),
+        surfaces=tuple(_surfaces(material, fits.precision)),
         curves=tuple(_curves(material, fits.precision)),
         notes=tuple(dict.fromkeys([*material.samples.notes, *(choice.notes if choice else ())])),
         **content,
@@ -204,6 +212,22 @@ def _curves(material: Material, fit: PrecisionFit) -> list[CurveView]:
             low, high = fit.model.predict_interval(filled, 0.9)
             curves.append(CurveView(name, X, np.asarray(fit.model.predict(filled)), low, high))
     return curves
+
+
+def _surfaces(material: Material, fit: PrecisionFit) -> list[SurfaceView]:
+    """P over each pair of parameters that enough configurations were trained in."""
+    space, surfaces = material.space, []
+    base = space.filled(space.matrix([space.baseline]))
+    X = np.unique(space.filled(material.samples.usable.X), axis=0)
+    for pair in itertools.combinations(range(len(space.names)), 2):
+        if any(space.parameters[column].categorical for column in pair):
+            continue
+        both = on_plane(space, X, pair) & (base != X)[:, pair].all(axis=1)
+        names = (space.names[pair[0]], space.names[pair[1]])
+        grid = plane(space, names)
+        if both.sum() >= LEAST_OF_PLANE and len(grid):
+            surfaces.append(SurfaceView(names, grid, np.asarray(fit.model.predict(space.filled(grid)))))
+    return surfaces
 
 
 def _cost_lines(costs: Mapping[str, tuple[float, float]]) -> list[CostLine]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cpmodel.report.display import amount, percent, quantity, share
-from cpmodel.space import Floats
+from cpmodel.space import Floats, Parameter
 
 # Okabe and Ito's hues, told apart by colour-blind eyes; a shape tells the same everywhere.
 INK = "#1c2126"  # text, the baseline, the target
@@ -38,6 +38,7 @@ DARK = {
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 _TICKS = (0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.99)
+_LOG_FROM = 4.0  # a parameter that spans more than this factor gets a log axis
 _LEAST_ERROR = 1e-3  # below which errors are drawn as this, where no smaller one was met
 
 
@@ -184,6 +185,36 @@ def complexity_axis(name: str, unit: str, values: ArrayLike) -> dict[str, Any]:
         "title": {"text": plain(known_as.axis), "standoff": 8},
         **(some if decades > 0.7 else {"tickformat": "~s", "ticksuffix": known_as.unit if joined else ""}),
     }
+
+
+def parameter_axis(parameter: Parameter) -> dict[str, Any]:
+    """Plotly's axis of a parameter, its values as labels where they do not touch."""
+    name = ", ".join(part for part in (parameter.meaning, parameter.unit) if part)
+    axis: dict[str, Any] = {
+        **AXIS,
+        "title": {"text": plain(f"{parameter.name}  {name}".strip()), "standoff": 8},
+    }
+    values = [parameter.code(value) for value in parameter.values]
+    texts = [plain(str(value)) for value in parameter.values]
+    log = not parameter.categorical and values[0] > 0 and values[-1] / values[0] > _LOG_FROM
+    if log or len(values) <= 8:
+        shown = _spread(values, log)
+        axis |= {"tickmode": "array", "tickvals": [values[i] for i in shown]}
+        axis |= {"ticktext": [texts[i] for i in shown]}
+    if log:
+        axis |= {"type": "log"}
+    return axis
+
+
+def _spread(values: Sequence[float], log: bool) -> list[int]:
+    """Positions of values whose labels do not touch, the largest always among them."""
+    at = np.log(values) if log else np.asarray(values, dtype=np.float64)
+    gap = (at[-1] - at[0]) / 7
+    kept = [len(values) - 1]
+    for i in range(len(values) - 2, -1, -1):
+        if at[kept[-1]] - at[i] >= gap:
+            kept.append(i)
+    return kept[::-1]
 
 
 def layout(height: int, **more: Any) -> dict[str, Any]:

@@ -4,35 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from cpmodel.optimize import Candidate
-from cpmodel.report.content import FitView, ReportContent
+from cpmodel.report.content import FitView, ReportContent, Table
 from cpmodel.report.display import amount, number, percent, quantity, share, value_text
 from cpmodel.space import Floats
 
 MOST_ROWS = 2_000  # more are in samples.csv, which is beside the page
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table as text.
-
-    Parameters
-    ----------
-    caption : str
-    columns : names, d of them
-    rows : n rows of d cells
-    numeric : d of bool
-        Columns that are set flush right.
-    """
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric: tuple[bool, ...]
 
 
 def samples_table(content: ReportContent, digits: int) -> Table:

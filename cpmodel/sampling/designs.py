@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,7 +17,14 @@ Design = Literal["sweep", "pairs", "grid", "random", "sobol", "spread"]
 DESIGNS: tuple[str, ...] = get_args(Design)
 
 
-def design(name: str, space: Space, budget: int | None, seed: int, cost: Floats | None = None) -> Floats:
+def design(
+    name: str,
+    space: Space,
+    budget: int | None,
+    seed: int,
+    cost: Floats | None = None,
+    vary: Collection[str] | None = None,
+) -> Floats:
     """Distinct configurations to train, X of shape (n, d), the baseline first where the design has it.
 
     Parameters
@@ -31,18 +39,24 @@ def design(name: str, space: Space, budget: int | None, seed: int, cost: Floats 
     seed : int
     cost : shape (size,), optional
         Cost of each row of `space.enumerate()`; `spread` needs it.
+    vary : collection of str, optional
+        The only parameters that move, the others stay at the baseline; all of them unless given.
 
     Raises
     ------
     BadInputError
-        Unknown design, or a budget below one.
+        Unknown design or parameter, or a budget below one.
     """
     if name not in DESIGNS:
         raise BadInputError("design", expected="one of " + ", ".join(DESIGNS), got=name)
     if budget is not None and budget < 1:
         raise BadInputError("budget", expected="one training or more", got=budget)
     rng = np.random.default_rng([seed, DESIGNS.index(name)])
-    everything = space.enumerate()
+    everything, still = space.enumerate(), _still(space, vary)
+    if still.any():
+        base = space.filled(space.matrix([space.baseline]))
+        here = (space.filled(everything) == base)[:, still].all(axis=1)
+        everything, cost = everything[here], None if cost is None else cost[here]
     if name in ("sweep", "pairs", "grid"):
         # an inactive parameter counts as unmoved: one that goes takes those that hang on it along
         moved = space.filled(everything) != space.filled(space.matrix([space.baseline]))
@@ -58,25 +72,43 @@ def design(name: str, space: Space, budget: int | None, seed: int, cost: Floats 
     if name == "random":
         return np.asarray(everything[rng.choice(len(everything), n, replace=False)])
     if name == "sobol":
-        return _sobol(space, everything, n, rng)
+        return _sobol(space, everything, n, rng, still)
     if cost is None:
         raise BadInputError("design spread", expected="the cost of every configuration")
     return np.asarray(everything[_spread(np.log(np.maximum(cost, 1e-300)), n, rng)])
 
 
-def _sobol(space: Space, everything: Floats, n: int, rng: np.random.Generator) -> Floats:
-    """The first n distinct configurations of a scrambled Sobol sequence over the positions of the values."""
+def _still(space: Space, vary: Collection[str] | None) -> NDArray[np.bool_]:
+    """Whether each parameter stays at the baseline."""
+    for name in vary or ():
+        space[name]  # an unknown name is refused
+    return np.array([vary is not None and name not in vary for name in space.names])
+
+
+def _sobol(
+    space: Space, everything: Floats, n: int, rng: np.random.Generator, still: NDArray[np.bool_]
+) -> Floats:
+    """The first n distinct configurations of a scrambled Sobol sequence over the positions of the values.
+
+    Parameters
+    ----------
+    everything : shape (m, d)
+        All that there are.
+    still : shape (d,)
+        Parameters that stay at the baseline.
+    """
     levels = np.array([len(p.values) for p in space.parameters])
     codes = [
         np.arange(len(p.values), dtype=float) if p.categorical else np.array(p.values, dtype=float)
         for p in space.parameters
     ]
-    sequence = qmc.Sobol(len(levels), rng=rng)
+    sequence, base = qmc.Sobol(len(levels), rng=rng), space.filled(space.matrix([space.baseline]))
     rows = np.empty((0, len(levels)))
     while len(rows) < n:
         points = sequence.random(2 ** max(6, math.ceil(math.log2(n + 1))))
         positions = np.minimum((points * levels).astype(int), levels - 1)
         met = np.column_stack([code[positions[:, i]] for i, code in enumerate(codes)])
+        met[:, still] = base[:, still]
         rows = _distinct(np.concatenate([rows, space.settled(met)]))
         if sequence.num_generated > 64 * len(everything):  # conditions can make a configuration that rare
             rows = _distinct(np.concatenate([rows, rng.permutation(everything)]))

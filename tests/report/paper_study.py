@@ -20,8 +20,11 @@ from cpmodel.report import (
     FitView,
     ReportContent,
     Saving,
+    SurfaceView,
+    Table,
     VerdictView,
     line,
+    plane,
 )
 from cpmodel.samples import Sample, Samples
 from cpmodel.space import Floats, Space
@@ -125,6 +128,8 @@ def content(target: float = TARGET, seed: int = 0, **changes: Any) -> ReportCont
     for name in here.names:
         at = line(here, name)
         curves.append(CurveView(name, at, Truth().predict(at), *Truth().predict_interval(at)))
+    at = plane(here, ("f", "s"))
+    surface = SurfaceView(("f", "s"), at, Truth().predict(at))
     measured_X = everything[rng.choice(len(everything), 30, replace=False)]
     times = latency(measured_X) * np.exp(rng.normal(0, 0.03, 30))
     keys = [here.key(c) for c in here.configurations(measured_X)]
@@ -206,6 +211,8 @@ def content(target: float = TARGET, seed: int = 0, **changes: Any) -> ReportCont
         ),
         complexity_fits=fits,
         curves=tuple(curves),
+        surfaces=(surface,),
+        tables=(Table("Beside the paper", ("what", "ours"), (("P", "0.9 < 0.95"),), (False, True)),),
         costs=tuple(costs),
         wall_s=312.0,
         notes=("images are mirrored in training",),

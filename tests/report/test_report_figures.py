@@ -12,14 +12,15 @@ from paper_study import content
 from cpmodel.errors import BadInputError
 from cpmodel.optimize import Cloud
 from cpmodel.pipeline.curve import Curve
-from cpmodel.report import CurveView, FitView, ReportContent, line
-from cpmodel.report.agreement import agreement_data
+from cpmodel.report import CurveView, FitView, ReportContent, SurfaceView, line, plane
+from cpmodel.report.agreement import agreement_data, draw_precision_agreement
 from cpmodel.report.cloud import DRAWN, cloud_data, draw_cloud, draw_paper, paper_data
 from cpmodel.report.curves import curves_data
 from cpmodel.report.display import digits_for, key_text
 from cpmodel.report.means import means_of
 from cpmodel.report.page import drawings_of
 from cpmodel.report.style import PrecisionAxis, complexity_axis
+from cpmodel.report.surfaces import draw_surfaces, surfaces_data
 from cpmodel.report.tables import band_table
 from cpmodel.report.training import course_data, learning_data, training_facts
 from cpmodel.report.words import answer_text
@@ -319,3 +320,44 @@ def test_lengths_must_agree() -> None:
         FitView("m", 0.1, 0.1, np.zeros(2), np.zeros(3))
     with pytest.raises(BadInputError, match="curve f: low"):
         CurveView("f", np.zeros((2, 2)), np.zeros(2), np.zeros(1))
+
+
+CUBE = Space((Parameter("f", (2, 4, 8)), Parameter("k", (3, 5)), Parameter("l", (1, 2))))
+
+
+def test_a_plane_is_the_grid_of_two_parameters_at_the_baseline() -> None:
+    X = plane(CUBE, ("f", "k"), points=2)
+    assert {tuple(row) for row in X.tolist()} == {(f, k, 2.0) for f in (2.0, 4.0, 8.0) for k in (3.0, 5.0)}
+    assert len(X) == 6
+    single = Space((Parameter("a", (1,)), Parameter("b", (1, 2))))
+    assert plane(single, ("a", "b")).shape == plane(single, ("b", "a")).shape == (0, 2)
+
+
+def test_surfaces_take_the_trainings_of_their_plane() -> None:
+    X = plane(CUBE, ("f", "k"), points=2)[::-1]
+    view = SurfaceView(("f", "k"), X, X[:, 0] / 10 + X[:, 1] / 100)
+    rows = (({"f": 2, "k": 3, "l": 2}, 0.5), ({"f": 2, "k": 3, "l": 2}, 0.7), ({"f": 2, "k": 3, "l": 1}, 0.1))
+    samples = Samples.of(CUBE, [Sample(c, seed, p) for seed, (c, p) in enumerate(rows)])
+    (data,) = surfaces_data(ReportContent("t", CUBE, samples, surfaces=(view,)))
+    assert data.along.tolist() == [2.0, 4.0, 8.0]
+    assert data.up.tolist() == [3.0, 5.0]
+    assert data.predicted == pytest.approx(np.array([[0.23, 0.43, 0.83], [0.25, 0.45, 0.85]]))
+    assert (data.at_first.tolist(), data.at_second.tolist()) == ([2.0], [3.0])
+    assert data.measured == pytest.approx([0.6])
+    contour, circles = draw_surfaces([data])[0].figure.data
+    # one scale for both: what is measured as the surface says has the surface's colour
+    assert (contour.zmin, contour.zmax) == (circles.marker.cmin, circles.marker.cmax)
+    assert np.asarray(contour.z)[0, 1] == pytest.approx(-math.log10(1 - 0.43))
+    assert np.asarray(circles.marker.color) == pytest.approx([-math.log10(1 - 0.6)])
+
+
+def test_two_models_of_precision_beside_each_other() -> None:
+    first = FitView("auto", 0.01, 0.02, np.array([0.8, 0.9]), np.array([0.81, 0.89]))
+    second = FitView("explinear", 0.03, 0.04, np.array([0.8, 0.9]), np.array([0.7, np.nan]))
+    pairs = [(agreement_data(fit), fit) for fit in (first, second)]
+    drawing = draw_precision_agreement(pairs)
+    assert [trace.name for trace in drawing.figure.data] == ["auto", "explinear"]
+    assert [len(trace.x) for trace in drawing.figure.data] == [2, 1]
+    text = drawing.caption.replace("\xa0", " ")
+    assert "auto: mean relative error 2.00 % by cross-validation" in text
+    assert "explinear: mean relative error 4.00 %" in text

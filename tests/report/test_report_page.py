@@ -50,6 +50,7 @@ def test_full_page_has_every_figure() -> None:
     page = Page(render(content()))
     curves = {f"curve-{name}" for name in space().names}
     expected = {"cloud", "agreement-precision", "agreement-complexity", "course", "learning", *curves}
+    expected.add("surface-f-s")
     assert set(page.figures) == expected <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
 

@@ -149,3 +149,33 @@ def test_spread_of_equal_costs() -> None:
 def test_what_is_refused(name: str, budget: int, message: str) -> None:
     with pytest.raises(BadInputError, match=message):
         design(name, PLAIN, budget, 0)
+
+
+@FEW
+@given(spaces(), st.sampled_from(DESIGNS), st.integers(0, 5), st.data())
+def test_only_some_parameters_move(space: Space, name: str, seed: int, data: st.DataObject) -> None:
+    vary = data.draw(st.sets(st.sampled_from(space.names)))
+    everything = space.filled(space.enumerate())
+    base = space.filled(space.matrix([space.baseline]))[0]
+    still = [i for i, other in enumerate(space.names) if other not in vary]
+    allowed = {row.tobytes() for row in everything if (row[still] == base[still]).all()}
+    X = design(name, space, None, seed, cost_of(space), vary)
+    found = {row.tobytes() for row in space.filled(X)}
+    assert len(found) == len(X)
+    assert found <= allowed
+    if name == "grid":
+        assert found == allowed
+    elif name in ("random", "sobol", "spread"):
+        assert len(found) == min(40, len(allowed))
+
+
+def test_a_plane_of_the_paper() -> None:
+    found = PLAIN.configurations(design("grid", PLAIN, None, 0, vary=("f", "k")))
+    assert {(c["f"], c["k"]) for c in found} == {(f, k) for f in (2, 8, 16, 64) for k in (3, 5)}
+    assert {(c["s"], c["l"]) for c in found} == {(28, 2)}
+    assert PLAIN.configurations(design("random", PLAIN, 5, 0, vary=())) == [dict(PLAIN.baseline)]
+
+
+def test_an_unknown_parameter_that_moves() -> None:
+    with pytest.raises(BadInputError, match="parameter: expected one of f, s, k, l, got q"):
+        design("grid", PLAIN, None, 0, vary=("f", "q"))

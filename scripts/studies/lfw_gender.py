@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""The study of Ke, Cao and Lv on their own ground, gender on LFW, repeated and taken further.
+
+    python scripts/studies/lfw_gender.py --data LFW [--study studies/lfw_gender] [--workers N] [--device cuda]
+    python scripts/studies/lfw_gender.py --data LFW --until train     # the first stages only
+
+LFW is the folder or tar of Labeled Faces in the Wild, with `lfw_gender_labels.csv` inside or beside it (or
+`--labels CSV`). It can be stopped anywhere; the same command goes on from there. The stages:
+
+measure  run-times of 200 untrained networks and the baseline, at batch 64 and 1 (nothing may train)
+train    the baseline, 5 seeds; the planes (f,s), (f,k) and (f,l) over the paper's values, the 1-D sweeps
+         among them; 50 random configurations off these planes, which no model sees
+prove    the paper's way: eq. 6 fitted to the planes, and `auto`; min C(T) s.t. P(T) >= baseline less 0.01 and
+         0.02; each answer trained on 5 fresh seeds
+search   the product's way: `cpmodel run --drop 0.02` in a study of its own, then `--drop 0.01` in the same
+tell     `data/measured/lfw_gender/`: samples, run-times, fits, summary, report
+
+Everything is done by the product's own commands: `cpmodel sample`, `measure`, `fit`, `optimize`, `verify`,
+`run`, `report`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lfw_told import CONFIDENCE, DROPS, WAYS, Apart, tell
+
+from cpmodel import api
+from cpmodel.cli.progress import Progress
+from cpmodel.files import read_json, write_json
+from cpmodel.pipeline.answer import Answer, Goal
+from cpmodel.pipeline.fitting import fit_precision
+from cpmodel.pipeline.material import Material
+from cpmodel.pipeline.project import Project, plan
+from cpmodel.pipeline.run import choose
+from cpmodel.sampling.designs import design
+from cpmodel.space import Floats, Space
+
+OUT = Path(__file__).parents[2] / "data" / "measured" / "lfw_gender"
+STAGES = ("measure", "train", "prove", "search", "tell")
+PLANES = (("f", "s"), ("f", "k"), ("f", "l"))
+BASELINE_SEEDS, FRESH_SEEDS, HELD_OUT, BUDGET = 5, 5, 50, 40
+MEASURED, BATCHES = 200, (64, 1)
+
+
+def measure(project: Project) -> None:
+    """Run-times of untrained networks, unless they are there."""
+    for batch in BATCHES:
+        if not any(c.batch == batch for c in project.costs.conditions):
+            api.measure(project.folder, count=MEASURED, batch=batch, watch=Progress())
+
+
+def train(project: Project, how: Mapping[str, Any]) -> None:
+    """The baseline, the configurations kept apart, the planes."""
+    here, how = project.folder, {**how, "full": True}
+    api.sample(here, design="grid", vary=(), seeds=BASELINE_SEEDS, watch=Progress(), **how)
+    api.sample(here, design="random", budget=drawn_for_test(project.space), watch=Progress(), **how)
+    for plane in PLANES:
+        api.sample(here, design="grid", vary=plane, watch=Progress(), **how)
+
+
+def prove(project: Project, apart: Apart, how: Mapping[str, Any]) -> None:
+    """The paper's way: what the models of the planes choose, trained on fresh seeds."""
+    planes = apart.planes(project)
+    material = Material.of_study(project, planes)
+    for way, model in WAYS.items():
+        fit = fit_precision(planes, model, validate=False)
+        for drop in DROPS:
+            plain = choose(material, Goal(drop=drop, confidence=CONFIDENCE), fit).plain
+            if plain is None:
+                continue
+
+            def verified(configuration: str = plain.key, drop: float = drop) -> Answer:
+                return api.verify(
+                    project.folder,
+                    drop=drop,
+                    confidence=CONFIDENCE,
+                    configuration=configuration,
+                    seeds=FRESH_SEEDS,
+                    watch=Progress(),
+                    **how,
+                )
+
+            _once(project.folder / f"{way}-{drop:g}.json", verified)
+
+
+def search(folder: Path, dataset: str, how: Mapping[str, Any]) -> None:
+    """The product's way: it chooses what it trains; the second drop goes on in the study of the first."""
+    spent = 0
+    for drop in sorted(DROPS, reverse=True):
+
+        def searched(drop: float = drop, budget: int = spent + BUDGET) -> Answer:
+            return api.run(
+                folder,
+                drop=drop,
+                confidence=CONFIDENCE,
+                dataset=dataset,
+                budget=budget,
+                watch=Progress(),
+                **how,
+            )
+
+        answer = _once(folder / f"run-{drop:g}.json", searched)
+        spent = int(answer["trainings"])
+        key = None if answer["verdict"] is None else str(answer["verdict"]["key"])
+
+        def verified(drop: float = drop, key: str | None = key) -> Answer:
+            return api.verify(
+                folder,
+                drop=drop,
+                confidence=CONFIDENCE,
+                configuration=key,
+                seeds=FRESH_SEEDS,
+                watch=Progress(),
+                **how,
+            )
+
+        if key is not None:
+            _once(folder / f"verified-{drop:g}.json", verified)
+
+
+def _once(path: Path, answered: Callable[[], Answer]) -> dict[str, Any]:
+    """The answer that is kept there; asked for if there is none."""
+    if not path.exists():
+        write_json(path, answered().to_dict())
+    kept: dict[str, Any] = read_json(path)
+    return kept
+
+
+def planes_of(space: Space) -> frozenset[str]:
+    """Keys of the configurations in which at most two parameters move, one of them f."""
+    return frozenset().union(*(keys(space, design("grid", space, None, 0, vary=plane)) for plane in PLANES))
+
+
+def drawn_for_test(space: Space, seed: int = 0) -> int:
+    """How many configurations to draw so that `HELD_OUT` of them lie off the planes."""
+    off = planes_of(space)
+    return next(
+        n
+        for n in range(HELD_OUT, space.size + 1)
+        if len(keys(space, design("random", space, n, seed)) - off) >= HELD_OUT
+    )
+
+
+def apart_of(space: Space, seed: int = 0) -> Apart:
+    """What models are fitted to, and what they are judged by."""
+    on = planes_of(space)
+    drawn = keys(space, design("random", space, drawn_for_test(space, seed), seed))
+    return Apart(on, frozenset(drawn - on))
+
+
+def keys(space: Space, X: Floats) -> set[str]:
+    """The texts of configurations."""
+    return {space.key(c) for c in space.configurations(X)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", required=True, help="folder or tar of LFW")
+    parser.add_argument("--labels", help="CSV of genders")
+    parser.add_argument("--study", type=Path, default=Path("studies/lfw_gender"))
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--device")
+    parser.add_argument("--until", choices=STAGES, default=STAGES[-1], help="the last stage to do")
+    options = parser.parse_args()
+    wanted = STAGES[: STAGES.index(options.until) + 1]
+    dataset = f"lfw-gender:{options.data}" + (f"?labels={options.labels}" if options.labels else "")
+    how = {"workers": options.workers, "device": options.device}
+    project = plan(options.study / "paper", dataset=dataset).begin()
+    apart = apart_of(project.space)
+    if "measure" in wanted:
+        measure(project)
+    if "train" in wanted:
+        train(project, how)
+    if "prove" in wanted:
+        prove(project, apart, how)
+    if "search" in wanted:
+        search(options.study / "run", dataset, how)
+    if "tell" in wanted:
+        tell(project, options.study / "run", apart, options.out)
+
+
+if __name__ == "__main__":
+    main()
