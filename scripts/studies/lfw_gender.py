@@ -8,11 +8,12 @@ LFW is the folder or tar of Labeled Faces in the Wild, with `lfw_gender_labels.c
 `--labels CSV`). It can be stopped anywhere; the same command goes on from there. The stages:
 
 measure  run-times of 200 untrained networks and the baseline, at batch 64 and 1 (nothing may train)
-train    the baseline, 5 seeds; the planes (f,s), (f,k) and (f,l) over the paper's values, the 1-D sweeps
-         among them; 50 random configurations off these planes, which no model sees
+train    the baseline, 5 seeds; 50 random configurations, which no model sees; the 1-D sweeps over the
+         paper's values; half of the planes (f,s), (f,k) and (f,l), where trainings may be stopped early
 prove    the paper's way: eq. 6 fitted to the planes, and `auto`; min C(T) s.t. P(T) >= baseline less 0.01 and
          0.02; each answer trained on 5 fresh seeds
-search   the product's way: `cpmodel run --drop 0.02` in a study of its own, then `--drop 0.01` in the same
+search   the product's way: `cpmodel run --drop 0.02` in a study of its own, then `--drop 0.01` in the same.
+         Its trainings of the baseline are the first study's: the same seeds give the same networks
 tell     `data/measured/lfw_gender/`: samples, run-times, fits, summary, report
 
 Everything is done by the product's own commands: `cpmodel sample`, `measure`, `fit`, `optimize`, `verify`,
@@ -22,6 +23,8 @@ Everything is done by the product's own commands: `cpmodel sample`, `measure`, `
 from __future__ import annotations
 
 import argparse
+import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,13 +38,17 @@ from cpmodel.pipeline.answer import Answer, Goal
 from cpmodel.pipeline.fitting import fit_precision
 from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.project import Project, plan
-from cpmodel.pipeline.run import choose
+from cpmodel.pipeline.run import check_search, choose
+from cpmodel.samples import COLUMNS, Sample
 from cpmodel.sampling.designs import design
+from cpmodel.sampling.pool import weights_path
 from cpmodel.space import Floats, Space
+from cpmodel.study import Request
 
 OUT = Path(__file__).parents[2] / "data" / "measured" / "lfw_gender"
 STAGES = ("measure", "train", "prove", "search", "tell")
-PLANES = (("f", "s"), ("f", "k"), ("f", "l"))
+# Of each plane so many configurations, drawn at random; the sweeps are on them, too
+PLANES = {("f", "s"): 40, ("f", "k"): 20, ("f", "l"): 20}
 BASELINE_SEEDS, FRESH_SEEDS, HELD_OUT, BUDGET = 5, 5, 50, 40
 MEASURED, BATCHES = 200, (64, 1)
 
@@ -55,11 +62,12 @@ def measure(project: Project) -> None:
 
 def train(project: Project, how: Mapping[str, Any]) -> None:
     """The baseline, the configurations kept apart, the planes."""
-    here, how = project.folder, {**how, "full": True}
-    api.sample(here, design="grid", vary=(), seeds=BASELINE_SEEDS, watch=Progress(), **how)
-    api.sample(here, design="random", budget=drawn_for_test(project.space), watch=Progress(), **how)
-    for plane in PLANES:
-        api.sample(here, design="grid", vary=plane, watch=Progress(), **how)
+    here, whole = project.folder, {**how, "full": True}
+    api.sample(here, design="grid", vary=(), seeds=BASELINE_SEEDS, watch=Progress(), **whole)
+    api.sample(here, design="random", budget=drawn_for_test(project.space), watch=Progress(), **whole)
+    api.sample(here, design="sweep", watch=Progress(), **whole)
+    for plane, budget in PLANES.items():
+        api.sample(here, design="grid", vary=plane, budget=budget, watch=Progress(), **how)
 
 
 def prove(project: Project, apart: Apart, how: Mapping[str, Any]) -> None:
@@ -87,8 +95,9 @@ def prove(project: Project, apart: Apart, how: Mapping[str, Any]) -> None:
             _once(project.folder / f"{way}-{drop:g}.json", verified)
 
 
-def search(folder: Path, dataset: str, how: Mapping[str, Any]) -> None:
+def search(paper: Project, folder: Path, dataset: str, how: Mapping[str, Any]) -> None:
     """The product's way: it chooses what it trains; the second drop goes on in the study of the first."""
+    take_over_baseline(paper, plan(folder, dataset=dataset).begin())
     spent = 0
     for drop in sorted(DROPS, reverse=True):
 
@@ -120,6 +129,28 @@ def search(folder: Path, dataset: str, how: Mapping[str, Any]) -> None:
 
         if key is not None:
             _once(folder / f"verified-{drop:g}.json", verified)
+
+
+def take_over_baseline(source: Project, target: Project) -> None:
+    """Record in one study the baseline's trainings that `run --drop` would repeat bit for bit."""
+    table, key = source.study.samples().measured, source.space.key(source.space.baseline)
+    known = {
+        int(row["seed"]): row
+        for row, found in zip(table.frame.to_dict("records"), table.keys, strict=True)
+        if found == key
+    }
+    seeds = sorted(known)[: check_search(Goal(drop=max(DROPS)), BUDGET, 0.05)]
+    target.study.enqueue(Request(target.space.baseline, seed, "baseline") for seed in seeds)
+    while (claim := target.study.claim({"baseline"})) is not None:
+        seed, row = claim.request.seed, known[claim.request.seed]
+        target.study.weights.mkdir(parents=True, exist_ok=True)
+        shutil.copy(
+            weights_path(source.study.weights, key, seed), weights_path(target.study.weights, key, seed)
+        )
+        plain = {name: row[name] for name in COLUMNS if name != "curve"}
+        metrics = {str(n).removeprefix("metric_"): row[n] for n in row if str(n).startswith("metric_")}
+        curve = tuple(json.loads(row["curve"]))
+        target.study.record(claim, Sample(dict(target.space.baseline), **plain, curve=curve, metrics=metrics))
 
 
 def _once(path: Path, answered: Callable[[], Answer]) -> dict[str, Any]:
@@ -179,7 +210,7 @@ def main() -> None:
     if "prove" in wanted:
         prove(project, apart, how)
     if "search" in wanted:
-        search(options.study / "run", dataset, how)
+        search(project, options.study / "run", dataset, how)
     if "tell" in wanted:
         tell(project, options.study / "run", apart, options.out)
 
