@@ -322,6 +322,8 @@ def sample(
         seed=seed,
         storage=storage,
     )
+    for name in vary or ():
+        planned.settings.space[name]  # an unknown one is refused before anything is written
     project, images = planned.begin(), planned.images
     cores = workers or default_workers(devices)
     watch.begin(project, images, cores)

@@ -198,6 +198,7 @@ def test_targets(leaves_alone: Callable[..., None], target: str) -> None:
         ("sample --dataset npz:good.csv", ["good.csv"]),
         ("sample --family zoo", ["family", "plain", "zoo"]),
         ("sample --design spiral", ["design", "sobol", "spiral"]),
+        ("sample --vary f,q", ["parameter", "f, s, k, l", "q"]),
         ("sample --q 3", ["f, s, k, l", "q"]),
         ("sample --f abc", ["f", "whole numbers", "abc"]),
         ("sample --f nan", ["f", "nan"]),

@@ -218,6 +218,24 @@ def test_designs_and_budgets(cpmodel: Command, tmp_path: Path) -> None:
     assert len(pd.read_csv(tmp_path / "study/samples.csv")) == 8
 
 
+def test_only_one_parameter_moves_and_the_baseline_is_kept(cpmodel: Command, tmp_path: Path) -> None:
+    make_images(tmp_path / "images.npz")
+    done = cpmodel(
+        *["sample", "-d", "npz:images.npz", *VALUES, "-j", "1"],
+        "--design",
+        "grid",
+        "--vary",
+        "f",
+        cwd=tmp_path,
+    )
+    assert done.code == 0, done
+    samples = pd.read_csv(tmp_path / "study/samples.csv")
+    assert sorted(samples[["f", "s"]].itertuples(index=False, name=None)) == [(2, 8), (4, 8)]
+    assert samples.set_index("f")["purpose"].to_dict() == {2: "design", 4: "baseline"}
+    # a drop is judged against the baseline's networks: they are kept, and no others
+    assert [path.name.split(",")[0] for path in (tmp_path / "study/weights").glob("*.pt")] == ["f=4"]
+
+
 def test_the_whole_curve_within_limits(cpmodel: Command, tmp_path: Path) -> None:
     make_images(tmp_path / "images.npz")
     values = [
