@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cpmodel.datasets.base import ImageSet
+from cpmodel.engine.average import Average
 from cpmodel.engine.base import Engine, Normalisation
 from cpmodel.engine.devices import prepare, training_bytes
 from cpmodel.engine.fused import FusedEngine
 from cpmodel.engine.graphs import DeviceSteps, reached
 from cpmodel.engine.modules import ModulesEngine
-from cpmodel.engine.steps import HostSteps, Lesson, Ready, Steps
+from cpmodel.engine.steps import After, HostSteps, Lesson, Ready, Steps, nothing
 from cpmodel.errors import BadInputError, MemoryExhaustedError, TrainingFailedError
 from cpmodel.families.base import Family, Task
 from cpmodel.files import replacing
@@ -111,10 +112,13 @@ class Trained:
 
     Parameters
     ----------
+    network : nn.Module
+        Where the training was stopped, with the mean of its weights (see `Average`).
     validation : Evaluation
         Of the network as it is: in float32, or in the plan's dtype where the training was stopped.
     curve : tuple of float
-        Validation precision after each epoch; the last is that of `validation`.
+        Validation precision after each epoch: of such means, unless the recipe has a patience; the last is
+        that of `validation`.
     train_s : float
         Seconds, evaluation included.
     """
@@ -234,10 +238,10 @@ class Trainer:
             network, self._normalisation, dtype, plan.device, plan.channels_last, parts
         )
 
-    def _steps(self, engine: Engine, network: nn.Module, lesson: Lesson) -> Steps:
+    def _steps(self, engine: Engine, network: nn.Module, lesson: Lesson, after: After) -> Steps:
         if self._on_cpu and not self.plan.graphs:
-            return HostSteps(engine, network, lesson)
-        return DeviceSteps(engine, network, lesson, self.plan.graphs)
+            return HostSteps(engine, network, lesson, after)
+        return DeviceSteps(engine, network, lesson, self.plan.graphs, after)
 
     @property
     def _on_cpu(self) -> bool:
@@ -375,37 +379,45 @@ class Trainer:
         network = self.new_network(configuration, seed)
         engine = self._engine(network, parts=parts)
         images = self.split_images("train", self.family.input_size(configuration, self.task))
-        generator = torch.Generator().manual_seed(seed)
+        generator, tell = torch.Generator().manual_seed(seed), on_epoch or (lambda epoch, precision: None)
         batch = min(recipe.batch_size, len(images))
         rates = learning_rates(recipe, len(images) // batch * recipe.epochs)
         lesson = Lesson(images, self._labels("train", self.plan.device), recipe, rates, batch, seed)
-        steps = self._steps(engine, network, lesson)
-
-        def plan() -> Plan:
-            fused = self.plan.fused and parts == 1
-            return replace(self.plan, fused=fused, graphs=steps.captured, parts=parts)
-
+        # a patience waits for the network itself to get better; what else is asked of a curve is its end
+        average = Average(network, lesson.per_epoch) if recipe.patience is None else None
+        steps = self._steps(engine, network, lesson, nothing if average is None else average.after)
         curve: list[float] = []
-        for epoch in range(recipe.epochs):
+        stopped = False
+        for epoch in range(1, recipe.epochs + 1):
             yield from steps.epoch(torch.randperm(len(images), generator=generator), generator)
             yield reached(images.device)
             if not math.isfinite(float(steps.loss)):
-                raise TrainingFailedError(f"the loss became {float(steps.loss)} in epoch {epoch + 1}")
+                raise TrainingFailedError(f"the loss became {float(steps.loss)} in epoch {epoch}")
+            if epoch == recipe.epochs:
+                break
+            if average is not None:
+                average.exchange()
             logits = self._logits(engine, configuration, "validation", parts)
             yield reached(images.device)
             validation = self._judged(logits, "validation")
             curve.append(validation.precision)
-            if on_epoch is not None:
-                on_epoch(epoch + 1, curve[-1])
-            if recipe.patience is not None and len(curve) - 1 - int(np.argmax(curve)) >= recipe.patience:
+            if recipe.patience is not None and epoch - 1 - int(np.argmax(curve)) >= recipe.patience:
+                curve.pop()
                 break
-            if stopping is not None and epoch + 1 < recipe.epochs and stopping(curve):
-                return network.to("cpu").eval(), tuple(curve), validation, plan()
-        # what is reported is the float32 network that will be exported; the curve on the way may be rougher
-        logits = self._logits(self._engine(network, exact=True), configuration, "validation", parts)
-        yield reached(images.device)
-        validation = self._judged(logits, "validation")
-        return network.to("cpu").eval(), (*curve[:-1], validation.precision), validation, plan()
+            tell(epoch, curve[-1])
+            if stopped := stopping is not None and stopping(curve):
+                break
+            if average is not None:
+                average.exchange()
+        if not stopped:
+            # what is reported is the float32 network that will be exported; the curve may be rougher
+            logits = self._logits(self._engine(network, exact=True), configuration, "validation", parts)
+            yield reached(images.device)
+            validation = self._judged(logits, "validation")
+            curve.append(validation.precision)
+            tell(epoch, curve[-1])
+        plan = replace(self.plan, fused=self.plan.fused and parts == 1, graphs=steps.captured, parts=parts)
+        return network.to("cpu").eval(), tuple(curve), validation, plan
 
     def new_network(self, configuration: Configuration, seed: int) -> nn.Module:
         """The untrained network, its weights decided by the seed."""

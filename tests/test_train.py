@@ -4,6 +4,7 @@ import math
 import pickle
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -77,7 +78,7 @@ def test_learns_what_is_plain_to_see() -> None:
     )
     assert trained.validation.precision > 0.9
     assert [epoch for epoch, _ in seen] == [1, 2, 3, 4, 5]
-    assert trained.curve[:-1] == tuple(p for _, p in seen[:-1])
+    assert trained.curve == tuple(p for _, p in seen)
     assert trained.curve[-1] == trained.validation.precision
     assert trained.train_s > 0
     assert not trained.network.training
@@ -107,6 +108,22 @@ def test_a_seed_decides_every_bit(plan: Plan) -> None:
     assert one.curve == other.curve
     assert one.validation.metrics == other.validation.metrics
     assert not equal(one, same.train(CONFIGURATION, 6))
+
+
+@pytest.mark.parametrize(
+    "plan", [PLAN, Plan(fused=True), Plan(graphs=True)], ids=["modules", "fused", "device"]
+)
+def test_curves_are_of_mean_weights_and_no_weight_feels_it(plan: Plan) -> None:
+    recipe = Recipe(epochs=3, batch_size=16)
+    averaged = trainer(recipe, plan).train(CONFIGURATION, 2)
+    itself = trainer(replace(recipe, patience=recipe.epochs), plan).train(CONFIGURATION, 2)
+    assert equal(averaged, itself)
+    assert averaged.curve[-1] == itself.curve[-1]
+    assert averaged.curve[:-1] != itself.curve[:-1]
+    t = trainer(recipe, plan)
+    stopped = t.train(CONFIGURATION, 2, stopping=lambda curve: len(curve) == 2)
+    assert stopped.curve == averaged.curve[:2]
+    assert t.evaluate(stopped.network, CONFIGURATION, "validation").precision == stopped.curve[-1]
 
 
 def test_a_training_leaves_the_process_as_it_was() -> None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from cpmodel.engine.augment import changed, draw
 from cpmodel.engine.base import Engine
 from cpmodel.engine.optimizers import optimizer_of
-from cpmodel.engine.steps import Lesson, Ready, Steps
+from cpmodel.engine.steps import After, Lesson, Ready, Steps, nothing
 
 WARM_UP = 4  # steps before the capture: libraries set themselves up, the optimiser makes its state
 STRIDE = 32  # steps queued at a time; a few milliseconds, in which the processor serves other trainings
@@ -37,10 +37,19 @@ class DeviceSteps(Steps):
         Of `network`, on the lesson's device.
     capture : bool
         Whether to try.
+    after : callable
+        What it queues is never part of a graph.
     """
 
-    def __init__(self, engine: Engine, network: nn.Module, lesson: Lesson, capture: bool = True) -> None:
-        self._engine, self._lesson = engine, lesson
+    def __init__(
+        self,
+        engine: Engine,
+        network: nn.Module,
+        lesson: Lesson,
+        capture: bool = True,
+        after: After = nothing,
+    ) -> None:
+        self._engine, self._lesson, self._after = engine, lesson, after
         self._device = lesson.images.device
         steps = lesson.per_epoch
         self._rates = torch.tensor(lesson.rates, device=self._device).view(-1, steps)
@@ -72,8 +81,9 @@ class DeviceSteps(Steps):
             if self._device.type == "cuda":
                 # a network that draws random numbers of its own gets the same ones whoever trains beside it
                 torch.cuda.manual_seed(self._lesson.seed + (self._done << 32))
-            for _ in range(start, min(start + STRIDE, steps)):
+            for step in range(start, min(start + STRIDE, steps)):
                 self._next()
+                self._after(step)
             queued = reached(self._device)
             yield before  # one stride is left to the device meanwhile
             before = queued

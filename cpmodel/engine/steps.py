@@ -14,6 +14,8 @@ from cpmodel.engine.base import Engine
 from cpmodel.engine.optimizers import optimizer_of
 from cpmodel.recipe import Recipe
 
+After = Callable[[int], None]
+"""Called after each step with its number in the epoch, the first being 0."""
 Ready = Callable[[], bool]
 """Whether a device has done what was queued; until then there is no use in going on, but no harm either."""
 
@@ -46,6 +48,10 @@ class Lesson(NamedTuple):
         return len(self.images) // self.batch
 
 
+def nothing(step: int) -> None:
+    """An `After` that does nothing."""
+
+
 class Steps(ABC):
     """Goes through the steps of one training, epoch after epoch."""
 
@@ -70,8 +76,8 @@ class Steps(ABC):
 class HostSteps(Steps):
     """Steps that the processor both decides and computes."""
 
-    def __init__(self, engine: Engine, network: nn.Module, lesson: Lesson) -> None:
-        self._engine, self._lesson = engine, lesson
+    def __init__(self, engine: Engine, network: nn.Module, lesson: Lesson, after: After = nothing) -> None:
+        self._engine, self._lesson, self._after = engine, lesson, after
         self._optimizer = optimizer_of(network, lesson.recipe)
         self._rates = iter(lesson.rates)
 
@@ -86,4 +92,5 @@ class HostSteps(Steps):
             seen = augmented(images[rows], recipe, generator)
             self.loss += self._engine.backpropagate(seen, labels[rows], recipe.label_smoothing)
             self._optimizer.step()
+            self._after(step)
         yield from ()
