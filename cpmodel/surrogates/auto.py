@@ -23,16 +23,18 @@ from cpmodel.surrogates.process import ProcessModel
 from cpmodel.surrogates.quadratic import QuadraticPrecision
 
 # What each model weighs before the rows speak: from wide experience with public tables
-_BELIEFS = {"loggp": 1.5, "loggp, saturating": 1.5, "additive": 2.0, "quadratic": 3.0}
+_BELIEFS = {"loggp": 1.0, "loggp, saturating": 1.0, "additive": 4.0, "quadratic": 5.0}
 # What is added to the name of a model that sees derived columns too
 _DERIVED = ", derived"
-# No model is true, so the ratio of two evidences says more than is known: its root is taken
-_TEMPER = 2.0
+# No model is true, so the ratio of two evidences says more than is known, and of few rows much more: its root
+# is taken, the 1 + 20 / rows'th
+_TEMPER_ROWS = 20.0
 # A polynomial is believed once the rows are so many times its coefficients, and hardly before
-_LEAST_POLYNOMIAL_BELIEF = 0.3
+_LEAST_POLYNOMIAL_BELIEF = 0.2
 _POLYNOMIAL_ROWS = 5.0 / 3.0
-# and an asymptote once there are so many rows: it is told by curvature, which needs some to be seen
-_SATURATION_ROWS = 15.0
+# and an asymptote once there are so many rows, with this power of their share: it is told by curvature, which
+# needs some to be seen
+_SATURATION_ROWS, _SATURATION_POWER = 15.0, 6
 # Asymptote of the saturating process, as a share of the least error measured
 _SATURATION = 0.6
 # A model that weighs less than this is left out: it would cost time and change nothing
@@ -150,7 +152,7 @@ class AutoPrecision(PrecisionModel):
                 warnings.simplefilter("ignore", FitWarning)
                 model.fit(X, y, weight)
         evidence = np.array([model.log_evidence_ for model in candidates.values()])
-        weights = weighed(evidence, _beliefs(names, rows, X.shape[1]))
+        weights = weighed(evidence, _beliefs(names, rows, X.shape[1]), 1.0 + _TEMPER_ROWS / rows)
         self.stretch_ = 1.0
         scores: dict[str, tuple[float, float]] = {}
         if rows < _LEAST_ROWS:
@@ -232,13 +234,20 @@ def _beliefs(names: Sequence[str], rows: int, d: int) -> Floats:
     belief = _BELIEFS.copy()
     surplus = (rows / (1 + d + d * (d + 1) / 2) - 1.0) / (_POLYNOMIAL_ROWS - 1.0)
     belief["quadratic"] = max(belief["quadratic"] * min(surplus, 1.0), _LEAST_POLYNOMIAL_BELIEF)
-    belief["loggp, saturating"] *= min(rows / _SATURATION_ROWS, 1.0) ** 4
+    belief["loggp, saturating"] *= min(rows / _SATURATION_ROWS, 1.0) ** _SATURATION_POWER
     return np.array([belief[name.removesuffix(_DERIVED)] for name in names])
 
 
-def weighed(evidence: Floats, belief: Floats) -> Floats:
-    """Weights of models by their log evidence and the prior belief in them, shapes (m,); the least are 0."""
-    weights: Floats = belief * np.exp((evidence - evidence.max()) / _TEMPER)
+def weighed(evidence: Floats, belief: Floats, temper: float) -> Floats:
+    """Weights of models, shape (m,), the least of them 0.
+
+    Parameters
+    ----------
+    evidence, belief : shape (m,)
+        Log evidence of each, and what it weighs before.
+    temper : which root of the evidence is taken, 1 or more
+    """
+    weights: Floats = belief * np.exp((evidence - evidence.max()) / temper)
     return _kept(weights / weights.sum())
 
 

@@ -283,11 +283,11 @@ def eq6_lines(results: pd.DataFrame) -> list[str]:
     return lines
 
 
-def floors(table: Table) -> dict[str, Any]:
+def floors(table: Table, names: Sequence[str]) -> dict[str, Any]:
     """What is left to a model that was fitted to all other rows: a line of the table of means.
 
-    Of very many rows a polynomial of the fourth degree in the logs; of fewer, the model (the solvers of eq. 6
-    aside, which are slow) with the least error. Ten-fold; of few rows, each by itself is left out.
+    Of very many rows a polynomial of the fourth degree in the logs; of fewer, the one of the models (solvers
+    of eq. 6 aside, which are slow) with the least error. Ten-fold; of few rows, each by itself is left out.
     """
     warnings.simplefilter("ignore")
     n = len(table.P)
@@ -295,7 +295,8 @@ def floors(table: Table) -> dict[str, Any]:
     if n >= MANY_ROWS:
         new: dict[str, Callable[[], Any]] = {"polynomial": lambda: quadratic("log error", 4)}
     else:
-        new = {name: made for name, made in models(table.derived).items() if not name.startswith("eq. 6")}
+        made_of = models(table.derived)
+        new = {name: made_of[name] for name in names if not name.startswith("eq. 6")}
     found: dict[str, Floats] = {}
     for name, made in new.items():
         predicted = np.empty(n)
@@ -393,7 +394,7 @@ def main() -> None:
         print(f"{left} of {len(work)} repeats left; call again")
         return
     results = pd.read_csv(kept)
-    report(results, [floors(table) for table in chosen] if options.floor else [], options.out)
+    report(results, [floors(table, names) for table in chosen] if options.floor else [], options.out)
 
 
 if __name__ == "__main__":

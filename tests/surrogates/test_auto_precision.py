@@ -54,7 +54,7 @@ def test_the_law_that_made_the_rows_gets_the_weight():
 
 
 def test_weights_are_beliefs_times_the_root_of_the_evidence():
-    found = weighed(np.array([-10.0, -10.0 + 2 * np.log(3), -900.0]), np.array([1.0, 2.0, 50.0]))
+    found = weighed(np.array([-10.0, -10.0 + 2 * np.log(3), -900.0]), np.array([1.0, 2.0, 50.0]), 2.0)
     np.testing.assert_allclose(found, [1 / 7, 6 / 7, 0.0])
 
 
