@@ -454,7 +454,8 @@ def choose_from(
 ) -> Choice:
     """As `optimize`, from material that was read already."""
     goal = Goal(target, drop, complexity or default_complexity(material), dict(limits or {}), confidence)
-    choice = choose(material, goal, fit_precision(material.samples, model, validate=False), whole)
+    fit = fit_precision(material.samples, model, validate=False, derived=material.derived)
+    choice = choose(material, goal, fit, whole)
     return choice if complexity else replace(choice, notes=(*default_note(material), *choice.notes))
 
 

@@ -348,6 +348,14 @@ class Space:
             filled[np.isnan(filled[:, column]), column] = stand_in
         return filled
 
+    def nearest(self, X: ArrayLike) -> Floats:
+        """X, shape (n, d) and without NaN, each code replaced by the nearest of its parameter's values."""
+        near = np.array(X, dtype=np.float64)
+        for column, parameter in enumerate(self.parameters):
+            codes = np.sort([parameter.code(value) for value in parameter.values])
+            near[:, column] = codes[np.searchsorted((codes[1:] + codes[:-1]) / 2, near[:, column])]
+        return near
+
     def gamma(self, X: ArrayLike) -> Floats:
         """X divided by the baseline's values, shape (n, d), dimensionless; categorical codes stay."""
         scaled = self.filled(X)

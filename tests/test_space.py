@@ -134,6 +134,12 @@ def test_settled_makes_configurations_of_any_values(space: Space) -> None:
     assert same(space.settled(settled), settled)
 
 
+def test_nearest_is_a_value_of_each_parameter() -> None:
+    X = [[0, 28, 3], [4.9, 17.9, 3.6], [5.1, 18.1, 9], [36.1, 8, 4]]
+    np.testing.assert_array_equal(PLAIN.nearest(X), [[2, 28, 3], [2, 8, 4], [8, 28, 5], [64, 8, 4]])
+    np.testing.assert_array_equal(PLAIN.nearest(PLAIN.enumerate()), PLAIN.enumerate())
+
+
 @FEW
 @given(spaces())
 def test_filled_and_gamma_refer_to_the_baseline(space: Space) -> None:

@@ -196,8 +196,9 @@ def run_curve(
             pool.drain(clock.deadline)
             samples = study.samples()
             samples.write_csv(project.folder / "samples.csv")
-            fit = fit_precision(samples, validate=False)
-            state = State.of(Material.of_study(project, samples), goal, fit)
+            material = Material.of_study(project, samples)
+            fit = fit_precision(samples, validate=False, derived=material.derived)
+            state = State.of(material, goal, fit)
             left = math.inf if budget is None else budget - len(samples)
             if float(state.width.max()) <= math.log1p(tolerance):
                 return _kept(project, state.curve("settled", f"known to {tolerance:.0%} everywhere"))

@@ -17,6 +17,7 @@ from cpmodel.samples import Samples
 from cpmodel.space import Floats, Space
 from cpmodel.surrogates.base import PrecisionModel, load_model, model_class
 from cpmodel.surrogates.crossval import cross_validate
+from cpmodel.surrogates.features import Derived
 
 _NOISE_MODEL = "loggp"  # tells the noise of a seed in a hundredth of a second
 _LEAST_ERROR = 1e-3
@@ -70,7 +71,13 @@ class PrecisionFit:
 
 
 @one_thread()
-def fit_precision(samples: Samples, name: str = "auto", seed: int = 0, validate: bool = True) -> PrecisionFit:
+def fit_precision(
+    samples: Samples,
+    name: str = "auto",
+    seed: int = 0,
+    validate: bool = True,
+    derived: Derived | None = None,
+) -> PrecisionFit:
     """P(T) of a samples table.
 
     Parameters
@@ -79,6 +86,8 @@ def fit_precision(samples: Samples, name: str = "auto", seed: int = 0, validate:
         A model of `cpmodel.surrogates.precision_models`.
     validate : bool
         Whether to cross-validate, which costs several fits; else those fields are NaN and empty.
+    derived : Derived, optional
+        Further features, for the models that can use them.
 
     Raises
     ------
@@ -90,7 +99,7 @@ def fit_precision(samples: Samples, name: str = "auto", seed: int = 0, validate:
         raise FitError("no sample has a precision: nothing to fit")
     space = samples.space
     X, y = space.filled(usable.X), usable.precision
-    weight, new = weights(usable), _model(name, space)
+    weight, new = weights(usable), _model(name, space, derived)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FitWarning)
         model = new.fit(X, y, weight)
@@ -100,7 +109,7 @@ def fit_precision(samples: Samples, name: str = "auto", seed: int = 0, validate:
     if validate and len(np.unique(X, axis=0)) >= 4:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FitWarning)  # said once, of the whole table
-            result = cross_validate(_model(name, space), X, y, weight, seed=seed)
+            result = cross_validate(_model(name, space, derived), X, y, weight, seed=seed)
         error, predicted, low, high = result.relative_error, result.predicted, result.low, result.high
     return PrecisionFit(
         name,
@@ -141,9 +150,11 @@ def weights(samples: Samples) -> Floats:
     return weight
 
 
-def _model(name: str, space: Space) -> PrecisionModel:
-    categorical = [i for i, p in enumerate(space.parameters) if p.categorical]
-    return model_class(name)(domain=space.domain, names=list(space.names), categorical=categorical)
+def _model(name: str, space: Space, derived: Derived | None = None) -> PrecisionModel:
+    given: dict[str, Any] = {"domain": space.domain, "names": list(space.names)}
+    given["categorical"] = [i for i, p in enumerate(space.parameters) if p.categorical]
+    new = model_class(name)(**given)
+    return new.set_params(derived=derived) if "derived" in new.get_params() else new
 
 
 def write_fit(path: Path, space: Space, fits: Mapping[str, Any]) -> None:

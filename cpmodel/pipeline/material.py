@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from cpmodel.cost import CostsTable
 from cpmodel.families import Family, Task
 from cpmodel.pipeline.project import Project
 from cpmodel.samples import Samples
-from cpmodel.space import Space
+from cpmodel.space import Floats, Space
+from cpmodel.surrogates.features import Derived
+
+# Costs that tell the most of what a network can learn
+_DERIVED = ("macs", "params")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +46,23 @@ class Material:
     def space(self) -> Space:
         """The configurations that can be chosen from."""
         return self.samples.space
+
+    @property
+    def derived(self) -> Derived | None:
+        """Exact costs as further features of a configuration, where its family is known.
+
+        None where parameters are conditional: models see a stand-in for those that are not there, which no
+        family can count. What cannot be built, like most of the paper's grid, counts as the nearest that can.
+        """
+        family, task, space = self.family, self.task, self.space
+        if family is None or task is None or any(p.when is not None for p in space.parameters):
+            return None
+
+        def of(X: Floats) -> Floats:
+            costs = family.costs(space.nearest(X), task)
+            return np.stack([costs[name] for name in _DERIVED], axis=1)
+
+        return Derived(_DERIVED, of)
 
     @classmethod
     def of_study(cls, project: Project, samples: Samples | None = None) -> Material:

@@ -94,13 +94,14 @@ def run(
         Step("explore", f"the baseline and {designed} configurations spread over cost{said(space, X)}")
     )
     study.enqueue(first_requests(space, macs, designed, study.settings.seed, baseline_seeds, X))
+    derived = Material.of_study(project).derived
     with Pool(study, images, workers, watch.event, full=full, devices=devices) as pool:
         while True:
             pool.drain(clock.deadline)
             samples = study.samples()
             samples.write_csv(project.folder / "samples.csv")
             target = goal.precision(samples)
-            fit = fit_precision(samples, validate=False)
+            fit = fit_precision(samples, validate=False, derived=derived)
             view = _view(project, goal, samples, fit, target, budget, tolerance, pool.size)
             step = decide(view if seconds is None else timed(project, view, clock))
             watch.step(step)
@@ -171,8 +172,9 @@ def verify(
     if seeds < LEAST_SEEDS:
         raise BadInputError("seeds", expected=f"{LEAST_SEEDS} or more", got=seeds)
     samples = project.study.samples()
-    fit = fit_precision(samples, validate=False)
-    choice = choose(Material.of_study(project, samples), goal, fit)
+    material = Material.of_study(project, samples)
+    fit = fit_precision(samples, validate=False, derived=material.derived)
+    choice = choose(material, goal, fit)
     if configuration is None:
         candidate = choice.safe or choice.plain
         if candidate is None:

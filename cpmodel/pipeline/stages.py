@@ -128,7 +128,7 @@ def fit(material: Material, model: str = "auto", seed: int = 0) -> Fits:
     FitError
         No sample has a precision.
     """
-    precision = fit_precision(material.samples, model, seed)
+    precision = fit_precision(material.samples, model, seed, derived=material.derived)
     paper = None
     if model != PAPER_MODEL:
         try:

@@ -1,4 +1,4 @@
-"""The default precision model: several models averaged by how well they foresee the rows left out."""
+"""The default precision model: several models averaged by their evidence and by what they foresee."""
 
 from __future__ import annotations
 
@@ -15,23 +15,28 @@ from cpmodel.space import Floats
 from cpmodel.surrogates.additive import AdditivePrecision
 from cpmodel.surrogates.base import Coefficient, PrecisionModel, least_error, load_model, relative_error
 from cpmodel.surrogates.crossval import fold_numbers, held_out
-from cpmodel.surrogates.explinear import ExponentialLinear
+from cpmodel.surrogates.features import Derived
 from cpmodel.surrogates.link import Link
 from cpmodel.surrogates.loggp import LogErrorGP
 from cpmodel.surrogates.predictive import Predictive, student_log_density
+from cpmodel.surrogates.process import ProcessModel
 from cpmodel.surrogates.quadratic import QuadraticPrecision
 
-# What each model weighs before the rows speak, in rows: from wide experience with public tables
-_BELIEFS = {"loggp": 1.5, "loggp, saturating": 1.5, "additive": 2.0, "quadratic": 3.0, "explinear": 0.1}
+# What each model weighs before the rows speak: from wide experience with public tables
+_BELIEFS = {"loggp": 1.0, "loggp, saturating": 1.0, "additive": 4.0, "quadratic": 5.0}
+# What is added to the name of a model that sees derived columns too
+_DERIVED = ", derived"
+# No model is true, so the ratio of two evidences says more than is known, and of few rows much more: its root
+# is taken, the 1 + 20 / rows'th
+_TEMPER_ROWS = 20.0
 # A polynomial is believed once the rows are so many times its coefficients, and hardly before
-_LEAST_POLYNOMIAL_BELIEF = 0.3
+_LEAST_POLYNOMIAL_BELIEF = 0.2
 _POLYNOMIAL_ROWS = 5.0 / 3.0
-# and an asymptote once there are so many rows: it is told by curvature, which needs some to be seen
-_SATURATION_ROWS = 15.0
+# and an asymptote once there are so many rows, with this power of their share: it is told by curvature, which
+# needs some to be seen
+_SATURATION_ROWS, _SATURATION_POWER = 15.0, 6
 # Asymptote of the saturating process, as a share of the least error measured
 _SATURATION = 0.6
-# The exponential plus linear form is tried where the rows are so many times its coefficients
-_PAPER_ROWS = 2.0
 # A model that weighs less than this is left out: it would cost time and change nothing
 _LEAST_WEIGHT = 0.02
 _FOLDS = 10
@@ -45,10 +50,17 @@ _LEAST_ROWS = 5
 
 @dataclass(frozen=True)
 class Candidate:
-    """How one model did on the rows left out, and what it weighs in the average."""
+    """How one model did on the rows left out, and what it weighs in the average.
+
+    Parameters
+    ----------
+    log_evidence : log density of the rows it was fitted to, before they were seen
+    log_score, relative_error : on the rows left out; None where those are too few, or its evidence hopeless
+    """
 
     name: str
     weight: float
+    log_evidence: float
     log_score: float | None
     relative_error: float | None
 
@@ -70,13 +82,13 @@ class AutoReport:
 
 
 class AutoPrecision(PrecisionModel):
-    """Average of the other precision models, weighted by cross-validated log score.
+    """Average of other precision models, weighted by evidence and cross-validated log score.
 
     Parameters
     ----------
     folds : number of folds of the cross-validation; repeats of a configuration stay in one
         One configuration each where there are fewer than twice as many.
-    domain, names, categorical : as in `PrecisionModel`
+    derived, domain, names, categorical : as in `ProcessModel`
 
     Attributes
     ----------
@@ -87,8 +99,9 @@ class AutoPrecision(PrecisionModel):
 
     Notes
     -----
-    Weights are those of the greatest log score of the mixture on the rows left out, with prior beliefs worth
-    a few rows. The width of the intervals is then set on the same rows.
+    Prior beliefs and evidence say what each model weighs before a row is left out. The weights are those of
+    the greatest log score of the mixture on the rows left out, together with as many rows that are spread as
+    they were weighed before. The width of the intervals is then set on the same rows.
     """
 
     name = "auto"
@@ -102,23 +115,29 @@ class AutoPrecision(PrecisionModel):
         self,
         *,
         folds: int = _FOLDS,
+        derived: Derived | None = None,
         domain: ArrayLike | None = None,
         names: Sequence[str] | None = None,
         categorical: Sequence[int] = (),
     ) -> None:
         super().__init__(domain=domain, names=names, categorical=categorical)
         self.folds = folds
+        self.derived = derived
 
-    def _candidates(self) -> dict[str, PrecisionModel]:
+    def _candidates(self) -> dict[str, ProcessModel]:
         given: dict[str, Any] = {"domain": self.domain, "names": self._column_names()}
         given["categorical"] = self.categorical
-        return {
+        found: dict[str, ProcessModel] = {
             "loggp": LogErrorGP(**given),
             "loggp, saturating": LogErrorGP(saturation=_SATURATION, **given),
             "additive": AdditivePrecision(**given),
             "quadratic": QuadraticPrecision(**given),
-            "explinear": ExponentialLinear(**given),
         }
+        if self.derived is not None:
+            given["derived"] = self.derived
+            found["loggp" + _DERIVED] = LogErrorGP(**given)
+            found["loggp, saturating" + _DERIVED] = LogErrorGP(saturation=_SATURATION, **given)
+        return found
 
     def _learn(self, X: Floats, y: Floats, weight: Floats) -> None:
         if self.folds < 2:
@@ -126,44 +145,50 @@ class AutoPrecision(PrecisionModel):
         self.link_ = Link("log_error", floor=least_error(1.0 - y))
         rows = len(np.unique(X, axis=0))
         candidates = self._candidates()
-        if rows < _PAPER_ROWS * (2 * X.shape[1] + 2):
-            del candidates["explinear"]
         names = list(candidates)
         for model in candidates.values():
             with warnings.catch_warnings():
                 # what a single model lacks, the others may have
                 warnings.simplefilter("ignore", FitWarning)
                 model.fit(X, y, weight)
-        belief = _beliefs(names, rows, X.shape[1])
+        evidence = np.array([model.log_evidence_ for model in candidates.values()])
+        weights = weighed(evidence, _beliefs(names, rows, X.shape[1]), 1.0 + _TEMPER_ROWS / rows)
+        self.stretch_ = 1.0
+        scores: dict[str, tuple[float, float]] = {}
         if rows < _LEAST_ROWS:
-            self._warn("too few configurations to compare models: prior beliefs weigh them")
-            weights, stretch, scores = belief / belief.sum(), 1.0, None
+            self._warn("too few configurations to compare models by leaving some out")
         else:
-            laws, densities = self._foreseen(candidates, X, y, weight)
-            weights = stacked(densities, weight, belief)
-            weights = np.where(weights < _LEAST_WEIGHT, 0.0, weights)
-            weights /= weights.sum()
-            stretch = calibrated(averaged(laws, weights, self.link_, _FREEDOM), y, weight)
-            scores = [
-                (float(np.average(density, weights=weight)), relative_error(y, law.mean(), weight))
-                for density, law in zip(densities, laws, strict=True)
-            ]
-        used = [position for position in np.argsort(-weights, kind="stable") if weights[position] > 0]
+            tried = np.flatnonzero(weights)
+            named = [names[position] for position in tried]
+            laws, densities = self._foreseen([candidates[name] for name in named], X, y, weight)
+            weights[tried] = _kept(stacked(densities, weight, weights[tried] * weight.sum()))
+            self.stretch_ = calibrated(averaged(laws, weights[tried], self.link_, _FREEDOM), y, weight)
+            scores = {
+                name: (float(np.average(density, weights=weight)), relative_error(y, law.mean(), weight))
+                for name, density, law in zip(named, densities, laws, strict=True)
+            }
+        order = np.argsort(-weights, kind="stable")
+        used = order[weights[order] > 0]
         self.members_ = tuple(candidates[names[position]] for position in used)
-        self.weights_, self.stretch_ = weights[used], stretch
-        self.report_ = _report(names, weights, scores, stretch)
+        self.weights_ = weights[used]
+        nothing = (None, None)
+        found = [
+            Candidate(names[i], float(weights[i]), float(evidence[i]), *scores.get(names[i], nothing))
+            for i in order
+        ]
+        self.report_ = AutoReport(_sentence(found), tuple(found), self.stretch_)
         self.coefficients_ = tuple(
             Coefficient(f"weight of {names[position]}", float(weights[position]), None) for position in used
         )
 
     def _foreseen(
-        self, candidates: Mapping[str, PrecisionModel], X: Floats, y: Floats, weight: Floats
+        self, candidates: Sequence[PrecisionModel], X: Floats, y: Floats, weight: Floats
     ) -> tuple[list[Predictive], Floats]:
         """What each candidate, fitted without a row's fold, says of it: laws, and log densities (m, n)."""
         rows = len(np.unique(X, axis=0))
         fold = fold_numbers(X, rows if rows < 2 * self.folds else self.folds, seed=0)
         laws, densities = [], np.empty((len(candidates), len(y)))
-        for density, model in zip(densities, candidates.values(), strict=True):
+        for density, model in zip(densities, candidates, strict=True):
             location, scale, noise = np.empty((3, len(y)))
             for test, law in held_out(model, X, y, weight, fold, model._ended_at()):
                 density[test] = law.log_density(y[test])
@@ -199,18 +224,37 @@ class AutoPrecision(PrecisionModel):
         report = state["report"]
         candidates = tuple(Candidate(**row) for row in report["candidates"])
         self.report_ = AutoReport(report["sentence"], candidates, float(report["stretch"]))
-        self.members_ = tuple(load_model(row) for row in state["members"])
+        self.members_ = tuple(load_model(row, self.derived) for row in state["members"])
         self.weights_ = np.array(state["weights"], dtype=np.float64)
         self.stretch_ = float(state["stretch"])
 
 
 def _beliefs(names: Sequence[str], rows: int, d: int) -> Floats:
-    """What each model weighs before the rows speak, in rows; shape (m,)."""
+    """What each model weighs before the rows speak; shape (m,)."""
     belief = _BELIEFS.copy()
     surplus = (rows / (1 + d + d * (d + 1) / 2) - 1.0) / (_POLYNOMIAL_ROWS - 1.0)
     belief["quadratic"] = max(belief["quadratic"] * min(surplus, 1.0), _LEAST_POLYNOMIAL_BELIEF)
-    belief["loggp, saturating"] *= min(rows / _SATURATION_ROWS, 1.0) ** 4
-    return np.array([belief[name] for name in names])
+    belief["loggp, saturating"] *= min(rows / _SATURATION_ROWS, 1.0) ** _SATURATION_POWER
+    return np.array([belief[name.removesuffix(_DERIVED)] for name in names])
+
+
+def weighed(evidence: Floats, belief: Floats, temper: float) -> Floats:
+    """Weights of models, shape (m,), the least of them 0.
+
+    Parameters
+    ----------
+    evidence, belief : shape (m,)
+        Log evidence of each, and what it weighs before.
+    temper : which root of the evidence is taken, 1 or more
+    """
+    weights: Floats = belief * np.exp((evidence - evidence.max()) / temper)
+    return _kept(weights / weights.sum())
+
+
+def _kept(weights: Floats) -> Floats:
+    """The weights without those that would cost time and change nothing."""
+    weights = np.where(weights < _LEAST_WEIGHT, 0.0, weights)
+    return np.asarray(weights / weights.sum())
 
 
 def stacked(densities: Floats, weight: Floats, belief: Floats) -> Floats:
@@ -254,20 +298,15 @@ def calibrated(law: Predictive, y: Floats, weight: Floats) -> float:
     return float(grid[np.argmax(score)])
 
 
-def _report(
-    names: Sequence[str], weights: Floats, scores: Sequence[tuple[float, float]] | None, stretch: float
-) -> AutoReport:
-    order = np.argsort(-weights, kind="stable")
-    candidates = tuple(
-        Candidate(names[i], float(weights[i]), *(scores[i] if scores is not None else (None, None)))
-        for i in order
-    )
+def _sentence(candidates: Sequence[Candidate]) -> str:
+    """Which models are averaged, and why, of candidates the heaviest first."""
+    best = candidates[0]
     used = ", ".join(f"{c.name} ({c.weight:.0%})" for c in candidates if c.weight > 0)
-    if scores is None:
-        sentence = f"Average of {used}, weighted by prior beliefs: too few configurations to compare models."
-    else:
-        sentence = (
-            f"Average of {used}, weighted by how well each foresaw configurations left out; "
-            f"{candidates[0].name} alone missed those by {candidates[0].relative_error:.2%} on average."
+    if best.relative_error is None:
+        return (
+            f"Average of {used}, weighted by beliefs and evidence: too few configurations to leave some out."
         )
-    return AutoReport(sentence, candidates, stretch)
+    return (
+        f"Average of {used}, weighted by evidence and by how well each foresaw configurations left out; "
+        f"{best.name} alone missed those by {best.relative_error:.2%} on average."
+    )

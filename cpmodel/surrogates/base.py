@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from cpmodel.errors import BadInputError, FitError, FitWarning
 from cpmodel.space import Floats
+from cpmodel.surrogates.features import Derived
 from cpmodel.surrogates.groups import Groups, group
 from cpmodel.surrogates.link import Link
 from cpmodel.surrogates.predictive import Predictive, check_level
@@ -307,8 +308,12 @@ class PrecisionModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def to_dict(self) -> dict[str, Any]:
         """The fitted model, JSON-ready and readable; `load_model` gives a model that predicts the same."""
         check_is_fitted(self)
-        parameters = {key: _plain(value) for key, value in self.get_params(deep=False).items()}
+        given = self.get_params(deep=False)
+        derived = given.pop("derived", None)
+        parameters = {key: _plain(value) for key, value in given.items()}
         description: dict[str, Any] = {"model": self.name, "parameters": parameters}
+        if derived is not None:
+            description["derived"] = list(derived.names)
         description["n_features_in"] = self.n_features_in_
         if hasattr(self, "feature_names_in_"):
             description["feature_names_in"] = list(map(str, self.feature_names_in_))
@@ -320,18 +325,30 @@ class PrecisionModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         return description
 
     @classmethod
-    def from_dict(cls, description: Mapping[str, Any]) -> Self:
+    def from_dict(cls, description: Mapping[str, Any], derived: Derived | None = None) -> Self:
         """The model that `to_dict` described.
+
+        Parameters
+        ----------
+        derived : what the model was given to derive columns with, which no text can hold
 
         Raises
         ------
         BadInputError
-            The description is not one of this kind of model.
+            The description is not one of this kind of model, or one of a model with other derived columns.
         """
         if description.get("model") != cls.name:
             raise BadInputError("precision model", expected=cls.name, got=description.get("model"))
+        columns = tuple(description.get("derived", ()))
+        if columns and (derived is None or derived.names != columns):
+            raise BadInputError(
+                "derived", expected=f"what gives the columns {', '.join(columns)}", got=derived
+            )
         try:
-            model = cls(**description["parameters"])
+            parameters = dict(description["parameters"])
+            if columns:
+                parameters["derived"] = derived
+            model = cls(**parameters)
             model.n_features_in_ = int(description["n_features_in"])
             if "feature_names_in" in description:
                 model.feature_names_in_ = np.array(description["feature_names_in"], dtype=object)
@@ -390,8 +407,8 @@ def model_class(name: str) -> type[PrecisionModel]:
     return found
 
 
-def load_model(description: Mapping[str, Any]) -> PrecisionModel:
-    """The fitted precision model that `to_dict` described, whichever it is.
+def load_model(description: Mapping[str, Any], derived: Derived | None = None) -> PrecisionModel:
+    """The fitted precision model that `to_dict` described, whichever it is; as `PrecisionModel.from_dict`.
 
     Raises
     ------
@@ -400,4 +417,4 @@ def load_model(description: Mapping[str, Any]) -> PrecisionModel:
     """
     if not isinstance(description, Mapping) or "model" not in description:
         raise BadInputError("precision model", expected="a saved fit", got=type(description).__name__)
-    return model_class(str(description["model"])).from_dict(description)
+    return model_class(str(description["model"])).from_dict(description, derived)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
+from cpmodel.errors import FitError
 from cpmodel.space import Floats
 
 Kind = Literal["log", "linear", "onehot", "constant"]
@@ -53,6 +54,33 @@ class Column:
             scaled = (near - self.low) / self.width
         bounded: Floats = np.clip(scaled, -_BEYOND, 1.0 + _BEYOND)
         return bounded[:, None]
+
+
+@dataclass(frozen=True)
+class Derived:
+    """Columns that follow from the parameters and say what these do to a network: its costs, say.
+
+    Parameters
+    ----------
+    names : one a column
+    of : the columns, shape (n, m), of rows of parameters, shape (n, d)
+    """
+
+    names: tuple[str, ...]
+    of: Callable[[Floats], Floats]
+
+    def beside(self, X: Floats) -> Floats:
+        """The rows of X, shape (n, d), with their derived columns, shape (n, d + m).
+
+        Raises
+        ------
+        FitError
+            Other numbers of rows or columns than expected, or not finite.
+        """
+        columns = np.asarray(self.of(X), dtype=np.float64)
+        if columns.shape != (len(X), len(self.names)) or not np.isfinite(columns).all():
+            raise FitError(f"derived columns {', '.join(self.names)}: expected finite, one each a row")
+        return np.concatenate([X, columns], axis=1)
 
 
 @dataclass(frozen=True)

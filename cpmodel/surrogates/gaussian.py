@@ -90,7 +90,8 @@ class GaussianProcess:
     theta : logs of the hyperparameters
         "matern": amplitude, lengths, noise; "quadratic": amplitude of squares, of products, noise;
         "additive": amplitude, noise.
-    evidence : log posterior density at `theta`, per unit of z
+    evidence : log density of the rows at `theta`, per unit of z, less half the square of how many standard
+        deviations `theta` lies from the beliefs: hyperparameters that the rows leave alone cost nothing
     """
 
     def __init__(
@@ -192,7 +193,7 @@ class GaussianProcess:
         FitError
             No hyperparameters give a covariance that can be factored.
         """
-        some = _chosen(len(z), _SEARCH_ROWS)
+        some = searched(len(z))
         objective = _Objective(shape, prior, F[some], z[some], weight[some], within, freedom)
         bounds = list(
             zip(
@@ -247,6 +248,11 @@ class GaussianProcess:
         return cls(row["shape"], prior, F, z, weight, theta, float(row["log_evidence"]))
 
 
+def searched(rows: int) -> NDArray[np.int64]:
+    """Positions of the rows, of so many, that give the hyperparameters and the evidence."""
+    return _chosen(rows, _SEARCH_ROWS)
+
+
 def _chosen(rows: int, most: int) -> NDArray[np.int64]:
     """Positions of at most so many of the rows, the same ones every time."""
     if rows <= most:
@@ -266,7 +272,7 @@ def _squared_distances(A: Floats, B: Floats) -> Floats:
 
 
 class _Objective:
-    """Minus the log posterior density of the hyperparameters, and its gradient."""
+    """Minus the log posterior density of the hyperparameters but for a constant, and its gradient."""
 
     HOPELESS = 1e25
 
@@ -308,10 +314,7 @@ class _Objective:
         gradient = np.array([0.5 * np.sum(pull * derivative) for derivative in derivatives] + [0.0])
         gradient[-1] = noise * np.sum(np.diag(pull) / self.weight) - self.within / noise + self.freedom
         belief = (theta - self.middle) / self.spread
-        loss += (
-            0.5 * belief @ belief + float(np.sum(np.log(self.spread))) + 0.5 * len(theta) * np.log(2 * np.pi)
-        )
-        return float(loss), gradient + belief / self.spread
+        return float(loss + 0.5 * belief @ belief), gradient + belief / self.spread
 
     def _covariance(self, theta: Floats) -> tuple[Floats, list[Floats]]:
         """Covariance without noise, and its derivatives by all of theta but the noise."""

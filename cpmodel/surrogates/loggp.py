@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from cpmodel.errors import FitError
 from cpmodel.space import Floats
 from cpmodel.surrogates.base import least_error
+from cpmodel.surrogates.features import Derived
 from cpmodel.surrogates.link import Link
 from cpmodel.surrogates.process import ProcessModel
 
@@ -20,7 +21,7 @@ class LogErrorGP(ProcessModel):
     ----------
     saturation : fraction in [0, 1)
         The error that no configuration gets below, as a share of the least error measured.
-    domain, names, categorical : as in `PrecisionModel`
+    derived, domain, names, categorical : as in `ProcessModel`
 
     Notes
     -----
@@ -34,11 +35,12 @@ class LogErrorGP(ProcessModel):
         self,
         *,
         saturation: float = 0.0,
+        derived: Derived | None = None,
         domain: ArrayLike | None = None,
         names: Sequence[str] | None = None,
         categorical: Sequence[int] = (),
     ) -> None:
-        super().__init__(domain=domain, names=names, categorical=categorical)
+        super().__init__(derived=derived, domain=domain, names=names, categorical=categorical)
         self.saturation = saturation
 
     def _choose_link(self, errors: Floats, weight: Floats) -> Link:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cpmodel.space import Floats
 from cpmodel.surrogates.base import Coefficient, PrecisionModel
-from cpmodel.surrogates.features import Features
-from cpmodel.surrogates.gaussian import MOST_ROWS, GaussianProcess, Prior, Shape
+from cpmodel.surrogates.features import Derived, Features
+from cpmodel.surrogates.gaussian import MOST_ROWS, GaussianProcess, Prior, Shape, searched
 from cpmodel.surrogates.groups import Groups
 from cpmodel.surrogates.predictive import Predictive
 
@@ -21,11 +22,19 @@ _USUAL_SLOPE = -0.3
 class ProcessModel(PrecisionModel):
     """A Gaussian process with a linear mean, on the scale of the model's link.
 
+    Parameters
+    ----------
+    derived : Derived, or None
+        Columns that follow from those of X and are features beside them.
+    domain, names, categorical : as in `PrecisionModel`
+
     Attributes
     ----------
     coefficients_ : the linear mean: ``change over <name>``, the expected change over the whole range of each
         parameter, and ``effect of <name>=<code>``, each with its posterior standard deviation
     process_ : GaussianProcess
+    log_evidence_ : log density of the precisions that the hyperparameters were found by, comparable between
+        models on any link; see `GaussianProcess` for what hyperparameters cost
 
     Notes
     -----
@@ -37,37 +46,62 @@ class ProcessModel(PrecisionModel):
 
     features_: Features
     process_: GaussianProcess
+    log_evidence_: float
+
+    def __init__(
+        self,
+        *,
+        derived: Derived | None = None,
+        domain: ArrayLike | None = None,
+        names: Sequence[str] | None = None,
+        categorical: Sequence[int] = (),
+    ) -> None:
+        super().__init__(domain=domain, names=names, categorical=categorical)
+        self.derived = derived
 
     def _prior(self, slope: Floats) -> Prior:
         """Beliefs, given the expected change over each feature, shape (m,)."""
         return Prior(slope)
 
     def _fit(self, groups: Groups) -> None:
-        domain = None if self.domain is None else self._domain(groups.X)
-        self.features_ = Features.of(groups.X, domain, self.categorical)
+        X = self._beside(groups.X)
+        # what is derived rises or falls with the parameters: its range ends in corners of theirs
+        domain = None if self.domain is None else np.sort(self._beside(self._domain(groups.X).T).T, axis=1)
+        self.features_ = Features.of(X, domain, self.categorical)
         if len(groups) > MOST_ROWS:
             self._warn(f"{len(groups)} configurations are many: {MOST_ROWS} of them are used")
         self.process_ = GaussianProcess.fit(
             self.shape,
             self._prior(self._expected_slopes()),
-            self.features_.encode(groups.X),
+            self.features_.encode(X),
             groups.y,
             groups.weight,
             groups.within,
             groups.freedom,
             self._begin_at,
         )
+        # from the density of values on the link's scale to that of precisions
+        told = searched(len(groups))
+        slopes = self.link_.slope(groups.y[told])
+        self.log_evidence_ = self.process_.evidence - float(groups.weight[told] @ np.log(slopes))
         self.coefficients_ = self._changes()
 
+    def _beside(self, X: Floats) -> Floats:
+        return X if self.derived is None else self.derived.beside(X)
+
     def _expected_slopes(self) -> Floats:
-        """Expected change of an error over each feature, shape (m,): a fall for those with logs, else 0."""
-        columns = self.features_.columns
+        """Expected change of an error over each feature, shape (m,): a fall for parameters with logs."""
+        columns, own = self.features_.columns, self.n_features_in_
+        # what is derived rises with the parameters, whose own fall is told already
         return np.array(
-            [_USUAL_SLOPE if columns[i].kind == "log" else 0.0 for i, _ in self.features_.owners()]
+            [
+                _USUAL_SLOPE if i < own and columns[i].kind == "log" else 0.0
+                for i, _ in self.features_.owners()
+            ]
         )
 
     def _changes(self) -> tuple[Coefficient, ...]:
-        names = self._column_names()
+        names = self._column_names() + (() if self.derived is None else self.derived.names)
         values, errors = self.process_.slopes()
         labels = [
             f"change over {names[index]}" if code is None else f"effect of {names[index]}={code:g}"
@@ -78,23 +112,24 @@ class ProcessModel(PrecisionModel):
             for label, value, error in zip(labels, values, errors, strict=True)
         )
 
-    def log_evidence(self) -> float:
-        """Log posterior density at the fitted hyperparameters, per unit of the link's scale."""
-        return self.process_.evidence
-
     def _ended_at(self) -> Floats:
         return self.process_.theta
 
     def _predictive(self, X: Floats) -> Predictive:
-        location, scale = self.process_.predict(self.features_.encode(X))
+        location, scale = self.process_.predict(self.features_.encode(self._beside(X)))
         return Predictive.of(self.link_, location, scale, self.process_.noise)
 
     def _covariance(self, X: Floats) -> Floats:
-        return self.process_.covariance(self.features_.encode(X))
+        return self.process_.covariance(self.features_.encode(self._beside(X)))
 
     def _state(self) -> dict[str, Any]:
-        return {"features": self.features_.to_list(), "process": self.process_.to_dict()}
+        return {
+            "features": self.features_.to_list(),
+            "process": self.process_.to_dict(),
+            "log_evidence": self.log_evidence_,
+        }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.features_ = Features.from_list(state["features"])
         self.process_ = GaussianProcess.from_dict(state["process"])
+        self.log_evidence_ = float(state["log_evidence"])

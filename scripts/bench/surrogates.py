@@ -15,7 +15,8 @@ and v2, fp32 rows, top-1 by width and resolution). `--grid` adds trainings of th
 samples.csv (columns f, s, k, l, precision; repeats of a configuration are averaged). Each model is trained on
 random rows and tested on (up to 2,000) others; all see the same rows. One CSV line for each table, number of
 rows and model: means over repeats with their standard errors, and the mean difference of the relative error
-to auto's with the standard error of that paired difference.
+to auto's with the standard error of that paired difference. "with costs": the model also sees the exact
+multiply-accumulates and parameters of each network, as auto does in a study of a known family.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from cpmodel.files import replacing
 from cpmodel.space import Floats
 from cpmodel.surrogates.base import PrecisionModel, model_class, precision_models
 from cpmodel.surrogates.explinear import ExponentialLinear
+from cpmodel.surrogates.features import Derived
 
 OUT = Path(__file__).parents[2] / "data" / "measured" / "surrogates_p.csv"
 TEST_ROWS = 2000
@@ -73,6 +75,7 @@ class Table:
     C: Floats
     sizes: tuple[int, ...]
     repeats: int
+    derived: Derived
 
     @property
     def domain(self) -> Floats:
@@ -86,16 +89,28 @@ def tables(folder: Path | None, grid: Path | None, repeats: int) -> Iterator[Tab
         X = nats[["c1", "c2", "c3", "c4", "c5"]].to_numpy(np.float64)
         for data in ("cifar10", "cifar100"):
             P = nats[f"acc_{data}"].to_numpy() / 100
-            yield Table(f"nats {data}", X, P, nats["macs_m"].to_numpy(), (15, 30, 60, 100), repeats)
+            C, derived = nats["macs_m"].to_numpy(), known(X, nats[["macs_m", "params_m"]])
+            yield Table(f"nats {data}", X, P, C, (15, 30, 60, 100), repeats, derived)
         mobile = pd.read_csv(folder / "mlperf_mobilenets.csv").query("precision == 'fp32'")
         for family in ("mobilenet_v1", "mobilenet_v2"):
             rows = mobile[mobile["family"] == family].groupby(["width", "resolution"])
-            means = rows[["top1", "macs_m"]].mean().reset_index()
+            means = rows[["top1", "macs_m", "params_m"]].mean().reset_index()
             X = means[["width", "resolution"]].to_numpy(np.float64)
             C = means["macs_m"].to_numpy()
-            yield Table(family, X, means["top1"].to_numpy() / 100, C, (8, 12), round(2.5 * repeats))
+            P, derived = means["top1"].to_numpy() / 100, known(X, means[["macs_m", "params_m"]])
+            yield Table(family, X, P, C, (8, 12), round(2.5 * repeats), derived)
     if grid is not None:
         yield plain_family(grid, repeats)
+
+
+def known(X: Floats, costs: pd.DataFrame) -> Derived:
+    """Columns of a table, found again by its rows."""
+    places = {row.tobytes(): place for place, row in enumerate(X)}
+    values = costs.to_numpy(np.float64)
+    return Derived(
+        tuple(costs.columns),
+        lambda rows: values[[places[row.tobytes()] for row in np.ascontiguousarray(rows)]],
+    )
 
 
 def plain_family(path: Path, repeats: int) -> Table:
@@ -103,20 +118,21 @@ def plain_family(path: Path, repeats: int) -> Table:
     samples = pd.read_csv(path).dropna(subset=["precision"])
     means = samples.groupby(list("fskl"))["precision"].mean().reset_index()
     X, side = means[list("fskl")].to_numpy(np.float64), int(means["s"].max())
-    C = PlainFamily().costs(X, Task(side, side, 1, 10))["macs"]
+    costs = pd.DataFrame(PlainFamily().costs(X, Task(side, side, 1, 10)))
+    C, derived = costs["macs"].to_numpy(), known(X, costs[["macs", "params"]])
     sizes = tuple(n for n in (15, 30, 60, 100) if n <= len(X) // 2)
-    return Table("plain family", X, means["precision"].to_numpy(np.float64), C, sizes, repeats)
+    return Table("plain family", X, means["precision"].to_numpy(np.float64), C, sizes, repeats, derived)
 
 
 class Own(Peer):
     """A model of cpmodel behind the same questions as the peers."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, **given: Any) -> None:
+        self.name, self.given = name, given
 
     def fit(self, X: Floats, P: Floats, domain: Floats) -> None:
         """Learn from rows."""
-        self.model: PrecisionModel = model_class(self.name)(domain=domain).fit(X, P)
+        self.model: PrecisionModel = model_class(self.name)(domain=domain, **self.given).fit(X, P)
 
     def predict(self, X: Floats) -> Floats:
         """Precision of rows."""
@@ -131,8 +147,35 @@ class Own(Peer):
         return *law.interval(LEVEL), law.log_density(P)
 
 
-def models() -> dict[str, Callable[[], Any]]:
-    return {name: lambda name=name: Own(name) for name in precision_models()} | PEERS
+class WithCosts(Peer):
+    """A peer that sees the costs of a configuration beside its parameters."""
+
+    def __init__(self, peer: Peer, derived: Derived) -> None:
+        self.peer, self.derived = peer, derived
+
+    def fit(self, X: Floats, P: Floats, domain: Floats) -> None:
+        """Learn from rows."""
+        self.peer.fit(self.derived.beside(X), P, np.sort(self.derived.beside(domain.T).T, axis=1))
+
+    def predict(self, X: Floats) -> Floats:
+        """Precision of rows."""
+        return self.peer.predict(self.derived.beside(X))
+
+    def law(self, X: Floats, P: Floats) -> tuple[Floats, Floats, Floats] | None:
+        """Interval of LEVEL and log density."""
+        return self.peer.law(self.derived.beside(X), P)
+
+
+def models(derived: Derived) -> dict[str, Callable[[], Any]]:
+    """All that are compared; `derived` gives the costs of the table's configurations."""
+    own = {name: lambda name=name: Own(name) for name in precision_models()}
+    own["auto with costs"] = lambda: Own("auto", derived=derived)
+    costly = {
+        f"{name} with costs": lambda name=name: WithCosts(PEERS[name](), derived)
+        for name in ("GP (scikit-learn) of log error", "kriging (SMT)")
+        if name in PEERS
+    }
+    return own | PEERS | costly
 
 
 def one_repeat(table: Table, n: int, repeat: int, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -144,7 +187,7 @@ def one_repeat(table: Table, n: int, repeat: int, names: Sequence[str]) -> list[
     with threadpool_limits(1):
         for name in names:
             row: dict[str, Any] = {"table": table.name, "rows": n, "repeat": repeat, "model": name}
-            model = models()[name]()
+            model = models(table.derived)[name]()
             start = time.perf_counter()
             try:
                 model.fit(table.X[train], table.P[train], table.domain)
@@ -152,7 +195,7 @@ def one_repeat(table: Table, n: int, repeat: int, names: Sequence[str]) -> list[
                 found.append(row | {"failed": type(error).__name__})
                 continue
             row["fit_s"] = time.perf_counter() - start
-            found.append(row | scores(model, table, train, test, chosen=name == "auto"))
+            found.append(row | scores(model, table, train, test, chosen=name.startswith("auto")))
     return found
 
 
@@ -240,11 +283,11 @@ def eq6_lines(results: pd.DataFrame) -> list[str]:
     return lines
 
 
-def floors(table: Table) -> dict[str, Any]:
+def floors(table: Table, names: Sequence[str]) -> dict[str, Any]:
     """What is left to a model that was fitted to all other rows: a line of the table of means.
 
-    Of very many rows a polynomial of the fourth degree in the logs; of fewer, the model (the solvers of eq. 6
-    aside, which are slow) with the least error. Ten-fold; of few rows, each by itself is left out.
+    Of very many rows a polynomial of the fourth degree in the logs; of fewer, the one of the models (solvers
+    of eq. 6 aside, which are slow) with the least error. Ten-fold; of few rows, each by itself is left out.
     """
     warnings.simplefilter("ignore")
     n = len(table.P)
@@ -252,7 +295,8 @@ def floors(table: Table) -> dict[str, Any]:
     if n >= MANY_ROWS:
         new: dict[str, Callable[[], Any]] = {"polynomial": lambda: quadratic("log error", 4)}
     else:
-        new = {name: made for name, made in models().items() if not name.startswith("eq. 6")}
+        made_of = models(table.derived)
+        new = {name: made_of[name] for name in names if not name.startswith("eq. 6")}
     found: dict[str, Floats] = {}
     for name, made in new.items():
         predicted = np.empty(n)
@@ -320,9 +364,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.tables is None and options.grid is None:
         parser.error("nothing to do: give --tables, --grid or both")
-    names = options.models.split(",") if options.models else list(models())
-    if unknown := set(names) - set(models()):
-        parser.error(f"--models: expected some of {', '.join(models())}; got {', '.join(unknown)}")
+    every = list(models(Derived((), lambda rows: rows[:, :0])))
+    names = options.models.split(",") if options.models else every
+    if unknown := set(names) - set(every):
+        parser.error(f"--models: expected some of {', '.join(every)}; got {', '.join(unknown)}")
     chosen = [
         table
         for table in tables(options.tables, options.grid, options.repeats)
@@ -349,7 +394,7 @@ def main() -> None:
         print(f"{left} of {len(work)} repeats left; call again")
         return
     results = pd.read_csv(kept)
-    report(results, [floors(table) for table in chosen] if options.floor else [], options.out)
+    report(results, [floors(table, names) for table in chosen] if options.floor else [], options.out)
 
 
 if __name__ == "__main__":

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from precision_tables import table
+from scipy import stats
 
+from cpmodel.errors import BadInputError, FitError
 from cpmodel.surrogates.additive import AdditivePrecision
+from cpmodel.surrogates.base import load_model
+from cpmodel.surrogates.features import Derived
 from cpmodel.surrogates.gaussian import GaussianProcess, Prior, _Objective, own_effects
 from cpmodel.surrogates.loggp import LogErrorGP
+from cpmodel.surrogates.quadratic import QuadraticPrecision
 
 PRIOR = Prior(slope=np.array([-0.3, 0.0]))
 
@@ -77,6 +84,43 @@ def test_posterior_is_the_textbook_one(shape):
     found_mean, found_std = process.predict(fresh)
     np.testing.assert_allclose(found_mean, mean, rtol=1e-8)
     np.testing.assert_allclose(found_std**2, variance, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("model", [LogErrorGP(), LogErrorGP(saturation=0.5), QuadraticPrecision()])
+def test_evidence_is_the_density_of_the_precisions(model):
+    """By scipy's normal density on the link's scale, and a numerical derivative of the link."""
+    X, y = table(12)
+    X, first = np.unique(X, axis=0, return_index=True)  # in the order that models keep rows in
+    y = y[first]
+    model.fit(X, y)
+    process, step = model.process_, 1e-6
+    covariance = process._covariance(process.F, process.F) + np.eye(len(y)) * (process.noise**2 + 1e-9)
+    density = stats.multivariate_normal(process._mean(process.F), covariance).logpdf(model.link_.forward(y))
+    slopes = np.abs(model.link_.forward(y + step) - model.link_.forward(y - step)) / (2 * step)
+    objective = _Objective(process.shape, process.prior, process.F, process.z, process.weight, 0.0, 0.0)
+    belief = np.sum(((process.theta - objective.middle) / objective.spread) ** 2)
+    expected = density + np.sum(np.log(slopes)) - 0.5 * belief
+    assert model.log_evidence_ == pytest.approx(expected, abs=1e-4)
+
+
+def test_derived_columns_are_columns(monkeypatch):
+    """A model that derives a column says what one that was given it says, but for where it expects a fall."""
+    X, y = table(20)
+    domain = np.array([[2.0, 64], [8, 28], [3, 5]])
+    derived = Derived(("work",), lambda rows: rows[:, :1] * rows[:, 1:2] ** 2)
+    given = LogErrorGP(domain=np.concatenate([domain, [[2 * 8.0**2, 64 * 28.0**2]]]))
+    monkeypatch.setattr(given, "_expected_slopes", lambda: np.array([-0.3, -0.3, -0.3, 0.0]))
+    given.fit(derived.beside(X), y)
+    model = LogErrorGP(domain=domain, names=["f", "s", "k"], derived=derived).fit(X, y)
+    fresh, _ = table(30, seed=1)
+    np.testing.assert_array_equal(model.predict(fresh), given.predict(derived.beside(fresh)))
+    assert model.coefficients_[-1].name == "change over work"
+    again = load_model(json.loads(json.dumps(model.to_dict())), derived)
+    np.testing.assert_array_equal(again.predict(fresh), model.predict(fresh))
+    with pytest.raises(BadInputError, match="work"):
+        load_model(model.to_dict())
+    with pytest.raises(FitError, match="work"):
+        LogErrorGP(derived=Derived(("work",), lambda rows: rows)).fit(X, y)
 
 
 def test_saturation_bounds_the_precision():
