@@ -18,9 +18,10 @@ from scipy import stats
 
 from cpmodel.samples import Samples
 from cpmodel.sampling.acquisition import Outlook, first_rows, held, outlook, suggest
-from cpmodel.sampling.belief import Belief, JointModel, Rows
+from cpmodel.sampling.belief import Belief, JointModel, Rows, Walk
 from cpmodel.space import Configuration, Floats, Space
 from cpmodel.study import Request
+from cpmodel.surrogates.groups import equal_rows
 
 SEEDS_PER_STUDY = 10_000
 FRESH_SEED = 1_000  # seeds from here on verify; no design uses them
@@ -199,8 +200,7 @@ def decide(view: View) -> Step:
     the answer.
     """
     evidence = fresh_evidence(view.samples, view.target, view.confidence)
-    best = min((e for e in evidence if e.stands), key=lambda e: _cost(view, e.key), default=None)
-    found = _Findings.of(view, evidence, best)
+    found = _Findings.of(view, evidence)
     return replace(_next_step(found), outlook=found.outlook, has=found.has)
 
 
@@ -235,42 +235,40 @@ class _Findings:
     view: View
     evidence: Sequence[Evidence]
     best: Evidence | None
+    X: Floats
+    walk: Walk
     belief: Belief
     trained: Rows
     barred: Rows
     left: int
+    margin: float
     has: float
     outlook: Outlook | None
 
     @classmethod
-    def of(cls, view: View, evidence: Sequence[Evidence], best: Evidence | None) -> _Findings:
+    def of(cls, view: View, evidence: Sequence[Evidence]) -> _Findings:
         """All that a decision asks of a view."""
         barred = {e.key for e in evidence if e.fallen} | _untrainable(view.samples)
         places = _places(view, {*view.samples.keys, *view.pending})
         # what fell is no answer, whatever the model says of it
         out = np.array(sorted(places[k] for k in barred if k in places), dtype=np.int64)
         trained = np.array(sorted({row for k, row in places.items() if k not in barred}), dtype=np.int64)
-        has = np.inf if best is None else _cost(view, best.key)
-        belief = _believed(view, view.target, has, trained, out)
+        paid = {e.key: float(view.cost[places[e.key]]) if e.key in places else np.inf for e in evidence}
+        best = min((e for e in evidence if e.stands), key=lambda e: paid[e.key], default=None)
+        has = np.inf if best is None else paid[best.key]
+        left = view.budget - len(view.samples) - len(view.pending)
+        # by so much a mean over the most seeds must be above the target to be told from one below it
+        most = min(MOST_SEEDS, max(left, 1))
+        margin = float(stats.norm.ppf(asked_of(len(evidence), view.confidence)) / np.sqrt(most))
+        margin *= view.model.noise_std_
+        X = view.space.filled(view.X)
+        walk = Walk.of(view.model, X, view.cost, [view.target, view.target + margin], ceiling=has)
+        belief = walk.belief(view.model, X, of=0, always=trained).without(out)
         if best is None:
             sure = (belief.precision >= view.target).mean(axis=0) >= view.confidence
             has = float(belief.cost[sure].min(initial=np.inf))
-        return cls(
-            view,
-            evidence,
-            best,
-            belief,
-            trained,
-            out,
-            view.budget - len(view.samples) - len(view.pending),
-            has,
-            outlook(belief, view.target, has, view.tolerance) if np.isfinite(has) else None,
-        )
-
-    def believed(self, target: float) -> Belief:
-        """What is believed with another target than the view's."""
-        ceiling = np.inf if self.best is None else self.has
-        return _believed(self.view, target, ceiling, self.trained, self.barred)
+        said = outlook(belief, view.target, has, view.tolerance) if np.isfinite(has) else None
+        return cls(view, evidence, best, X, walk, belief, trained, out, left, margin, has, said)
 
     @property
     def ceiling(self) -> float:
@@ -303,15 +301,11 @@ class _Findings:
         under_way = [e for e in self.evidence if not e.stands and not e.fallen]
         if under_way:
             return under_way[-1].key
-        view = self.view
-        most = min(MOST_SEEDS, max(self.left, 1))
-        asked = asked_of(len(self.evidence), view.confidence)
-        # by so much a mean over the most seeds must be above the target to be told from one below it
-        margin = float(stats.norm.ppf(asked)) * view.model.noise_std_ / np.sqrt(most)
-        belief = self.believed(view.target + margin)
+        view, level = self.view, self.view.target + self.margin
+        belief = self.walk.belief(view.model, self.X, of=1, always=self.trained).without(self.barred)
         if not len(belief.rows):
             return None
-        chances = (belief.precision >= view.target + margin).mean(axis=0)
+        chances = (belief.precision >= level).mean(axis=0)
         worth = chances >= _WORTH_TRYING
         if self.best is not None:
             worth &= belief.cost < self.has * (1.0 - view.tolerance)
@@ -344,11 +338,6 @@ class _Findings:
             f"{so_far}; {self.outlook.probability:.0%} likely that {what} exists, "
             f"{self.outlook.fraction:.0%} cheaper on average"
         )
-
-
-def _believed(view: View, target: float, ceiling: float, trained: Rows, barred: Rows) -> Belief:
-    X = view.space.filled(view.X)
-    return Belief.of(view.model, X, view.cost, target, ceiling=ceiling, always=trained).without(barred)
 
 
 def _fresh(view: View, candidate: str, have: int) -> tuple[Request, ...]:
@@ -430,20 +419,10 @@ def _places(view: View, keys: Collection[str]) -> dict[str, int]:
     if not keys:
         return {}
     ordered = sorted(keys)
-    wanted = np.nan_to_num(view.space.matrix([view.space.parse(k) for k in ordered]), nan=-np.inf)
-    X = np.nan_to_num(view.X, nan=-np.inf)
-    # few rows have all their values among those wanted; only these are looked at one by one
-    possible = np.ones(len(X), dtype=bool)
-    for column in range(X.shape[1]):
-        possible &= np.isin(X[:, column], wanted[:, column])
-    rows = {row.tobytes(): key for row, key in zip(wanted, ordered, strict=True)}
-    found = ((rows.get(X[place].tobytes()), int(place)) for place in np.flatnonzero(possible))
-    return {key: place for key, place in found if key is not None}
-
-
-def _cost(view: View, key: str) -> float:
-    place = _places(view, {key}).get(key)
-    return np.inf if place is None else float(view.cost[place])
+    # where a value is missing, the others say so: what stands for it tells no rows apart
+    wanted = np.nan_to_num(view.space.matrix([view.space.parse(k) for k in ordered]), nan=0.0)
+    found = zip(*equal_rows(np.nan_to_num(view.X, nan=0.0), wanted), strict=True)
+    return {ordered[number]: int(place) for place, number in found}
 
 
 def _levels(space: Space, X: Floats) -> Floats:

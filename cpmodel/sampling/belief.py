@@ -23,6 +23,11 @@ Rows = NDArray[np.int64]
 CANDIDATES, DRAWS = 400, 512
 # Rows that are predicted at a time, by rising cost
 _STRIDE = 4096
+# Of more rows than the first number, those beyond the second are screened: the best one in so many, of blocks
+# of about equal cost, is predicted
+_SCREENED, _EXACT, _SCREEN, _BLOCK = 65_536, 32_768, 8, 512
+# So many standard deviations from a target are as good as any more
+_FAR = 30.0
 # A probability that is as good as one, and one that is as good as none
 _SURE, _HARDLY = 0.998, 0.002
 
@@ -112,36 +117,133 @@ class Belief:
         BadInputError
             No configuration, or not one cost above 0 for each.
         """
+        walk = Walk.of(model, X, cost, targets, ceiling=ceiling)
+        return walk.belief(model, X, always=always, candidates=candidates, draws=draws, seed=seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """What a model says of the rows that can matter, by rising cost.
+
+    Parameters
+    ----------
+    every : shape (n,)
+        Cost of each row of the table.
+    rows : shape (k,)
+    probability : shape (targets, k)
+        Of reaching each target.
+    """
+
+    every: Floats
+    rows: Rows
+    probability: Floats
+
+    @classmethod
+    def of(
+        cls,
+        model: JointModel,
+        X: Floats,
+        cost: Floats,
+        targets: float | Sequence[float],
+        *,
+        ceiling: float = np.inf,
+    ) -> Walk:
+        """Rows up to one that is sure to reach all targets; arguments as for `Belief.of`.
+
+        Notes
+        -----
+        What is dearer than a sure answer is never predicted. Of very many rows only the cheapest are, and
+        those that a second-degree polynomial, fitted to what the model says of some, puts among the best of
+        about their cost.
+        """
         if not len(X) or cost.shape != (len(X),) or not np.all(cost > 0):
             raise BadInputError("candidates", expected="one cost above 0 for each of one or more rows of X")
-        rows = [np.asarray(always, dtype=np.int64)]
         levels = np.atleast_1d(np.asarray(targets, dtype=np.float64))
-        below, probability = _walked(model, X, cost, levels, ceiling)
-        for level in probability:
-            rows.append(below[likeliest(level, cost[below], candidates)])
+        below = np.flatnonzero(cost < ceiling)
+        order = below[np.argsort(cost[below], kind="stable")].astype(np.int64)
+        screen = _Screen.of(model, X, order, levels) if len(order) > _SCREENED else None
+        rows: list[Rows] = [np.empty(0, dtype=np.int64)]
+        reached: list[Floats] = [np.empty((len(levels), 0))]
+        seen = 0
+        while seen < len(order):
+            if screen is None or seen < _EXACT:
+                some = order[seen : seen + _STRIDE]
+                seen += len(some)
+            else:
+                some = order[seen : seen + _STRIDE * _SCREEN]
+                seen += len(some)
+                some = some[screen.best(X[some])]
+            rows.append(some)
+            law = model.predictive(X[some])
+            reached.append(np.stack([law.probability(float(level)) for level in levels]))
+            if np.any(reached[-1].min(axis=0) >= _SURE):
+                break
+        return cls(cost, np.concatenate(rows), np.concatenate(reached, axis=1))
+
+    def belief(
+        self,
+        model: JointModel,
+        X: Floats,
+        *,
+        of: int | None = None,
+        always: Sequence[int] | Rows = (),
+        candidates: int = CANDIDATES,
+        draws: int = DRAWS,
+        seed: int = 0,
+    ) -> Belief:
+        """Draws of the likeliest rows; the same arguments give the same belief.
+
+        Parameters
+        ----------
+        of : int, optional
+            Which of the targets decides what matters; each of them unless given.
+        the others : as for `Belief.of`
+        """
+        levels = self.probability if of is None else self.probability[[of]]
+        rows = [np.asarray(always, dtype=np.int64)]
+        rows += [self.rows[likeliest(level, self.every[self.rows], candidates)] for level in levels]
         kept = np.unique(np.concatenate(rows)).astype(np.int64)
-        return cls(kept, cost[kept], model.draws(X[kept], draws, seed))
+        return Belief(kept, self.every[kept], model.draws(X[kept], draws, seed))
 
 
-def _walked(
-    model: JointModel, X: Floats, cost: Floats, targets: Floats, ceiling: float
-) -> tuple[Rows, Floats]:
-    """Rows by rising cost up to one sure to reach all targets; probability of each, (targets, rows).
+@dataclass(frozen=True, eq=False)
+class _Screen:
+    """A polynomial that says quickly, and roughly, how far a model puts rows above the targets."""
 
-    What is dearer than a sure answer is never predicted.
-    """
-    order = np.argsort(cost, kind="stable")
-    order = order[: int(np.searchsorted(cost[order], ceiling))]
-    parts: list[Floats] = []
-    seen = 0
-    while seen < len(order):
-        law = model.predictive(X[order[seen : seen + _STRIDE]])
-        parts.append(np.stack([law.probability(float(target)) for target in targets]))
-        seen += parts[-1].shape[1]
-        if np.any(parts[-1].min(axis=0) >= _SURE):
-            break
-    reached = np.concatenate(parts, axis=1) if parts else np.empty((len(targets), 0))
-    return order[:seen].astype(np.int64), reached
+    lowest: Floats
+    coefficients: Floats
+
+    @classmethod
+    def of(cls, model: JointModel, X: Floats, order: Rows, targets: Floats) -> _Screen:
+        """Fitted to what the model says of rows spread over the order."""
+        some = X[order[np.linspace(0, len(order) - 1, _STRIDE).astype(np.int64)]]
+        lowest: Floats = X.min(axis=0)
+        law = model.predictive(some)
+        # on the link's scale, in standard deviations: smooth where probabilities are not
+        above = [law.link.sign * (law.location - law.link.unheld(float(t))) / law.scale for t in targets]
+        told = np.clip(np.stack(above, axis=1), -_FAR, _FAR)
+        fitted = np.linalg.lstsq(_terms(some, lowest), told, rcond=None)[0]
+        return cls(lowest, np.asarray(fitted, dtype=np.float64))
+
+    def best(self, X: Floats) -> NDArray[np.int64]:
+        """Positions, ascending, of the best of every so many of the rows, for any of the targets."""
+        above = _terms(X, self.lowest) @ self.coefficients
+        blocks = -(-len(X) // _BLOCK)
+        padded = np.full((blocks * _BLOCK, above.shape[1]), -np.inf)
+        padded[: len(X)] = above
+        first = np.argpartition(-padded.reshape(blocks, _BLOCK, -1), _BLOCK // _SCREEN, axis=1)
+        best = first[:, : _BLOCK // _SCREEN] + _BLOCK * np.arange(blocks)[:, None, None]
+        places = np.unique(best)
+        return places[places < len(X)]
+
+
+def _terms(X: Floats, lowest: Floats) -> Floats:
+    """Terms of a second-degree polynomial of the rows of X, in logs where a column has them."""
+    x = X - lowest
+    logs = lowest > 0
+    x[:, logs] = np.log(X[:, logs] / lowest[logs])
+    first, second = np.triu_indices(x.shape[1])
+    return np.column_stack([np.ones(len(x)), x, x[:, first] * x[:, second]])
 
 
 def likeliest(probability: Floats, cost: Floats, count: int) -> Rows:

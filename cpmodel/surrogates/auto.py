@@ -205,9 +205,11 @@ class AutoPrecision(PrecisionModel):
         # each draw follows one member all over the space; members as often as they weigh
         ends = np.round(count * np.cumsum(self.weights_)).astype(np.int64)
         shares = np.diff(ends, prepend=0)
+        # trainings left out tell the width of means and noise together: means are no better known for it
+        stretch *= max(self.stretch_, 1.0)
         return np.concatenate(
             [
-                member._draws(X, int(share), rng, stretch * self.stretch_)
+                member._draws(X, int(share), rng, stretch)
                 for member, share in zip(self.members_, shares, strict=True)
             ]
         )

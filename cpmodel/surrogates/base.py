@@ -201,6 +201,13 @@ class PrecisionModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         self._describe(X, y, weight)
         return self
 
+    def _foresee(self, X: Floats, y: Floats, weight: Floats, new: Floats) -> Predictive:
+        """Learn from rows of a table that was checked, and nothing else than to predict new ones."""
+        self.n_features_in_ = X.shape[1]
+        used = weight > 0
+        self._learn(X[used], y[used], weight[used])
+        return self._laws(new)
+
     def _check_parameters(self, d: int) -> None:
         """Refuse constructor arguments that do not fit a table of d columns."""
         if self.domain is not None:

@@ -84,8 +84,7 @@ def held_out(
         with warnings.catch_warnings():
             # the warnings of the fit to all rows say it once
             warnings.simplefilter("ignore", FitWarning)
-            part.fit(X[~test], y[~test], weight[~test])
-        found.append((test, part.predictive(X[test])))
+            found.append((test, part._foresee(X[~test], y[~test], weight[~test], X[test])))
     return found
 
 

@@ -8,10 +8,11 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg, optimize
+from scipy import linalg, optimize, special
 
 from cpmodel.errors import FitError
 from cpmodel.space import Floats
+from cpmodel.surrogates.groups import equal_rows
 
 Shape = Literal["matern", "quadratic", "additive"]
 
@@ -36,15 +37,18 @@ class Prior:
     slope : shape (m,)
         Expected change of the value over each feature's range.
     slope_spread : standard deviation of that belief
-    amplitude, length, noise : median, and standard deviation of the log, of the deviations from the linear
-        mean, of the distance over which they live (Matern only), and of one observation about the value
+    amplitude, length, scatter : median, and standard deviation of the log, of the deviations from the linear
+        mean, of the distance over which they live (Matern only), and of one observation about both
+    own : mean, and standard deviation, of the logit of the share of that scatter's variance which is the
+        row's own, in all its observations; the rest is noise, and only repeats tell the two apart
     """
 
     slope: Floats
     slope_spread: float = 0.3
     amplitude: tuple[float, float] = (0.15, 0.7)
     length: tuple[float, float] = (1.7, 0.5)
-    noise: tuple[float, float] = (0.025, 0.6)
+    scatter: tuple[float, float] = (0.025, 0.6)
+    own: tuple[float, float] = (-5.0, 3.0)
 
 
 def matern(r2: Floats) -> tuple[Floats, Floats]:
@@ -77,6 +81,12 @@ def amplified(shape: Shape, A: Floats, B: Floats) -> list[Floats]:
     return [of_a @ of_b.T for of_a, of_b in zip(curvatures(A), curvatures(B), strict=True)]
 
 
+def divided(theta: Floats) -> tuple[float, float]:
+    """Variances of what rows have of their own, and of noise, by the last two hyperparameters."""
+    whole, share = np.exp(2.0 * theta[-1]), special.expit([theta[-2], -theta[-2]])
+    return float(whole * share[0]), float(whole * share[1])
+
+
 class GaussianProcess:
     """A process conditioned on rows, its hyperparameters given; `fit` finds them.
 
@@ -87,9 +97,9 @@ class GaussianProcess:
     prior : what was believed before
     F, z, weight : shapes (n, m), (n,), (n,)
         The distinct rows: features, mean value, number of observations.
-    theta : logs of the hyperparameters
-        "matern": amplitude, lengths, noise; "quadratic": amplitude of squares, of products, noise;
-        "additive": amplitude, noise.
+    theta : logs of the hyperparameters, and the logit of the share of the scatter that is the rows' own
+        "matern": amplitude, lengths, share, scatter; "quadratic": amplitude of squares, of products, share,
+        scatter; "additive": amplitude, share, scatter.
     evidence : log density of the rows at `theta`, per unit of z, less half the square of how many standard
         deviations `theta` lies from the beliefs: hyperparameters that the rows leave alone cost nothing
     """
@@ -100,33 +110,39 @@ class GaussianProcess:
         self.shape, self.prior = shape, prior
         self.F, self.z, self.weight = F, z, weight
         self.theta, self.evidence = theta, evidence
-        covariance = self._covariance(F, F) + np.diag(self._noise_variance / weight)
+        self._own, self._noise = divided(theta)
+        covariance = self._covariance(F, F)
+        np.einsum("ii->i", covariance)[:] += self._own + (self._noise + _JITTER) / weight
         self._factor: Floats = linalg.cholesky(covariance, lower=True)
         self._level = float(np.average(z, weights=weight))
         self._dual: Floats = linalg.cho_solve((self._factor, True), z - self._mean(F))
 
     @property
-    def noise(self) -> float:
-        """Standard deviation of one observation about the value."""
-        return float(np.exp(self.theta[-1]))
+    def own(self) -> float:
+        """Standard deviation of what each row has of its own."""
+        return float(np.sqrt(self._own))
 
     @property
-    def _noise_variance(self) -> float:
-        return float(np.exp(2.0 * self.theta[-1])) + _JITTER
+    def noise(self) -> float:
+        """Standard deviation of one observation about the value."""
+        return float(np.sqrt(self._noise))
 
     def _mean(self, F: Floats) -> Floats:
         mean: Floats = self._level + (F - 0.5) @ self.prior.slope
         return mean
 
     def _covariance(self, A: Floats, B: Floats) -> Floats:
-        """Covariance of the values at features A, shape (a, m), and B, shape (b, m): shape (a, b)."""
+        """Covariance of the values at features A, shape (a, m), and B, shape (b, m): shape (a, b).
+
+        Without what equal rows have of their own.
+        """
         linear = _linear(A, self.prior) @ _linear(B, self.prior).T
         amplitude = np.exp(2.0 * self.theta)
         if self.shape != "matern":
             for size, part in zip(amplitude, amplified(self.shape, A, B), strict=False):
                 linear += size * part
             return np.asarray(linear)
-        length = np.exp(self.theta[1:-1])
+        length = np.exp(self.theta[1:-2])
         deviations: Floats = linear + amplitude[0] * matern(_squared_distances(A / length, B / length))[0]
         return deviations
 
@@ -140,19 +156,24 @@ class GaussianProcess:
         linear += amplitude[0] * (F.shape[1] if self.shape == "additive" else 1.0)
         return linear
 
+    def _with_seen(self, F: Floats) -> Floats:
+        """Covariance of the values at features, shape (n, m), and at the rows conditioned on."""
+        cross = self._covariance(F, self.F)
+        cross[equal_rows(F, self.F)] += self._own
+        return cross
+
     def predict(self, F: Floats) -> tuple[Floats, Floats]:
         """Mean and standard deviation of the values (without noise) at features, shape (n, m)."""
-        cross = self._covariance(F, self.F)
+        cross = self._with_seen(F)
         seen = linalg.solve_triangular(self._factor, cross.T, lower=True, check_finite=False)
-        variance = self._variance(F) - np.einsum("ij,ij->j", seen, seen)
+        variance = self._variance(F) + self._own - np.einsum("ij,ij->j", seen, seen)
         return self._mean(F) + cross @ self._dual, np.sqrt(np.maximum(variance, _JITTER))
 
     def covariance(self, F: Floats) -> Floats:
-        """Covariance between the values (without noise) at features, shape (n, m): shape (n, n)."""
-        seen = linalg.solve_triangular(
-            self._factor, self._covariance(self.F, F), lower=True, check_finite=False
-        )
+        """Covariance between the values (without noise) at distinct features, shape (n, m): shape (n, n)."""
+        seen = linalg.solve_triangular(self._factor, self._with_seen(F).T, lower=True, check_finite=False)
         left: Floats = self._covariance(F, F) - seen.T @ seen
+        np.einsum("ii->i", left)[:] += self._own
         return left
 
     def slopes(self) -> tuple[Floats, Floats]:
@@ -203,10 +224,7 @@ class GaussianProcess:
             )
         )
         best: Any = None
-        # From the beliefs, and from rougher and less noisy ones: the two modes seen with few rows
-        rougher = objective.middle - objective.spread
-        rougher[0] = objective.middle[0] + objective.spread[0]
-        for place in (objective.middle, rougher) if start is None else (start,):
+        for place in objective.starts() if start is None else (start,):
             found = optimize.minimize(
                 objective.loss_and_gradient, place, jac=True, method="L-BFGS-B", bounds=bounds
             )
@@ -239,7 +257,8 @@ class GaussianProcess:
             float(given["slope_spread"]),
             tuple(given["amplitude"]),
             tuple(given["length"]),
-            tuple(given["noise"]),
+            tuple(given["scatter"]),
+            tuple(given["own"]),
         )
         z = np.array(row["values"], dtype=np.float64)
         F = np.array(row["features"], dtype=np.float64).reshape(len(z), len(prior.slope))
@@ -284,21 +303,33 @@ class _Objective:
         self.deviation = z - level - (F - 0.5) @ prior.slope
         linear = _linear(F, prior)
         self.fixed = linear @ linear.T + np.diag(_JITTER / weight)
-        amplitude, length, noise = prior.amplitude, prior.length, prior.noise
+        amplitude, length, scatter = prior.amplitude, prior.length, prior.scatter
         if shape == "matern":
             self.parts = [(F[:, [j]] - F[:, j]) ** 2 for j in range(F.shape[1])]
-            beliefs = [amplitude, *[length] * F.shape[1], noise]
+            logs = [amplitude, *[length] * F.shape[1], scatter]
         else:
             self.parts = amplified(shape, F, F)
-            beliefs = [*[amplitude] * len(self.parts), noise]
-        self.middle = np.log([median for median, _ in beliefs])
-        self.spread = np.array([spread for _, spread in beliefs])
+            logs = [*[amplitude] * len(self.parts), scatter]
+        self.middle = np.insert(np.log([median for median, _ in logs]), -1, prior.own[0])
+        self.spread = np.insert([spread for _, spread in logs], -1, prior.own[1])
+
+    def starts(self) -> tuple[Floats, Floats]:
+        """The beliefs; and rougher and less noisy ones, with what repeats say of the noise.
+
+        Few rows, and few repeats, leave two modes.
+        """
+        rougher = self.middle - self.spread
+        rougher[0] = self.middle[0] + self.spread[0]
+        believed = np.exp(2.0 * self.middle[-1])
+        noise = (self.within / believed + 1.0) / (self.freedom + 1.0)
+        rougher[-2] = max(self.middle[-2], special.logit(max(1.0 - noise, 0.0)))
+        return self.middle, rougher
 
     def loss_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
         n = len(self.deviation)
-        noise = np.exp(2.0 * theta[-1])
+        own, noise = divided(theta)
         covariance, derivatives = self._covariance(theta)
-        np.einsum("ii->i", covariance)[:] += noise / self.weight
+        np.einsum("ii->i", covariance)[:] += own + noise / self.weight
         # LAPACK itself: of so small matrices, the checks around it would take most of the time
         factor, failed = linalg.lapack.dpotrf(covariance, lower=1)
         if failed:
@@ -309,20 +340,24 @@ class _Objective:
         dual = inverse @ self.deviation
         # the last part: repeated observations about their means
         loss = 0.5 * self.deviation @ dual + log_determinant + 0.5 * n * np.log(2 * np.pi)
-        loss += 0.5 * self.within / noise + self.freedom * (theta[-1] + 0.5 * np.log(2 * np.pi))
+        loss += 0.5 * self.within / noise + 0.5 * self.freedom * np.log(2 * np.pi * noise)
         pull = inverse - np.outer(dual, dual)
-        gradient = np.array([0.5 * np.sum(pull * derivative) for derivative in derivatives] + [0.0])
-        gradient[-1] = noise * np.sum(np.diag(pull) / self.weight) - self.within / noise + self.freedom
+        # twice the derivatives of the loss by the two variances
+        by_own = np.trace(pull)
+        by_noise = np.sum(np.diag(pull) / self.weight) + (self.freedom - self.within / noise) / noise
+        moved = own * noise / (own + noise)
+        last = [0.5 * moved * (by_own - by_noise), own * by_own + noise * by_noise]
+        gradient = np.array([*[0.5 * np.sum(pull * derivative) for derivative in derivatives], *last])
         belief = (theta - self.middle) / self.spread
         return float(loss + 0.5 * belief @ belief), gradient + belief / self.spread
 
     def _covariance(self, theta: Floats) -> tuple[Floats, list[Floats]]:
-        """Covariance without noise, and its derivatives by all of theta but the noise."""
+        """Covariance of what is shared, and its derivatives by all of theta but the last two."""
         amplitude = np.exp(2.0 * theta)
         if self.shape != "matern":
             sized = [size * part for size, part in zip(amplitude, self.parts, strict=False)]
             return self.fixed + sum(sized), [2.0 * part for part in sized]
-        scaled = [part / np.exp(2.0 * log) for part, log in zip(self.parts, theta[1:-1], strict=True)]
+        scaled = [part / np.exp(2.0 * log) for part, log in zip(self.parts, theta[1:-2], strict=True)]
         correlation, fall = matern(np.sum(scaled, axis=0) if scaled else np.zeros_like(self.fixed))
         deviations = amplitude[0] * correlation
         lengths = [amplitude[0] * fall * part for part in scaled]

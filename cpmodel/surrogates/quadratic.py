@@ -9,9 +9,9 @@ from cpmodel.surrogates.gaussian import Prior
 from cpmodel.surrogates.link import Link
 from cpmodel.surrogates.process import ProcessModel
 
-# Median and log-spread of the size of squares and products, and of the noise, in units of the mean error
+# Median and log-spread of the size of squares and products, and of the scatter, in units of the mean error
 _CURVATURE = (0.07, 1.0)
-_NOISE = (0.0175, 0.8)
+_SCATTER = (0.0175, 0.8)
 
 
 class QuadraticPrecision(ProcessModel):
@@ -30,4 +30,4 @@ class QuadraticPrecision(ProcessModel):
         return Link("error", unit=float(max(np.average(errors, weights=weight), 1e-6)))
 
     def _prior(self, slope: Floats) -> Prior:
-        return Prior(slope, amplitude=_CURVATURE, noise=_NOISE)
+        return Prior(slope, amplitude=_CURVATURE, scatter=_SCATTER)

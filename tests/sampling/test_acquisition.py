@@ -183,6 +183,44 @@ def test_what_is_dearer_than_a_sure_answer_is_not_predicted() -> None:
         Belief.of(model, X, np.zeros(len(X)), TARGET)
 
 
+class Bent:
+    """log(1 - P) falls with the logs of all parameters, and waves; known to a twentieth of the error."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def predictive(self, X: Floats) -> Predictive:
+        self.asked += len(X)
+        logs = np.log(X)
+        mean = -2.0 - logs @ [0.1, 0.05, 0.08, 0.12] + 0.03 * np.sin(3 * logs).sum(axis=1)
+        return Predictive.of(Link("log_error"), mean, np.full(len(X), 0.05), 0.01)
+
+    def draws(self, X: Floats, count: int, seed: int = 0) -> Floats:
+        away = np.abs(np.log(X)[:, None] - np.log(X)).sum(axis=2)
+        return self.predictive(X).together(np.exp(-away), count, np.random.default_rng(seed))
+
+
+def test_of_very_many_rows_few_are_predicted_and_none_that_matters_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = np.arange(1.0, 20.0)
+    X = np.array(list(itertools.product(values, repeat=4)))
+    cost = X[:, 0] * X[:, 1] + X[:, 1] * X[:, 2] + X[:, 2] * X[:, 3]
+    assert len(X) > 100_000
+    hard = 0.943
+    model = Bent()
+    found = Belief.of(model, X, cost, hard, always=[len(X) - 1], draws=50)
+    assert model.asked < len(X) / 2
+    assert (cost < found.cost.max()).sum() > 60_000
+    monkeypatch.setattr("cpmodel.sampling.belief._SCREENED", len(X))
+    whole = Belief.of(Bent(), X, cost, hard, always=[len(X) - 1], draws=50)
+    # the same candidates, but for some of the least likely
+    assert len(found.rows) == len(whole.rows) > 300
+    lost = np.setdiff1d(whole.rows, found.rows)
+    assert len(lost) < 0.1 * len(whole.rows)
+    assert Bent().predictive(X[lost]).probability(hard).max(initial=0.0) < 0.3
+
+
 def test_first_rows_are_spread_over_cost_and_worth_it() -> None:
     values = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
     X = np.array(list(itertools.product(values, repeat=3)))

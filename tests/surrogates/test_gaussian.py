@@ -14,6 +14,7 @@ from cpmodel.surrogates.additive import AdditivePrecision
 from cpmodel.surrogates.base import load_model
 from cpmodel.surrogates.features import Derived
 from cpmodel.surrogates.gaussian import GaussianProcess, Prior, _Objective, own_effects
+from cpmodel.surrogates.groups import equal_rows, group
 from cpmodel.surrogates.loggp import LogErrorGP
 from cpmodel.surrogates.quadratic import QuadraticPrecision
 
@@ -53,6 +54,7 @@ def test_evidence_of_repeats_is_that_of_single_rows(shape):
     grouped = _Objective(shape, PRIOR, F, means, np.full(12, 3.0), within, 24.0)
     plain = _Objective(shape, PRIOR, np.repeat(F, 3, axis=0), single, np.ones(36), 0.0, 0.0)
     first, second = grouped.middle, plain.middle + 0.3
+    first[-2] = second[-2] = -20.0  # to the plain one repeats are other rows, with something of their own
     # the same but for a constant: the log of the numbers of repeats
     differences = [grouped.loss_and_gradient(t)[0] - plain.loss_and_gradient(t)[0] for t in (first, second)]
     assert differences[0] == pytest.approx(differences[1], abs=1e-4)
@@ -72,18 +74,22 @@ def test_posterior_is_the_textbook_one(shape):
     F, z, weight = rows()
     process = GaussianProcess.fit(shape, PRIOR, F, z, weight, 0.0, 0.0)
     fresh = np.random.default_rng(2).uniform(size=(5, 2))
-    noisy = process._covariance(F, F) + np.diag((process.noise**2 + 1e-9) / weight)
+    noisy = process._covariance(F, F) + np.diag(process.own**2 + (process.noise**2 + 1e-9) / weight)
+    fresh[2] = F[3]  # what it has of its own is partly known
     cross = process._covariance(fresh, F)
+    cross[2, 3] += process.own**2
     level = np.average(z, weights=weight)
 
     def mean_of(G):
         return level + (G - 0.5) @ PRIOR.slope
 
     mean = mean_of(fresh) + cross @ np.linalg.solve(noisy, z - mean_of(F))
-    variance = np.diag(process._covariance(fresh, fresh) - cross @ np.linalg.solve(noisy, cross.T))
+    covariance = process._covariance(fresh, fresh) + process.own**2 * np.eye(5)
+    covariance -= cross @ np.linalg.solve(noisy, cross.T)
     found_mean, found_std = process.predict(fresh)
     np.testing.assert_allclose(found_mean, mean, rtol=1e-8)
-    np.testing.assert_allclose(found_std**2, variance, rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(found_std**2, np.diag(covariance), rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(process.covariance(fresh), covariance, rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("model", [LogErrorGP(), LogErrorGP(saturation=0.5), QuadraticPrecision()])
@@ -149,3 +155,36 @@ def test_values_that_do_better_or_worse_wherever_they_are_used():
         for model in (AdditivePrecision(), LogErrorGP())
     ]
     assert missed[0] < 0.6 * missed[1]
+
+
+def test_repeats_tell_what_rows_have_of_their_own_from_noise():
+    """The same scatter about a smooth law: drawn once for each row, or anew for each observation."""
+    generator = np.random.default_rng(4)
+    F = np.repeat(generator.uniform(size=(30, 2)), [4] * 3 + [1] * 27, axis=0)
+    law = -0.5 - 0.3 * F[:, 0]
+    each = law + 0.02 * generator.standard_normal(len(F))
+    row = law + 0.02 * np.repeat(generator.standard_normal(30), [4] * 3 + [1] * 27)
+    found = []
+    for z in (each, row):
+        table = group(F, z, np.ones(len(z)))
+        process = GaussianProcess.fit(
+            "matern", PRIOR, table.X, table.y, table.weight, table.within, table.freedom
+        )
+        scatter = np.hypot(process.own, process.noise)
+        assert 0.01 < scatter < 0.03
+        found.append(process.own / scatter)
+        # what was seen of a row says it all where nothing but its own moves it, and nothing of the next
+        seen, beside = process.predict(F[:1])[1], process.predict(F[:1] + 1e-6)[1]
+        assert np.all(seen < 0.1 * beside if z is row else beside < 1.2 * seen)
+        assert np.all(beside >= process.own)
+    assert found[0] < 0.4 and found[1] > 0.95
+
+
+def test_equal_rows_are_found():
+    generator = np.random.default_rng(0)
+    A = generator.integers(0, 3, (500, 4)).astype(float)
+    B = np.unique(generator.integers(0, 3, (12, 4)).astype(float), axis=0)
+    first, second = equal_rows(A, B)
+    by_hand = {(i, j) for i in range(len(A)) for j in range(len(B)) if np.array_equal(A[i], B[j])}
+    assert set(zip(first.tolist(), second.tolist(), strict=True)) == by_hand and by_hand
+    assert [len(places) for places in equal_rows(np.empty((3, 0)), np.empty((1, 0)))] == [3, 3]
