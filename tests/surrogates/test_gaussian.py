@@ -100,7 +100,8 @@ def test_evidence_is_the_density_of_the_precisions(model):
     y = y[first]
     model.fit(X, y)
     process, step = model.process_, 1e-6
-    covariance = process._covariance(process.F, process.F) + np.eye(len(y)) * (process.noise**2 + 1e-9)
+    scatter = process.own**2 + process.noise**2 + 1e-9
+    covariance = process._covariance(process.F, process.F) + np.eye(len(y)) * scatter
     density = stats.multivariate_normal(process._mean(process.F), covariance).logpdf(model.link_.forward(y))
     slopes = np.abs(model.link_.forward(y + step) - model.link_.forward(y - step)) / (2 * step)
     objective = _Objective(process.shape, process.prior, process.F, process.z, process.weight, 0.0, 0.0)
