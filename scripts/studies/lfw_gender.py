@@ -108,6 +108,7 @@ def search(paper: Project, folder: Path, dataset: str, how: Mapping[str, Any]) -
                 confidence=CONFIDENCE,
                 dataset=dataset,
                 budget=budget,
+                full=True,
                 watch=Progress(),
                 **how,
             )
