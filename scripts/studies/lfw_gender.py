@@ -75,7 +75,7 @@ def prove(project: Project, apart: Apart, how: Mapping[str, Any]) -> None:
     planes = apart.planes(project)
     material = Material.of_study(project, planes)
     for way, model in WAYS.items():
-        fit = fit_precision(planes, model, validate=False)
+        fit = fit_precision(planes, model, validate=False, derived=material.derived)
         for drop in DROPS:
             plain = choose(material, Goal(drop=drop, confidence=CONFIDENCE), fit).plain
             if plain is None:

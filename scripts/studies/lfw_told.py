@@ -84,9 +84,9 @@ class HeldOut:
     measured: Floats
 
     @classmethod
-    def of(cls, name: str, planes: Samples, rest: Samples) -> HeldOut:
+    def of(cls, name: str, planes: Material, rest: Samples) -> HeldOut:
         """Fitted to the planes, judged by the rest."""
-        fit = fit_precision(planes, name)
+        fit = fit_precision(planes.samples, name, derived=planes.derived)
         X = rest.space.filled(rest.X)
         low, high = fit.model.predict_interval(X, LEVEL)
         return cls(name, fit, np.asarray(fit.model.predict(X)), low, high, rest.precision)
@@ -133,7 +133,8 @@ def tell(project: Project, run: Path, apart: Apart, out: Path) -> None:
     material = Material.of_study(project)
     studies = {"paper": project} | ({"run": reopen(run)} if (run / "study.db").exists() else {})
     images = project.images()
-    models = {name: HeldOut.of(name, planes, rest) for name in WAYS.values()}
+    fitted = Material.of_study(project, planes)
+    models = {name: HeldOut.of(name, fitted, rest) for name in WAYS.values()}
     assert material.costs is not None
     latency = [latency_under(material, conditions) for conditions in material.costs.conditions]
     answers = list(_answers(project.folder, run, len(planes)))
@@ -166,7 +167,6 @@ def tell(project: Project, run: Path, apart: Apart, out: Path) -> None:
     write_json(out / "fits.json", no_nan(fits.to_dict()))
     write_json(out / "summary.json", no_nan(facts))
     write_text(out / "summary.md", _markdown(tables))
-    fitted = Material.of_study(project, planes)
     goal = Goal(drop=max(DROPS), confidence=CONFIDENCE)
     content = report_content(
         fitted,
@@ -302,7 +302,13 @@ def _tables(facts: dict[str, Any]) -> list[Table]:
     """The facts as tables for people."""
     baseline, interval = facts["baseline"], facts["baseline"]["interval"]
     errors = [
-        ["C: " + row["conditions"], name, _percent(row[name]["held_out"]), paper, ""]
+        [
+            f"C: {row['conditions']}; {row[name]['held_out_n']} of {row['n']} kept apart",
+            name,
+            f"{_percent(row[name]['held_out'])} ({row[name]['held_out_within_10']:.0%} within 10 %)",
+            paper,
+            "",
+        ]
         for row in facts["complexity"]
         for name, paper in (("eq1", "2.5 %"), ("auto", ""))
         if name in row
@@ -335,7 +341,7 @@ def _tables(facts: dict[str, Any]) -> list[Table]:
         ]
         for row in facts["answers"]
     ]
-    seeds = baseline["validation"]
+    seeds, apart = baseline["validation"], facts["precision"]["auto"]["n"]
     return [
         _table(
             "The baseline on validation",
@@ -352,7 +358,7 @@ def _tables(facts: dict[str, Any]) -> list[Table]:
             ],
         ),
         _table(
-            "Mean relative error on 50 random configurations kept apart",
+            f"Mean relative error on random configurations kept apart: {apart} for P",
             ("quantity", "model", "ours", "paper", "90 % intervals hold"),
             errors,
         ),
