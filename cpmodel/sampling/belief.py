@@ -25,7 +25,7 @@ CANDIDATES, DRAWS = 400, 512
 _STRIDE = 4096
 # Of more rows than the first number, those beyond the second are screened: the best one in so many, of blocks
 # of about equal cost, is predicted
-_SCREENED, _EXACT, _SCREEN, _BLOCK = 65_536, 16_384, 8, 512
+_SCREENED, _EXACT, _SCREEN, _BLOCK = 65_536, 32_768, 8, 512
 # So many standard deviations from a target are as good as any more
 _FAR = 30.0
 # A probability that is as good as one, and one that is as good as none

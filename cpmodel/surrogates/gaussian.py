@@ -24,6 +24,9 @@ _REACH = 4.0
 _JITTER = 1e-9
 # The time of the search grows with the cube of the rows, and hyperparameters need few of them
 _SEARCH_ROWS = 150
+# Relative change of the log density at which that search ends: from the beliefs, and from a fit to nearly the
+# same rows
+_PRECISE, _NEARLY = 2e-9, 1e-5
 # Rows that a process is conditioned on; more would change little and cost much
 MOST_ROWS = 1500
 
@@ -227,7 +230,12 @@ class GaussianProcess:
         best: Any = None
         for place in objective.starts() if start is None else (start,):
             found = optimize.minimize(
-                objective.loss_and_gradient, place, jac=True, method="L-BFGS-B", bounds=bounds
+                objective.loss_and_gradient,
+                place,
+                jac=True,
+                method="L-BFGS-B",
+                bounds=bounds,
+                options={"ftol": _PRECISE if start is None else _NEARLY},
             )
             if best is None or found.fun < best.fun:
                 best = found
