@@ -211,39 +211,47 @@ class _Screen:
     """A polynomial that says quickly, and roughly, how far a model puts rows above the targets."""
 
     lowest: Floats
-    coefficients: Floats
+    level: Floats
+    slopes: Floats
+    bends: Floats
 
     @classmethod
     def of(cls, model: JointModel, X: Floats, order: Rows, targets: Floats) -> _Screen:
         """Fitted to what the model says of rows spread over the order."""
-        some = X[order[np.linspace(0, len(order) - 1, _STRIDE).astype(np.int64)]]
         lowest: Floats = X.min(axis=0)
-        law = model.predictive(some)
+        some = X[order[np.linspace(0, len(order) - 1, _STRIDE).astype(np.int64)]]
+        law, x = model.predictive(some), _logs(some, lowest)
         # on the link's scale, in standard deviations: smooth where probabilities are not
         above = [law.link.sign * (law.location - law.link.unheld(float(t))) / law.scale for t in targets]
         told = np.clip(np.stack(above, axis=1), -_FAR, _FAR)
-        fitted = np.linalg.lstsq(_terms(some, lowest), told, rcond=None)[0]
-        return cls(lowest, np.asarray(fitted, dtype=np.float64))
+        first, second = np.triu_indices(x.shape[1])
+        terms = np.column_stack([np.ones(len(x)), x, x[:, first] * x[:, second]])
+        fitted: Floats = np.asarray(np.linalg.lstsq(terms, told, rcond=None)[0].T, dtype=np.float64)
+        d = x.shape[1]
+        bends = np.zeros((len(targets), d, d))
+        bends[:, first, second] = fitted[:, 1 + d :]
+        return cls(lowest, fitted[:, 0], fitted[:, 1 : 1 + d], bends)
 
     def best(self, X: Floats) -> NDArray[np.int64]:
         """Positions, ascending, of the best of every so many of the rows, for any of the targets."""
-        above = _terms(X, self.lowest) @ self.coefficients
+        x, kept = _logs(X, self.lowest), _BLOCK // _SCREEN
         blocks = -(-len(X) // _BLOCK)
-        padded = np.full((blocks * _BLOCK, above.shape[1]), -np.inf)
-        padded[: len(X)] = above
-        first = np.argpartition(-padded.reshape(blocks, _BLOCK, -1), _BLOCK // _SCREEN, axis=1)
-        best = first[:, : _BLOCK // _SCREEN] + _BLOCK * np.arange(blocks)[:, None, None]
-        places = np.unique(best)
-        return places[places < len(X)]
+        places: list[Rows] = []
+        for level, slope, bend in zip(self.level, self.slopes, self.bends, strict=True):
+            above = np.full(blocks * _BLOCK, -np.inf)
+            above[: len(X)] = level + x @ slope + np.einsum("ij,ij->i", x @ bend, x)
+            first = np.argpartition(-above.reshape(blocks, _BLOCK), kept, axis=1)[:, :kept]
+            places.append((first + _BLOCK * np.arange(blocks)[:, None]).ravel())
+        best = np.unique(np.concatenate(places))
+        return best[best < len(X)]
 
 
-def _terms(X: Floats, lowest: Floats) -> Floats:
-    """Terms of a second-degree polynomial of the rows of X, in logs where a column has them."""
-    x = X - lowest
+def _logs(X: Floats, lowest: Floats) -> Floats:
+    """Columns from their lowest values on, in logs where they have them."""
+    x: Floats = X - lowest
     logs = lowest > 0
     x[:, logs] = np.log(X[:, logs] / lowest[logs])
-    first, second = np.triu_indices(x.shape[1])
-    return np.column_stack([np.ones(len(x)), x, x[:, first] * x[:, second]])
+    return x
 
 
 def likeliest(probability: Floats, cost: Floats, count: int) -> Rows:

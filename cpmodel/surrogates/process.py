@@ -18,7 +18,8 @@ from cpmodel.surrogates.predictive import Predictive
 # What the field knows: over its range a parameter seldom raises the error; a factor of 0.75 is usual
 _USUAL_SLOPE = -0.3
 # Share of the variance of what is not known that all rows have in common in draws of them together. A process
-# that is right would say so itself; on random laws, its draws told rows apart 1.4 times too far
+# that is right would say so itself; ours told rows apart too far, and promised cheaper answers that were not
+# there. The number is learned, not derived: see data/measured/search_calibration_steps.csv for what it does
 _ALIKE = 0.7
 
 

@@ -239,6 +239,37 @@ def test_with_the_models_that_are_really_used() -> None:
     assert COST[ROW[s.last.evidence.key]] < 2 * COST[truth.precision >= target].min()
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_equal_repeats_do_not_make_it_believe_in_a_smooth_law(seed: int) -> None:
+    """Without noise, what is off the law is each configuration's own, and the cheapest are lucky ones."""
+    truth = Truth(seed, noise=0.0)
+    rng = np.random.default_rng(seed)
+    law = truth.precision.copy()
+    truth.precision = np.clip(law + 0.006 * rng.standard_normal(len(X)), 0, 1)
+    target = float(np.quantile(law, 0.75))
+    near = rng.choice(np.flatnonzero(np.abs(law - target) < 0.015), 14, replace=False)
+    keys = [SPACE.key(c) for c in SPACE.configurations(X[near])]
+    good = near[truth.precision[near] >= target]
+    stands = SPACE.key(SPACE.configurations(X[good[[np.argmin(COST[good])]]])[0])
+    asked_for = [
+        *first_requests(SPACE, COST, first_size(SPACE), 0, 2),
+        *(Request(SPACE.parse(key), 0, "refine") for key in keys),
+        *(Request(SPACE.parse(stands), FRESH_SEED + n, "verify") for n in range(3)),
+    ]
+    samples = Samples.of(SPACE, [truth.answer(r) for r in asked_for])
+    view = view_of(samples, target, lambda s: fit_precision(s, validate=False).model)
+    step = decide(view)
+    assert step.has == COST[ROW[stands]]
+    assert step.action == "explore"
+    # what was trained is known, to the last image: it is drawn the same every time
+    draws = view.model.draws(SPACE.filled(X[near]), 100)
+    assert draws.std(axis=0).max() < 0.0015
+    np.testing.assert_allclose(np.median(draws, axis=0), truth.precision[near], atol=0.0015)
+    # and their neighbours are not
+    others = np.setdiff1d(np.flatnonzero(np.abs(law - target) < 0.015), near)[:50]
+    assert np.median(view.model.draws(SPACE.filled(X[others]), 100).std(axis=0)) > 0.003
+
+
 def test_an_unreachable_target_stops_without_proof() -> None:
     truth = Truth(2)
     s = search(truth, float(truth.precision.max()) + 0.03)
