@@ -74,7 +74,7 @@ class Sample:
     metrics : mapping
         Other metrics on the same split, e.g. ``top5``, ``balanced``; fractions.
     curve : tuple of float
-        Validation precision after each epoch.
+        Validation precision after each epoch (before the last, of mean weights: see `Trained`).
     train_s : float
         Seconds the training took.
     """

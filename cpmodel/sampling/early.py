@@ -1,9 +1,10 @@
 """Stopping early: what a training will end with, foreseen from its learning curve and those of its like.
 
-The logarithm of the final error is read from the last two points of the curve and from the configuration;
-how, is learned from the study's trainings that went to their end. Of schedules nothing is assumed but
-that all trainings have the same. A training ends where what the forecast adds to the noise of its seed is
-bearable; its sample says so (status ``stopped``), and by how much (`precision_sd`).
+The logarithm of the final error is read from the last point of the curve (the precision of mean weights, see
+`engine.average`) and from the configuration; how, is learned from the study's trainings that went to their
+end. Of schedules nothing is assumed but that all trainings have the same. A training ends where what the
+forecast adds to the noise of its seed is bearable; its sample says so (status ``stopped``), and by how much
+(`precision_sd`).
 
 The rule is fitted by the process that hands out trainings; what a worker gets is a handful of numbers for one
 configuration, so that the same numbers and seed always end a training at the same epoch.
@@ -27,8 +28,9 @@ from cpmodel.surrogates.link import Link
 LEAST_WHOLE = 12
 # What a forecast may add to the variance of a training's seed, as a share of that: what costs surrogates less
 # than a tenth of their error (scripts/bench/early.py)
-SHARE = 1.5
-# A slope needs two points of the curve
+SHARE = 2.0
+# After one epoch so much is still to come that a law of a dozen trainings is believed where it fits by luck;
+# that saved nothing more at an equal error of the surrogates
 FIRST_EPOCH = 2
 # Strength of the ridge, in rows: choosing it by what is left out did no better, and was too sure of itself
 _STRENGTH = 3.0
@@ -61,13 +63,13 @@ class Forecast:
 class Reading:
     """How the curve of one configuration is read after one epoch.
 
-    With z the logarithm of the error and u = (1, z, its last change), the change that is still
-    to come has mean u . `mean` and variance u' `variance` u.
+    With z the logarithm of the error and u = (1, z), the change that is still to come has mean
+    u . `mean` and variance u' `variance` u.
 
     Parameters
     ----------
-    mean : m numbers
-    variance : m rows of m numbers
+    mean : 2 numbers
+    variance : 2 rows of 2 numbers
     """
 
     mean: tuple[float, ...]
@@ -104,13 +106,12 @@ class Stopping:
 
     def forecast(self, curve: Sequence[float]) -> Forecast | None:
         """What a training with this curve so far would end with; None where the rule does not say."""
-        epoch = len(curve)
-        if not 0 <= epoch - FIRST_EPOCH < len(self.readings):
+        at = len(curve) - FIRST_EPOCH
+        if not 0 <= at < len(self.readings):
             return None
-        reading, link = self.readings[epoch - FIRST_EPOCH], _link(self.images)
-        z = link.forward(np.array(curve))
-        u = np.array([1.0, *_seen(z[None])[0]])
-        final = np.array(z[-1] + u @ np.array(reading.mean))
+        reading, link = self.readings[at], _link(self.images)
+        u = np.array([1.0, *link.forward(np.array(curve[-1:]))])
+        final = np.array(u[1] + u @ np.array(reading.mean))
         spread = np.sqrt(max(float(u @ np.array(reading.variance) @ u), 0.0))
         return Forecast(float(link.inverse(final)), float(spread * link.slope(final)))
 
@@ -178,8 +179,8 @@ class Rule:
         label = np.unique(X, axis=0, return_inverse=True)[1].reshape(-1)
         z, encoded = _link(images).forward(curves), features.encode(X)
         laws = tuple(
-            _Law.of(np.column_stack([_seen(z[:, :e]), encoded]), z[:, -1] - z[:, e - 1], label)
-            for e in range(FIRST_EPOCH, epochs)
+            _Law.of(np.column_stack([now, encoded]), z[:, -1] - now, label)
+            for now in z.T[FIRST_EPOCH - 1 : -1]
         )
         return cls(space, features, laws, noise_share(curves[:, -1], label, images), images, share)
 
@@ -193,7 +194,7 @@ class Rule:
 
 @dataclass(frozen=True, eq=False)
 class _Law:
-    """Ridge regression of the further change on features of curve and configuration.
+    """Ridge regression of the further change on where the curve is and on the configuration.
 
     Parameters
     ----------
@@ -240,23 +241,16 @@ class _Law:
         return cls(centre, scale, coefficients, covariance, variance)
 
     def reading(self, encoded: Floats) -> Reading:
-        """The law for one configuration, the last of its features given; the others are the curve's."""
-        points = len(self.centre) - len(encoded)
-        centred = np.concatenate([np.zeros(points), encoded]) - self.centre
-        # all features as a matrix times u: the configuration's are constant, the curve's vary
-        of_u = np.zeros((len(centred) + 1, points + 1))
+        """The law for one configuration: all its features but the first are given."""
+        # the features as a matrix times u: only the first varies
+        of_u = np.zeros((len(self.centre) + 1, 2))
         of_u[0, 0] = 1.0
-        of_u[1:, 0] = centred / self.scale
-        of_u[1 : points + 1, 1:] = np.diag(1.0 / self.scale[:points])
+        of_u[1:, 0] = (np.array([0.0, *encoded]) - self.centre) / self.scale
+        of_u[1, 1] = 1.0 / self.scale[0]
         variance = self.variance * (of_u.T @ self.covariance @ of_u)
         variance[0, 0] += self.variance
         mean = of_u.T @ self.coefficients
         return Reading(tuple(mean.tolist()), tuple(map(tuple, variance.tolist())))
-
-
-def _seen(z: Floats) -> Floats:
-    """What is seen of curves so far, shape (n, epochs): the last point and the last change."""
-    return np.column_stack([z[:, -1], z[:, -1] - z[:, -2]])
 
 
 def noise_share(precision: Floats, label: Any, images: int) -> float:

@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """What stopping early saves, and what it costs the surrogates, replayed on whole trainings.
 
-    python scripts/bench/early.py STUDY [--trainings 60] [--repeats 20] [--shares 0.5,1,1.5,2] [--out CSV]
+    python scripts/bench/early.py [TABLE] [--others TABLE] [--trainings 60] [--repeats 20] [--shares 1,1.5]
 
-STUDY is the folder of a study whose trainings went to their end (cpmodel sample --full), with their curves.
-In each repeat so many of them are taken in random order and replayed as the pool would train them: the rule
-is fitted to those that ended before (one other is always in hand), each training stops where the rule says,
-and its precision is the forecast. Then the surrogate is fitted to what was seen, and tested on all others,
-beside the same surrogate fitted to the same trainings run whole. One CSV line for each share of a seed's
-variance that a forecast may add: means over repeats; `rate` is epochs of whole trainings by epochs spent,
-`rate_later` that of the second half, `rms_in_sd` and `within_90` say how right the forecasts' deviations are.
+TABLE is a samples table of whole trainings with their curves (cpmodel sample --full). In each repeat so many
+of them are taken in random order and replayed as the pool would train them: the rule is fitted to those that
+ended before (one other is always in hand), each training stops where the rule says, and its precision is the
+forecast. Then the surrogate is fitted to what was seen, and tested on all other configurations of both
+tables, beside the same surrogate fitted to the same trainings run whole. One CSV line for each share of a
+seed's variance that a forecast may add: means over repeats; `rate` is epochs of whole trainings by epochs
+spent, `rate_later` that of the second half, `rms_in_sd` and `within_90` say how right the forecasts'
+deviations are.
 """
 
 from __future__ import annotations
@@ -28,34 +29,47 @@ from threadpoolctl import threadpool_limits
 
 from cpmodel.files import replacing
 from cpmodel.pipeline.fitting import fit_precision
-from cpmodel.samples import Sample, Samples
-from cpmodel.sampling.early import SHARE, Rule
-from cpmodel.study import Study
+from cpmodel.samples import Sample, Samples, read_csv
+from cpmodel.sampling.early import Rule
+from cpmodel.space import Floats
 
-OUT = Path(__file__).parents[2] / "data" / "measured" / "early.csv"
+MEASURED = Path(__file__).parents[2] / "data" / "measured"
+IMAGES = 5000  # of the validation split of the embedded images
 IN_HAND = 1  # trainings that are at work, and so unknown, when another one is handed out
 
 
 @dataclass(frozen=True)
 class Whole:
-    """The trainings of a study: one of each configuration, all of them whole."""
+    """Whole trainings, one of each configuration, and what is known of others.
+
+    Parameters
+    ----------
+    table : of `samples`, row by row
+    X, precision : shape (n, d), (n,)
+        Of configurations that have no curve here.
+    """
 
     samples: tuple[Sample, ...]
     table: Samples
-    epochs: int
-    images: int
+    X: Floats
+    precision: Floats
 
     @classmethod
-    def of(cls, folder: Path) -> Whole:
-        """All that a study's folder holds."""
-        study = Study.open(folder)
-        epochs = study.settings.recipe.epochs
+    def of(cls, path: Path, others: Path) -> Whole:
+        """What two files hold, the second one's space being that of both."""
+        more = read_csv(others).usable
+        space = more.space
         found: dict[str, Sample] = {}
-        for sample in samples_of(study.samples()):
-            if sample.status == "complete" and len(sample.curve) == epochs:
-                found.setdefault(study.settings.space.key(sample.configuration), sample)
-        table = Samples.of(study.settings.space, found.values())
-        return cls(tuple(found.values()), table, epochs, study.settings.split_sizes["validation"])
+        for sample in samples_of(read_csv(path, space=space)):
+            found.setdefault(space.key(sample.configuration), sample)
+        rest = [row for row, key in enumerate(more.keys) if key not in found]
+        table = Samples.of(space, found.values())
+        return cls(tuple(found.values()), table, more.X[rest], more.precision[rest])
+
+    @property
+    def epochs(self) -> int:
+        """Of a whole training."""
+        return len(self.samples[0].curve)
 
 
 def samples_of(table: Samples) -> list[Sample]:
@@ -78,7 +92,7 @@ def replayed(whole: Whole, order: Sequence[int], share: float) -> list[Sample]:
         ended = seen[: max(0, len(seen) - IN_HAND)]
         if (count := sum(s.status == "complete" for s in ended)) != known:
             table, known = Samples.of(whole.table.space, ended), count
-            rule = Rule.of(table, whole.epochs, whole.images, share)
+            rule = Rule.of(table, whole.epochs, IMAGES, share)
         if rule is not None:
             stopping = rule.stopping(sample.configuration)
             for epoch in range(1, whole.epochs):
@@ -98,11 +112,12 @@ def replayed(whole: Whole, order: Sequence[int], share: float) -> list[Sample]:
 
 
 def held_out_error(whole: Whole, samples: Sequence[Sample], rest: Sequence[int], model: str) -> float:
-    """Mean of |predicted - measured| / measured of the trainings in `rest`."""
+    """Mean of |predicted - measured| / measured of the trainings in `rest` and of the others."""
     space = whole.table.space
     fitted = fit_precision(Samples.of(space, samples), model, validate=False).model
-    measured = whole.table.precision[list(rest)]
-    predicted = fitted.predict(space.filled(whole.table.X[list(rest)]))
+    measured = np.concatenate([whole.table.precision[list(rest)], whole.precision])
+    X = np.concatenate([whole.table.X[list(rest)], whole.X])
+    predicted = fitted.predict(space.filled(X))
     return float(np.mean(np.abs(predicted - measured) / measured))
 
 
@@ -164,17 +179,18 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("study", type=Path)
+    parser.add_argument("table", type=Path, nargs="?", default=MEASURED / "mean_curves.csv")
+    parser.add_argument("--others", type=Path, default=MEASURED / "fashion_mnist_grid.csv")
     parser.add_argument("--trainings", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--shares", default=f"0.5,1,{SHARE:g},2")
+    parser.add_argument("--shares", default="1,1.5,2,3")
     parser.add_argument("--model", default="auto")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--out", type=Path, default=MEASURED / "early.csv")
     options = parser.parse_args()
-    whole = Whole.of(options.study)
-    if len(whole.samples) <= options.trainings:
-        parser.error(f"expected more than {options.trainings} whole trainings, got {len(whole.samples)}")
+    whole = Whole.of(options.table, options.others)
+    if len(whole.samples) < options.trainings:
+        parser.error(f"expected {options.trainings} whole trainings, got {len(whole.samples)}")
     shares = [float(share) for share in options.shares.split(",")]
     work = [
         delayed(one_repeat)(whole, options.trainings, shares, options.model, repeat)

@@ -29,14 +29,13 @@ EPOCHS, PIXELS = 6, 5000
 def drawn(rng: np.random.Generator, n: int, late: float) -> tuple[list[dict[str, float]], Floats]:
     """Configurations, and curves of log errors, shape (n, EPOCHS).
 
-    The last change is linear in the curve and the logarithms of the parameters, but for noise of deviation
-    `late`; the changes before it are anything.
+    The last change is linear in the point before it and the logarithms of the parameters, but for noise of
+    deviation `late`; the changes before it are anything.
     """
     configurations = SPACE.configurations(SPACE.enumerate()[rng.permutation(SPACE.size)[:n]])
     T = np.log([[c[name] for name in SPACE.names] for c in configurations])
     z = np.log(0.5) - 0.1 * T[:, [0]] + np.cumsum(rng.normal(-0.1, 0.05, (n, EPOCHS)), axis=1)
-    slope = z[:, -2] - z[:, -3]
-    z[:, -1] = z[:, -2] - 0.3 + 0.5 * slope - 0.1 * z[:, -2] + T @ [0.02, -0.03, 0.05]
+    z[:, -1] = z[:, -2] - 0.3 - 0.1 * z[:, -2] + T @ [0.02, -0.03, 0.05]
     z[:, -1] += late * rng.normal(size=n)
     return configurations, z
 
