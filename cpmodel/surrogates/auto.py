@@ -23,7 +23,7 @@ from cpmodel.surrogates.process import ProcessModel
 from cpmodel.surrogates.quadratic import QuadraticPrecision
 
 # What each model weighs before the rows speak: from wide experience with public tables
-_BELIEFS = {"loggp": 1.0, "loggp, saturating": 1.0, "additive": 4.0, "quadratic": 5.0}
+_BELIEFS = {"loggp": 1.0, "loggp, saturating": 1.0, "additive": 4.0, "quadratic": 8.0}
 # What is added to the name of a model that sees derived columns too
 _DERIVED = ", derived"
 # No model is true, so the ratio of two evidences says more than is known, and of few rows much more: its root
