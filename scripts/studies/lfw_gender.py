@@ -12,8 +12,9 @@ train    the baseline, 5 seeds; 50 random configurations, which no model sees; t
          paper's values; parts of the planes (f,s), (f,k) and (f,l), where trainings may be stopped early
 prove    the paper's way: eq. 6 fitted to the planes, and `auto`; min C(T) s.t. P(T) >= baseline less 0.01 and
          0.02; each answer trained on 5 fresh seeds
-search   the product's way: `cpmodel run --drop 0.02` in a study of its own, then `--drop 0.01` in the same.
-         Its trainings of the baseline are the first study's: the same seeds give the same networks
+search   the product's way: `cpmodel run --drop 0.02` in a study of its own, `--drop 0.01` in the same, and
+         `--drop 0.02` again: 40 trainings at most for each. Its trainings of the baseline are the first
+         study's: the same seeds give the same networks
 tell     `data/measured/lfw_gender/`: samples, run-times, fits, summary, report
 
 Everything is done by the product's own commands: `cpmodel sample`, `measure`, `fit`, `optimize`, `verify`,
@@ -29,7 +30,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lfw_told import CONFIDENCE, DROPS, WAYS, Apart, tell
+from lfw_told import CONFIDENCE, DROPS, SEARCHES, WAYS, Apart, tell
 
 from cpmodel import api
 from cpmodel.cli.progress import Progress
@@ -96,10 +97,10 @@ def prove(project: Project, apart: Apart, how: Mapping[str, Any]) -> None:
 
 
 def search(paper: Project, folder: Path, dataset: str, how: Mapping[str, Any]) -> None:
-    """The product's way: it chooses what it trains; the second drop goes on in the study of the first."""
+    """The product's way: it chooses what it trains; each search goes on in the study of those before."""
     take_over_baseline(paper, plan(folder, dataset=dataset).begin())
     spent = 0
-    for drop in sorted(DROPS, reverse=True):
+    for name, drop in SEARCHES.items():
 
         def searched(drop: float = drop, budget: int = spent + BUDGET) -> Answer:
             return api.run(
@@ -113,11 +114,12 @@ def search(paper: Project, folder: Path, dataset: str, how: Mapping[str, Any]) -
                 **how,
             )
 
-        answer = _once(folder / f"run-{drop:g}.json", searched)
+        answer = _once(folder / f"{name}.json", searched)
         spent = int(answer["trainings"])
-        key = None if answer["verdict"] is None else str(answer["verdict"]["key"])
+        if answer["verdict"] is None or len(answer["verdict"]["seeds"]) >= FRESH_SEEDS:
+            continue
 
-        def verified(drop: float = drop, key: str | None = key) -> Answer:
+        def verified(drop: float = drop, key: str = answer["verdict"]["key"]) -> Answer:
             return api.verify(
                 folder,
                 drop=drop,
@@ -128,8 +130,7 @@ def search(paper: Project, folder: Path, dataset: str, how: Mapping[str, Any]) -
                 **how,
             )
 
-        if key is not None:
-            _once(folder / f"verified-{drop:g}.json", verified)
+        spent = int(_once(folder / f"verified-{name}.json", verified)["trainings"])
 
 
 def take_over_baseline(source: Project, target: Project) -> None:
