@@ -9,7 +9,7 @@ LFW is the folder or tar of Labeled Faces in the Wild, with `lfw_gender_labels.c
 
 measure  run-times of 450 untrained networks and the baseline at batch 64, 200 at batch 1 (nothing may train)
 train    the baseline, 5 seeds; 50 random configurations, which no model sees; the 1-D sweeps over the
-         paper's values; parts of the planes (f,s), (f,k) and (f,l), where trainings may be stopped early
+         paper's values; the planes (f,s), (f,k) and (f,l)
 prove    the paper's way: eq. 6 fitted to the planes, and `auto`; min C(T) s.t. P(T) >= baseline less 0.01 and
          0.02; each answer trained on 5 fresh seeds
 search   the product's way: `cpmodel run --drop 0.02` in a study of its own, `--drop 0.01` in the same, and
@@ -30,7 +30,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lfw_told import CONFIDENCE, DROPS, SEARCHES, WAYS, Apart, tell
+from lfw_told import CONFIDENCE, DROPS, PAIRS, SEARCHES, WAYS, Apart, tell
 
 from cpmodel import api
 from cpmodel.cli.progress import Progress
@@ -48,8 +48,6 @@ from cpmodel.study import Request
 
 OUT = Path(__file__).parents[2] / "data" / "measured" / "lfw_gender"
 STAGES = ("measure", "train", "prove", "search", "tell")
-# Of each plane so many configurations, drawn at random; the sweeps are on them, too
-PLANES = {("f", "s"): 30, ("f", "k"): 15, ("f", "l"): 15}
 BASELINE_SEEDS, FRESH_SEEDS, HELD_OUT, BUDGET = 5, 5, 50, 40
 MEASURED = {64: 450, 1: 200}  # networks at each batch size
 
@@ -63,12 +61,15 @@ def measure(project: Project) -> None:
 
 def train(project: Project, how: Mapping[str, Any]) -> None:
     """The baseline, the configurations kept apart, the planes."""
-    here, whole = project.folder, {**how, "full": True}
-    api.sample(here, design="grid", vary=(), seeds=BASELINE_SEEDS, watch=Progress(), **whole)
-    api.sample(here, design="random", budget=drawn_for_test(project.space), watch=Progress(), **whole)
-    api.sample(here, design="sweep", watch=Progress(), **whole)
-    for plane, budget in PLANES.items():
-        api.sample(here, design="grid", vary=plane, budget=budget, watch=Progress(), **how)
+
+    def sampled(design: str, **what: Any) -> None:
+        api.sample(project.folder, design=design, full=True, watch=Progress(), **what, **how)
+
+    sampled("grid", vary=(), seeds=BASELINE_SEEDS)
+    sampled("random", budget=drawn_for_test(project.space))
+    sampled("sweep")
+    for plane in PAIRS:
+        sampled("grid", vary=plane)
 
 
 def prove(project: Project, apart: Apart, how: Mapping[str, Any]) -> None:
@@ -165,7 +166,7 @@ def _once(path: Path, answered: Callable[[], Answer]) -> dict[str, Any]:
 
 def planes_of(space: Space) -> frozenset[str]:
     """Keys of the configurations in which at most two parameters move, one of them f."""
-    return frozenset().union(*(keys(space, design("grid", space, None, 0, vary=plane)) for plane in PLANES))
+    return frozenset().union(*(keys(space, design("grid", space, None, 0, vary=plane)) for plane in PAIRS))
 
 
 def drawn_for_test(space: Space, seed: int = 0) -> int:

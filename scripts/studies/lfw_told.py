@@ -42,6 +42,7 @@ WAYS = {"eq6": "explinear", "auto": "auto"}  # how the paper's way models P, and
 SEARCHES = {"run-0.02": 0.02, "run-0.01": 0.01, "run-0.02-again": 0.02}
 LEVEL = 0.9
 PRINTED = Path(__file__).parents[2] / "data" / "published" / "lfw_gender_ke_coefficients.csv"
+# The planes; the sweeps of f, s, k and l lie on them, too
 PAIRS = (("f", "s"), ("f", "k"), ("f", "l"))
 NOTE = (
     "The printed coefficients do not reproduce the paper's own baseline of 0.95: at gamma = 1 eq. 6 gives "
