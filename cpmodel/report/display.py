@@ -64,12 +64,15 @@ def percent(value: float, digits: int = 1) -> str:
 
 
 def exact_percent(value: float) -> str:
-    r"""A fraction that somebody typed, as a percentage with the digits it has.
+    r"""A target as a percentage: the digits that were typed, or three decimals of one that was computed.
 
-    >>> exact_percent(0.94), exact_percent(0.9925)
-    ('94\xa0%', '99.25\xa0%')
+    >>> exact_percent(0.94), exact_percent(0.9925), exact_percent(0.9491183879 - 0.02)
+    ('94\xa0%', '99.25\xa0%', '92.912\xa0%')
     """
-    return UNKNOWN if math.isnan(value) else f"{100 * value:.10g}{SPACE}%"
+    if math.isnan(value):
+        return UNKNOWN
+    typed = math.isclose(value, round(value, 6), rel_tol=1e-12)
+    return f"{100 * value:.6g}{SPACE}%" if typed else f"{100 * value:.3f}{SPACE}%"
 
 
 def digits_for(values: Iterable[float], target: float = math.nan) -> int:

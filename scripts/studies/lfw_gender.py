@@ -30,16 +30,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lfw_told import CONFIDENCE, DROPS, PAIRS, SEARCHES, WAYS, Apart, tell
+from lfw_told import BATCHES, CONFIDENCE, DROPS, PAIRS, SEARCHES, WAYS, Apart, tell
 
 from cpmodel import api
 from cpmodel.cli.progress import Progress
 from cpmodel.files import read_json, write_json
+from cpmodel.optimize.results import Candidate
 from cpmodel.pipeline.answer import Answer, Goal
 from cpmodel.pipeline.fitting import fit_precision
 from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.project import Project, plan
 from cpmodel.pipeline.run import check_search, choose
+from cpmodel.pipeline.stages import measure_study
 from cpmodel.samples import COLUMNS, Sample
 from cpmodel.sampling.designs import design
 from cpmodel.sampling.pool import weights_path
@@ -49,7 +51,7 @@ from cpmodel.study import Request
 OUT = Path(__file__).parents[2] / "data" / "measured" / "lfw_gender"
 STAGES = ("measure", "train", "prove", "search", "tell")
 BASELINE_SEEDS, FRESH_SEEDS, HELD_OUT, BUDGET = 5, 5, 50, 40
-MEASURED = {64: 450, 1: 200}  # networks at each batch size
+MEASURED = dict(zip(BATCHES, (450, 200), strict=True))  # networks at each batch size
 
 
 def measure(project: Project) -> None:
@@ -83,12 +85,14 @@ def prove(project: Project, apart: Apart, how: Mapping[str, Any]) -> None:
             if plain is None:
                 continue
 
-            def verified(configuration: str = plain.key, drop: float = drop) -> Answer:
+            def verified(chosen: Candidate = plain, drop: float = drop) -> Answer:
+                for batch in BATCHES:
+                    measure_study(project, 0, configurations=[chosen.configuration], batch=batch)
                 return api.verify(
                     project.folder,
                     drop=drop,
                     confidence=CONFIDENCE,
-                    configuration=configuration,
+                    configuration=chosen.key,
                     seeds=FRESH_SEEDS,
                     watch=Progress(),
                     **how,
