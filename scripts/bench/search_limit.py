@@ -3,11 +3,11 @@
 
     python scripts/bench/search_limit.py --tables PATH [--out CSV]
 
-There the cheapest rows that reach a target are seeds luckier than their neighbours. So even a searcher who knew
-beforehand the smooth truth that all 32,768 rows tell, the size of the scatter about it and the optimum's cost
-could only try the configurations cheap enough in the order of their chance to be lucky. One line a case: how
-many are cheap enough, how many of those reach the target, the chance of the likeliest, how many trainings that
-order takes in expectation over the scatter, and in the table as it happens to be.
+There the cheapest rows that reach a target are seeds luckier than their neighbours. So even a searcher who
+knew beforehand the smooth truth that all 32,768 rows tell, the size of the scatter about it and the optimum's
+cost could only try the configurations cheap enough in the order of their chance to be lucky. One line a case:
+how many are cheap enough, how many of those reach the target, the chance of the likeliest, how many trainings
+that order takes in expectation over the scatter, and in the table as it happens to be.
 """
 
 from __future__ import annotations
