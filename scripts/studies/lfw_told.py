@@ -67,6 +67,23 @@ class Apart:
         """The trainings that no model sees."""
         return _rows(project.study.samples(), self.off)
 
+    def searched(self, run: Path) -> dict[str, Samples]:
+        """What the search trained until its first answer, and in all, without what is kept apart."""
+        first = run / f"{next(iter(SEARCHES))}.json"
+        if not first.exists():
+            return {}
+        samples = reopen(run).study.samples()
+        seen = np.array([key not in self.off for key in samples.keys])
+        parts = {
+            "cpmodel run until its first answer": seen
+            & (np.arange(len(seen)) < read_json(first)["trainings"]),
+            "cpmodel run": seen,
+        }
+        return {
+            name: Samples(samples.space, samples.frame[rows].reset_index(drop=True)).usable
+            for name, rows in parts.items()
+        }
+
 
 def _rows(samples: Samples, keys: Iterable[str]) -> Samples:
     wanted = set(keys)
@@ -81,6 +98,7 @@ class HeldOut:
     """A model of P against the configurations kept apart."""
 
     name: str
+    trained: int
     fit: PrecisionFit
     predicted: Floats
     low: Floats
@@ -88,12 +106,13 @@ class HeldOut:
     measured: Floats
 
     @classmethod
-    def of(cls, name: str, planes: Material, rest: Samples) -> HeldOut:
-        """Fitted to the planes, judged by the rest."""
-        fit = fit_precision(planes.samples, name, derived=planes.derived)
+    def of(cls, name: str, seen: Material, rest: Samples) -> HeldOut:
+        """Fitted to what was seen, judged by the rest."""
+        fit = fit_precision(seen.samples, name, derived=seen.derived)
         X = rest.space.filled(rest.X)
         low, high = fit.model.predict_interval(X, LEVEL)
-        return cls(name, fit, np.asarray(fit.model.predict(X)), low, high, rest.precision)
+        predicted = np.asarray(fit.model.predict(X))
+        return cls(name, len(seen.samples), fit, predicted, low, high, rest.precision)
 
     @property
     def relative(self) -> Floats:
@@ -127,6 +146,7 @@ class HeldOut:
             "in_sample": self.fit.relative_error,
             "cross_validated": self.fit.cv_relative_error,
             "covered_90": float(inside.mean()),
+            "trained": self.trained,
             "n": len(self.measured),
         }
 
@@ -139,6 +159,10 @@ def tell(project: Project, run: Path, apart: Apart, out: Path) -> None:
     images = project.images()
     fitted = Material.of_study(project, planes)
     models = {name: HeldOut.of(name, fitted, rest) for name in WAYS.values()}
+    others = apart.searched(run)
+    if others:
+        frames = [planes.frame, others["cpmodel run"].frame]
+        others["planes and cpmodel run"] = Samples(planes.space, pd.concat(frames, ignore_index=True))
     assert material.costs is not None
     latency = [latency_under(material, conditions) for conditions in material.costs.conditions]
     answers = list(_answers(project.folder, run, len(planes)))
@@ -156,6 +180,13 @@ def tell(project: Project, run: Path, apart: Apart, out: Path) -> None:
         "baseline": _baseline(project, images),
         "seed_noise": {"sd": noise, "degrees_of_freedom": freedom},
         "precision": {name: model.summary() for name, model in models.items()},
+        "precision_by_trainings": {
+            trained: {
+                name: HeldOut.of(name, Material.of_study(project, samples), rest).summary()
+                for name in WAYS.values()
+            }
+            for trained, samples in others.items()
+        },
         # mean of |N(0, 1)|: what even a perfect model would miss of one training each
         "precision_floor": math.sqrt(2 / math.pi) * noise / float(rest.precision.mean()),
         "complexity": [_complexity(one) for one in latency],
@@ -325,13 +356,14 @@ def _tables(facts: dict[str, Any]) -> list[Table]:
     ]
     errors += [
         [
-            "P",
+            f"P: {trained}, {row['trained']} trainings",
             {"explinear": "eq. 6"}.get(name, name),
             f"{_percent(row['relative_error'])} (standard error {_percent(row['standard_error'])})",
-            "3.1 %" if name == WAYS["eq6"] else "",
+            "3.1 %" if trained == "planes" and name == WAYS["eq6"] else "",
             f"{row['covered_90']:.0%}",
         ]
-        for name, row in facts["precision"].items()
+        for trained, models in {"planes": facts["precision"], **facts["precision_by_trainings"]}.items()
+        for name, row in models.items()
     ]
     errors.append(["P", "a perfect model (noise of one seed)", _percent(facts["precision_floor"]), "", ""])
     answers = [

@@ -1,0 +1,53 @@
+"""Measurements that come with the project: anybody can go on from them, without the images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cpmodel
+from cpmodel.cost import read_csv as read_costs
+from cpmodel.families.base import Task
+from cpmodel.files import read_json
+from cpmodel.pipeline.fitting import fit_precision
+from cpmodel.pipeline.stages import read_material
+
+LFW = Path(__file__).parents[1] / "data" / "measured" / "lfw_gender"
+FACES = Task(64, 64, 3, 2)
+BASELINE_MACS = 64 * 25 * (3 * 64**2 + 64 * 32**2 + 64 * 16**2) + 8 * 8 * 64 * 2
+
+
+@pytest.fixture(scope="module")
+def summary():
+    return read_json(LFW / "summary.json")
+
+
+def test_a_choice_on_faces_without_faces():
+    """Chosen on the study's samples, judged by the trainings of the search, which made others."""
+    choice = cpmodel.optimize(LFW / "samples.csv", task=FACES, drop=0.02)
+    assert choice.baseline.complexity == BASELINE_MACS
+    assert choice.safe.complexity < BASELINE_MACS / 30
+    others = read_material(LFW / "run_samples.csv").samples.usable
+    space, X = read_material(LFW / "samples.csv").space, others.X
+    model = fit_precision(read_material(LFW / "samples.csv").samples, validate=False).model
+    assert np.array_equal(others.space.names, space.names)
+    missed = np.abs(model.predict(X) - others.precision) / others.precision
+    assert missed.mean() < 0.01
+
+
+def test_the_summary_tells_what_the_samples_hold(summary):
+    samples = read_material(LFW / "samples.csv").samples
+    assert len(samples) == summary["trainings"]["paper"]
+    rows = (samples.frame[["f", "s", "k", "l"]] == [64, 64, 5, 3]).all(axis=1)
+    assert sorted(samples.precision[rows]) == pytest.approx(sorted(summary["baseline"]["validation"]))
+    for answer in summary["answers"]:
+        assert answer["macs_reduction"] == pytest.approx(BASELINE_MACS / answer["macs"])
+
+
+def test_run_times_of_the_study_can_be_minimised(summary):
+    table = read_costs(LFW / "costs.csv", read_material(LFW / "samples.csv").space)
+    assert {conditions.batch for conditions in table.conditions} == {1, 64}
+    choice = cpmodel.optimize(
+        LFW / "samples.csv", task=FACES, target=0.93, costs=LFW / "costs.csv", complexity="latency_s"
+    )
+    assert choice.plain.complexity < choice.baseline.complexity / 10
