@@ -28,7 +28,7 @@ from cpmodel.surrogates.link import Link
 LEAST_WHOLE = 12
 # What a forecast may add to the variance of a training's seed, as a share of that: what costs surrogates less
 # than a tenth of their error (scripts/bench/early.py)
-SHARE = 2.0
+SHARE = 1.5
 # After one epoch so much is still to come that a law of a dozen trainings is believed where it fits by luck;
 # that saved nothing more at an equal error of the surrogates
 FIRST_EPOCH = 2

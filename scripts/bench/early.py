@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """What stopping early saves, and what it costs the surrogates, replayed on whole trainings.
 
-    python scripts/bench/early.py [TABLE] [--others TABLE] [--trainings 60] [--repeats 20] [--shares 1,1.5]
+    python scripts/bench/early.py [TABLE] [--trainings 60] [--repeats 20] [--shares 1,1.5,2,3]
 
 TABLE is a samples table of whole trainings with their curves (cpmodel sample --full). In each repeat so many
 of them are taken in random order and replayed as the pool would train them: the rule is fitted to those that
 ended before (one other is always in hand), each training stops where the rule says, and its precision is the
-forecast. Then the surrogate is fitted to what was seen, and tested on all other configurations of both
-tables, beside the same surrogate fitted to the same trainings run whole. One CSV line for each share of a
+forecast. Then the surrogate is fitted to what was seen, and tested on all other configurations of the table,
+beside the same surrogate fitted to the same trainings run whole. One CSV line for each share of a
 seed's variance that a forecast may add: means over repeats; `rate` is epochs of whole trainings by epochs
 spent, `rate_later` that of the second half, `rms_in_sd` and `within_90` say how right the forecasts'
 deviations are.
@@ -31,7 +31,6 @@ from cpmodel.files import replacing
 from cpmodel.pipeline.fitting import fit_precision
 from cpmodel.samples import Sample, Samples, read_csv
 from cpmodel.sampling.early import Rule
-from cpmodel.space import Floats
 
 MEASURED = Path(__file__).parents[2] / "data" / "measured"
 IMAGES = 5000  # of the validation split of the embedded images
@@ -40,31 +39,24 @@ IN_HAND = 1  # trainings that are at work, and so unknown, when another one is h
 
 @dataclass(frozen=True)
 class Whole:
-    """Whole trainings, one of each configuration, and what is known of others.
+    """Whole trainings, one of each configuration.
 
     Parameters
     ----------
     table : of `samples`, row by row
-    X, precision : shape (n, d), (n,)
-        Of configurations that have no curve here.
     """
 
     samples: tuple[Sample, ...]
     table: Samples
-    X: Floats
-    precision: Floats
 
     @classmethod
-    def of(cls, path: Path, others: Path) -> Whole:
-        """What two files hold, the second one's space being that of both."""
-        more = read_csv(others).usable
-        space = more.space
+    def of(cls, path: Path) -> Whole:
+        """What a file holds."""
+        read = read_csv(path)
         found: dict[str, Sample] = {}
-        for sample in samples_of(read_csv(path, space=space)):
-            found.setdefault(space.key(sample.configuration), sample)
-        rest = [row for row, key in enumerate(more.keys) if key not in found]
-        table = Samples.of(space, found.values())
-        return cls(tuple(found.values()), table, more.X[rest], more.precision[rest])
+        for sample in samples_of(read):
+            found.setdefault(read.space.key(sample.configuration), sample)
+        return cls(tuple(found.values()), Samples.of(read.space, found.values()))
 
     @property
     def epochs(self) -> int:
@@ -112,12 +104,11 @@ def replayed(whole: Whole, order: Sequence[int], share: float) -> list[Sample]:
 
 
 def held_out_error(whole: Whole, samples: Sequence[Sample], rest: Sequence[int], model: str) -> float:
-    """Mean of |predicted - measured| / measured of the trainings in `rest` and of the others."""
+    """Mean of |predicted - measured| / measured of the trainings in `rest`."""
     space = whole.table.space
     fitted = fit_precision(Samples.of(space, samples), model, validate=False).model
-    measured = np.concatenate([whole.table.precision[list(rest)], whole.precision])
-    X = np.concatenate([whole.table.X[list(rest)], whole.X])
-    predicted = fitted.predict(space.filled(X))
+    measured = whole.table.precision[list(rest)]
+    predicted = fitted.predict(space.filled(whole.table.X[list(rest)]))
     return float(np.mean(np.abs(predicted - measured) / measured))
 
 
@@ -179,8 +170,7 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("table", type=Path, nargs="?", default=MEASURED / "mean_curves.csv")
-    parser.add_argument("--others", type=Path, default=MEASURED / "fashion_mnist_grid.csv")
+    parser.add_argument("table", type=Path, nargs="?", default=MEASURED / "fashion_mnist_grid.csv")
     parser.add_argument("--trainings", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--shares", default="1,1.5,2,3")
@@ -188,7 +178,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--out", type=Path, default=MEASURED / "early.csv")
     options = parser.parse_args()
-    whole = Whole.of(options.table, options.others)
+    whole = Whole.of(options.table)
     if len(whole.samples) < options.trainings:
         parser.error(f"expected {options.trainings} whole trainings, got {len(whole.samples)}")
     shares = [float(share) for share in options.shares.split(",")]
