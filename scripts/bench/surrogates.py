@@ -267,8 +267,10 @@ def eq6_lines(results: pd.DataFrame) -> list[str]:
     results = results[results["fit_s"].notna()]
     ours = results[results["model"] == "explinear"].set_index(index)
     theirs = results[results["model"] == "eq. 6 curve_fit"].set_index(index)
-    if theirs.empty:
+    both_did = ours.index.intersection(theirs.index)
+    if both_did.empty:
         return []
+    ours, theirs = ours.loc[both_did], theirs.loc[both_did]
     table = pd.DataFrame({"ours": within(ours), "theirs": within(theirs)})
     table["at_or_below"] = ours["train_sse"] <= theirs["train_sse"] * (1 + 1e-4) + 1e-12
     table["faster"] = theirs["fit_s"] / ours["fit_s"]
