@@ -413,8 +413,10 @@ def main() -> None:
     if options.steps.exists():
         steps = pd.read_csv(options.steps)
         # of single seeds taken for the truth nobody can say whether a lucky one exists
-        steps = steps[~steps["case"].str.contains(" raw ")]
-        print(calibration(steps).to_string(float_format="{:.3f}".format))
+        steps = steps[~steps["case"].str.contains(" raw | as trained ")]
+        for plain, rows in steps.groupby(steps["case"].str.startswith("plain")):
+            print("plain family" if plain else "NATS-Bench")
+            print(calibration(rows).to_string(float_format="{:.3f}".format))
 
 
 if __name__ == "__main__":

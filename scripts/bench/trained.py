@@ -214,4 +214,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    import trained  # what is cached can be sent to other processes by the name of its module only
+
+    trained.main()
