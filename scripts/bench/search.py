@@ -91,6 +91,7 @@ class Trainings:
     case: Case
     seed: int
     until_found: bool = False
+    budget: int = BUDGET
     rows: list[int] = field(default_factory=list)
     observed: list[float] = field(default_factory=list)
 
@@ -101,21 +102,21 @@ class Trainings:
         precision = float(np.clip(self.case.truth[row] + self.case.noise * rng.standard_normal(), 0, 1))
         self.rows.append(int(row))
         self.observed.append(precision)
-        if self.until_found and self.found_after() < BUDGET:
+        if self.until_found and self.found_after() < self.budget:
             raise FoundError
         return precision
 
     @property
     def left(self) -> int:
         """Trainings that may still be asked for."""
-        return BUDGET - len(self.rows)
+        return self.budget - len(self.rows)
 
     def found_after(self) -> int:
-        """Trainings until one truly reaches the target at 1.10 of the optimum or less; 60 where never."""
+        """Trainings until one truly reaches the target at 1.10 of the optimum or less; the budget if none."""
         for number, row in enumerate(self.rows, start=1):
             if self.case.reaches(row) and self.case.cost[row] <= NEAR * self.case.optimum:
                 return number
-        return BUDGET
+        return self.budget
 
     def found(self) -> float:
         """Cost of the cheapest trained that truly reaches the target, of the optimum's; infinite if none."""
@@ -257,7 +258,7 @@ class Cpmodel:
             table = Samples.of(space, samples)
             view = View(
                 space, table, case.X, case.cost, fit_precision(table, validate=False).model,
-                case.target, self.confidence, BUDGET, self.tolerance, 1, trainings.seed,
+                case.target, self.confidence, trainings.budget, self.tolerance, 1, trainings.seed,
             )  # fmt: skip
             step = decide(view)
             self.seconds.append(time.perf_counter() - start)

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
-from search import BUDGET, MEASURED, Case, Cpmodel, Trainings, append
+from search import MEASURED, Case, Cpmodel, Trainings, append
 
 import cpmodel.datasets
 from cpmodel.families import get_family
@@ -95,7 +95,6 @@ class Real(Trainings):
     """Trainings that are done, not looked up in a table of what is true."""
 
     store: Path = STORE
-    budget: int = BUDGET
 
     def train(self, row: int) -> float:
         """Precision of one more training of a configuration."""
@@ -104,11 +103,6 @@ class Real(Trainings):
         self.rows.append(int(row))
         self.observed.append(observed)
         return observed
-
-    @property
-    def left(self) -> int:
-        """Trainings that may still be asked for."""
-        return self.budget - len(self.rows)
 
     def verified(self, budget: int) -> int | None:
         """The cheapest seen to reach the target that does so on fresh seeds, too."""
