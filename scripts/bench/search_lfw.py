@@ -3,11 +3,11 @@
 
     python scripts/bench/search_lfw.py [--seeds 0:20] [--out CSV]
 
-A training of the study in data/measured/lfw_gender/ takes minutes, so it searched once or twice. Here `auto`,
-fitted to all its trainings, is the truth, and a training observes it with fresh noise as large as its repeats
-tell. The target is the truth of the baseline less 0.02, the confidence 0.9. One line a search: its claim, by how
-many times fewer MACs than the baseline's, and whether that truly reaches the target; beside it the cheapest
-that does.
+A training of the study in data/measured/lfw_gender/ takes minutes, so it searched once. Here `auto`, fitted
+to all its trainings, is the truth, and a training observes it with fresh noise as large as its repeats
+tell. The target is the truth of the baseline less 0.02, the confidence 0.9. One line a search: its claim,
+by how many times that has fewer MACs than the baseline, and whether it truly reaches the target; and how
+many times fewer the cheapest has that does.
 """
 
 from __future__ import annotations
