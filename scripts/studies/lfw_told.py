@@ -197,7 +197,10 @@ def tell(project: Project, run: Path, apart: Apart, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for name, study in studies.items():
         prefix = "" if name == "paper" else f"{name}_"
-        study.study.samples().write_csv(out / f"{prefix}samples.csv")
+        samples = study.study.samples()
+        # where the images lie is nobody else's business
+        shared = replace(samples, frame=samples.frame.assign(dataset="lfw-gender"))
+        shared.write_csv(out / f"{prefix}samples.csv")
     material.costs.write_csv(out / "costs.csv")
     write_json(out / "fits.json", no_nan(fits.to_dict()))
     write_json(out / "summary.json", no_nan(facts))
