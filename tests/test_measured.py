@@ -23,16 +23,20 @@ def summary():
 
 
 def test_a_choice_on_faces_without_faces():
-    """Chosen on the study's samples, judged by the trainings of the search, which made others."""
     choice = cpmodel.optimize(LFW / "samples.csv", task=FACES, drop=0.02)
     assert choice.baseline.complexity == BASELINE_MACS
     assert choice.safe.complexity < BASELINE_MACS / 30
-    others = read_material(LFW / "run_samples.csv").samples.usable
-    space, X = read_material(LFW / "samples.csv").space, others.X
-    model = fit_precision(read_material(LFW / "samples.csv").samples, validate=False).model
-    assert np.array_equal(others.space.names, space.names)
-    missed = np.abs(model.predict(X) - others.precision) / others.precision
-    assert missed.mean() < 0.01
+
+
+def test_the_samples_tell_what_the_search_found_elsewhere():
+    """Configurations that only the search trained are foreseen far better than by their mean."""
+    known = read_material(LFW / "samples.csv").samples
+    found = read_material(LFW / "run_samples.csv").samples
+    new = ~np.isin(found.keys, known.keys)
+    assert new.sum() >= 20
+    X, precision = found.X[new], found.precision[new]
+    missed = np.abs(fit_precision(known, validate=False).model.predict(X) - precision)
+    assert missed.mean() < 0.5 * np.abs(precision - precision.mean()).mean()
 
 
 def test_the_summary_tells_what_the_samples_hold(summary):
@@ -44,7 +48,7 @@ def test_the_summary_tells_what_the_samples_hold(summary):
         assert answer["macs_reduction"] == pytest.approx(BASELINE_MACS / answer["macs"])
 
 
-def test_run_times_of_the_study_can_be_minimised(summary):
+def test_run_times_of_the_study_can_be_minimised():
     table = read_costs(LFW / "costs.csv", read_material(LFW / "samples.csv").space)
     assert {conditions.batch for conditions in table.conditions} == {1, 64}
     choice = cpmodel.optimize(

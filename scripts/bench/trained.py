@@ -169,19 +169,33 @@ def searched(drop: float, repeat: int, names: list[str], out: Path, store: Path)
         )
 
 
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Median over the repeats of the cost of the verified answer, and of it to the product's."""
+def to_own(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with each answer's cost by that of the product's on the same drop and repeat."""
     own = table[table["method"] == "cpmodel"].set_index(["drop", "repeat"])["macs"]
-    table = table.assign(
+    return table.assign(
         to_own=[m / own[d, r] for m, d, r in zip(table["macs"], table["drop"], table["repeat"], strict=True)]
     )
-    return table.groupby(["drop", "method"], sort=False).agg(
-        repeats=("repeat", "size"),
-        answered=("macs", "count"),
-        trainings=("trainings", "median"),
-        macs=("macs", "median"),
-        of_baseline=("of_baseline", "median"),
-        to_cpmodel=("to_own", "median"),
+
+
+def overall(table: pd.DataFrame) -> pd.DataFrame:
+    """Geometric mean over all drops and repeats in which there was an answer."""
+    logs = np.log(to_own(table).set_index("method")["to_own"]).groupby(level=0, sort=False)
+    return pd.DataFrame({"answered": logs.count(), "to_cpmodel": np.exp(logs.mean())})
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Median over the repeats of the cost of the verified answer, and of it to the product's."""
+    return (
+        to_own(table)
+        .groupby(["drop", "method"], sort=False)
+        .agg(
+            repeats=("repeat", "size"),
+            answered=("macs", "count"),
+            trainings=("trainings", "median"),
+            macs=("macs", "median"),
+            of_baseline=("of_baseline", "median"),
+            to_cpmodel=("to_own", "median"),
+        )
     )
 
 
@@ -204,7 +218,13 @@ def main() -> None:
             for repeat in range(options.repeats)
             for drop in map(float, options.drops.split(","))
         )
-    print(summary(pd.read_csv(options.out)).to_string(float_format="{:.4g}".format))
+    found = pd.read_csv(options.out)
+    print(summary(found).to_string(float_format="{:.4g}".format))
+    print(
+        "in all, of cpmodel's, geometric mean",
+        overall(found).to_string(float_format="{:.3g}".format),
+        sep="\n",
+    )
 
 
 if __name__ == "__main__":

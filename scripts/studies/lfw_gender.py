@@ -30,7 +30,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lfw_told import BATCHES, CONFIDENCE, DROPS, PAIRS, SEARCHES, WAYS, Apart, tell
+from lfw_told import CONFIDENCE, DROPS, MEASURED, PAIRS, SEARCHES, WAYS, Apart, tell
 
 from cpmodel import api
 from cpmodel.cli.progress import Progress
@@ -51,7 +51,6 @@ from cpmodel.study import Request
 OUT = Path(__file__).parents[2] / "data" / "measured" / "lfw_gender"
 STAGES = ("measure", "train", "prove", "search", "tell")
 BASELINE_SEEDS, FRESH_SEEDS, HELD_OUT, BUDGET = 5, 5, 50, 40
-MEASURED = dict(zip(BATCHES, (450, 200), strict=True))  # networks at each batch size
 
 
 def measure(project: Project) -> None:
@@ -86,7 +85,7 @@ def prove(project: Project, apart: Apart, how: Mapping[str, Any]) -> None:
                 continue
 
             def verified(chosen: Candidate = plain, drop: float = drop) -> Answer:
-                for batch in BATCHES:
+                for batch in MEASURED:
                     measure_study(project, 0, configurations=[chosen.configuration], batch=batch)
                 return api.verify(
                     project.folder,
