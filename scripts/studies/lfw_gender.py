@@ -97,7 +97,7 @@ def prove(project: Project, apart: Apart, how: Mapping[str, Any]) -> None:
                     **how,
                 )
 
-            _once(project.folder / f"{way}-{drop:g}.json", verified)
+            _once(project.folder / f"{way}-{drop:g}.json", verified, asked=plain.key)
 
 
 def search(paper: Project, folder: Path, dataset: str, how: Mapping[str, Any]) -> None:
@@ -159,10 +159,10 @@ def take_over_baseline(source: Project, target: Project) -> None:
         target.study.record(claim, Sample(dict(target.space.baseline), **plain, curve=curve, metrics=metrics))
 
 
-def _once(path: Path, answered: Callable[[], Answer]) -> dict[str, Any]:
-    """The answer that is kept there; asked for if there is none."""
+def _once(path: Path, answered: Callable[[], Answer], **beside: str) -> dict[str, Any]:
+    """The answer that is kept there; asked for if there is none, and kept with what is to stand beside it."""
     if not path.exists():
-        write_json(path, answered().to_dict())
+        write_json(path, answered().to_dict() | beside)
     kept: dict[str, Any] = read_json(path)
     return kept
 

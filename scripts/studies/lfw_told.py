@@ -15,7 +15,6 @@ import pandas as pd
 import torch
 
 from cpmodel.cost import device_name
-from cpmodel.datasets.base import ImageSet
 from cpmodel.errors import FitWarning
 from cpmodel.files import read_json, write_json, write_text
 from cpmodel.pipeline.answer import Goal
@@ -31,8 +30,9 @@ from cpmodel.report.page import write_report
 from cpmodel.report.study import report_content
 from cpmodel.samples import Samples
 from cpmodel.sampling.pool import weights_path
-from cpmodel.space import Floats
+from cpmodel.space import Configuration, Floats
 from cpmodel.surrogates.explinear import ExponentialLinear
+from cpmodel.train import Trainer
 from cpmodel.verify import Interval, precision_interval
 
 DROPS = (0.01, 0.02)
@@ -157,6 +157,7 @@ def tell(project: Project, run: Path, apart: Apart, out: Path) -> None:
     material = Material.of_study(project)
     studies = {"paper": project} | ({"run": reopen(run)} if (run / "study.db").exists() else {})
     images = project.images()
+    trainer = Trainer(images, project.family, project.study.settings.recipe)
     fitted = Material.of_study(project, planes)
     models = {name: HeldOut.of(name, fitted, rest) for name in WAYS.values()}
     others = apart.searched(run)
@@ -165,7 +166,7 @@ def tell(project: Project, run: Path, apart: Apart, out: Path) -> None:
         others["planes and cpmodel run"] = Samples(planes.space, pd.concat(frames, ignore_index=True))
     assert material.costs is not None
     latency = [latency_under(material, conditions) for conditions in material.costs.conditions]
-    answers = list(_answers(project.folder, run, len(planes)))
+    answers = list(_answers(trainer, project.folder, run, len(planes)))
     noise, freedom = pooled_noise(*_all(studies.values()))
     facts: dict[str, Any] = {
         "machine": device_name(),
@@ -177,7 +178,7 @@ def tell(project: Project, run: Path, apart: Apart, out: Path) -> None:
         "train_s": {
             name: float(study.study.samples().frame["train_s"].sum()) for name, study in studies.items()
         },
-        "baseline": _baseline(project, images),
+        "baseline": _baseline(trainer, project),
         "seed_noise": {"sd": noise, "degrees_of_freedom": freedom},
         "precision": {name: model.summary() for name, model in models.items()},
         "precision_by_trainings": {
@@ -238,29 +239,30 @@ def _all(projects: Iterable[Project]) -> tuple[list[str], Floats]:
     return keys, np.concatenate([table.precision for table in tables])
 
 
-def _baseline(project: Project, images: ImageSet) -> dict[str, Any]:
-    """The baseline's seeds on validation, with the interval over seeds and persons."""
-    from cpmodel.train import Trainer
-
+def _baseline(trainer: Trainer, project: Project) -> dict[str, Any]:
+    """The baseline's seeds on validation."""
     samples, key = project.study.samples().measured, project.space.key(project.space.baseline)
     rows = np.flatnonzero([k == key for k in samples.keys])
     seeds = [int(seed) for seed in samples.frame["seed"].iloc[rows] if seed < FRESH_SEED]
-    trainer = Trainer(images, project.family, project.study.settings.recipe)
+    return {"configuration": key, **_judged(trainer, project, project.space.baseline, seeds)}
+
+
+def _judged(
+    trainer: Trainer, project: Project, configuration: Configuration, seeds: Sequence[int]
+) -> dict[str, Any]:
+    """Kept networks on validation, with the 95 % interval over seeds and persons."""
     correct, balanced = [], []
     for seed in seeds:
-        path = weights_path(project.study.weights, key, seed)
-        network = trainer.restore(project.space.baseline, path)
-        found = trainer.evaluate(network, project.space.baseline, "validation")
+        path = weights_path(project.study.weights, project.space.key(configuration), seed)
+        found = trainer.evaluate(trainer.restore(configuration, path), configuration, "validation")
         correct.append(found.correct)
         balanced.append(found.metrics["balanced"])
     table = np.array(correct)
-    interval = precision_interval(table, groups=images.validation.groups)
     return {
-        "configuration": key,
-        "seeds": seeds,
+        "seeds": list(seeds),
         "validation": table.mean(axis=1).tolist(),
         "balanced": balanced,
-        "interval": _interval(interval),
+        "interval": _interval(precision_interval(table, groups=trainer.images.validation.groups)),
     }
 
 
@@ -289,26 +291,27 @@ def _complexity(one: Complexity) -> dict[str, Any]:
     return found
 
 
-def _answers(paper: Path, run: Path, trained: int) -> Iterable[dict[str, Any]]:
+def _answers(trainer: Trainer, paper: Path, run: Path, trained: int) -> Iterable[dict[str, Any]]:
     """Each way to an answer: what it chose, what fresh seeds and the test split say, what it took."""
     for drop in DROPS:
         for way in WAYS:
             path = paper / f"{way}-{drop:g}.json"
             if path.exists():
-                yield _answer(reopen(paper), f"planes, {way}", drop, read_json(path), trained)
+                yield _answer(trainer, reopen(paper), f"planes, {way}", drop, read_json(path), trained)
     for name, drop in SEARCHES.items():
         found, searched = run / f"verified-{name}.json", run / f"{name}.json"
         if searched.exists():
             answer = read_json(found if found.exists() else searched)
             way = "cpmodel run, going on" if name.endswith("again") else "cpmodel run"
-            yield _answer(reopen(run), way, drop, answer, read_json(searched)["trainings"])
+            yield _answer(trainer, reopen(run), way, drop, answer, read_json(searched)["trainings"])
 
 
 def _answer(
-    project: Project, way: str, drop: float, answer: dict[str, Any], trainings: int
+    trainer: Trainer, project: Project, way: str, drop: float, answer: dict[str, Any], trainings: int
 ) -> dict[str, Any]:
     verdict = answer["verdict"]
-    evidence = [row for row in answer["evidence"] if verdict is None or row["key"] == verdict["key"]]
+    key = answer.get("asked") if verdict is None else verdict["key"]
+    evidence = [row for row in answer["evidence"] if key in (None, row["key"])]
     tried = evidence[-1] if evidence else None
     told: dict[str, Any] = {
         "way": way,
@@ -325,8 +328,7 @@ def _answer(
         "configuration": tried["key"],
         "macs": float(macs[1]),
         "macs_reduction": float(macs[0] / macs[1]),
-        "seeds": len(tried["precisions"]),
-        "validation": tried["mean"],
+        **_judged(trainer, project, tried["configuration"], tried["seeds"]),
     }
     for conditions in project.costs.conditions:
         baseline, chosen = project.costs.lookup(X, conditions)
@@ -376,7 +378,8 @@ def _tables(facts: dict[str, Any]) -> list[Table]:
             row.get("configuration", "none"),
             f"{row['macs_reduction']:.0f}x" if "macs" in row else "",
             *(f"{row[_reduction(b)]:.1f}x" if _reduction(b) in row else "" for b in MEASURED),
-            f"{row['validation']:.4f} ({row['seeds']})" if "validation" in row else "",
+            f"{row['interval']['mean']:.4f} ({len(row['seeds'])})" if "interval" in row else "",
+            "{low:.4f} to {high:.4f}".format(**row["interval"]) if "interval" in row else "",
             f"{row['test']['mean']:.4f}" if "test" in row else "not opened",
             "{:+.4f} ({:+.4f} to {:+.4f})".format(*(row["difference"][n] for n in ("mean", "low", "high")))
             if "difference" in row
@@ -416,6 +419,7 @@ def _tables(facts: dict[str, Any]) -> list[Table]:
                 "MACs",
                 *(f"run-time, batch {batch}" for batch in MEASURED),
                 "validation (fresh seeds)",
+                "95 % interval, seeds and persons",
                 "test",
                 "test less baseline's",
                 "status",
