@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,10 +13,11 @@ from cpmodel.errors import FitError
 from cpmodel.space import Floats
 from cpmodel.surrogates.base import Coefficient, PrecisionModel
 from cpmodel.surrogates.explinear_terms import Terms
+from cpmodel.surrogates.exponents import OneExponential
 from cpmodel.surrogates.groups import Groups
 from cpmodel.surrogates.link import Link
 from cpmodel.surrogates.predictive import Predictive
-from cpmodel.surrogates.separable import Basis, SeparableFit, fit_separable_within, fits_separable, promising
+from cpmodel.surrogates.separable import Basis, SeparableFit, fit_separable, fit_separable_within
 
 Form = Literal["full", "exponential", "linear", "constant"]
 Loss = Literal["linear", "soft_l1", "huber"]
@@ -32,10 +33,12 @@ _LATTICE = 3000
 # How far outside them is rounding
 _TOLERATED = 1e-6
 _REWEIGHTINGS = 12
-# Random exponents that are tried out, and the best of them that are searched from
-_TRIED, _RANDOM_STARTS = 100, 7
-# Roughly found fits that are finished
-_FINISHED = 4
+# Random exponents of each of two kinds that are tried out, and the best of them that are searched from: fewer
+# would miss optima whose surroundings are poor
+_TRIED, _SEARCHED = 100, 48
+_NEARLY_ZERO = 0.03
+# Sums of squares nearer than this, relatively, are of one optimum
+_SAME = 1e-3
 
 
 class ExponentialLinear(PrecisionModel):
@@ -163,26 +166,52 @@ class ExponentialLinear(PrecisionModel):
         root = np.sqrt(weight / weight.max())
         basis = self.terms_.basis(X, root)
         bounds = self.terms_.bounds()
-        # a start from other rows may be of another form
-        if start is not None and len(start) != len(bounds[1]):
-            start = None
-        if start is None:
-            starts = self._starts(basis, y * root, bounds[1])
-            rough = fits_separable(basis, y * root, starts, bounds, ftol=1e-3, max_nfev=25)
-            starts = np.array([fit.theta for fit in rough[:_FINISHED]])
-        else:
-            starts = start[None, :]
-        fits = fits_separable(basis, y * root, starts, bounds)
+        weighted = y * root
         on_lattice = self.terms_.basis(lattice)
+
+        def finished(theta: Floats) -> SeparableFit:
+            return fit_separable(basis, weighted, theta[None, :], bounds)
 
         def violated_by(fit: SeparableFit) -> Floats:
             return _outside(on_lattice(fit.theta)[0] @ fit.beta)
 
-        within = [fit for fit in fits if violated_by(fit).max() <= _TOLERATED]
-        if not within or fits[0].sse < within[0].sse:
-            # drawn in, the best of all may still be better than the best within the limits
-            within.append(self._drawn_in(fits[0], basis, y * root, bounds, lattice, violated_by))
-        return min(within, key=lambda fit: fit.sse)
+        # a start from other rows may be of another form
+        if start is not None and len(start) == len(bounds[1]):
+            optima: Iterable[Floats] = (np.clip(start, *bounds),)
+        else:
+            optima = self._optima(X, weighted, root, bounds)
+        best: SeparableFit | None = None
+        for theta in optima:
+            fit = finished(theta)
+            if violated_by(fit).max() <= _TOLERATED:
+                break
+            best = best or fit
+        if best is None:
+            return fit
+        # drawn in, the best of all may still be better than the best within the limits
+        drawn_in = self._drawn_in(best, basis, weighted, bounds, lattice, violated_by)
+        within = violated_by(fit).max() <= _TOLERATED
+        return fit if within and fit.sse <= drawn_in.sse else drawn_in
+
+    def _optima(self, X: Floats, y: Floats, root: Floats, bounds: tuple[Floats, Floats]) -> Iterator[Floats]:
+        """Exponents of least squares, the best first; y is weighted by the root weights."""
+        upper = bounds[1]
+        if not len(upper):
+            yield np.zeros(0)
+            return
+        problem = OneExponential.of(*self.terms_.parts(X), y, root)
+        alike = np.outer([0.05, 0.3, -0.1], upper)
+        rng = np.random.default_rng(0)
+        tried = rng.uniform(-0.5, 0.8, (2, _TRIED, len(upper))) * upper
+        # nearly zero exponents, whose parameters act by products with the others, have optima of their own
+        tried[1] *= np.where(rng.random(tried[1].shape) < 0.5, _NEARLY_ZERO, 1.0)
+        best = [some[np.argsort(problem.sums(some), kind="stable")[:_SEARCHED]] for some in tried]
+        starts = np.concatenate([alike, *best])
+        last = -np.inf
+        for theta, squares in zip(*problem.searched(starts, bounds), strict=True):
+            if squares > last * (1.0 + _SAME):
+                yield theta
+                last = squares
 
     def _drawn_in(
         self,
@@ -205,15 +234,6 @@ class ExponentialLinear(PrecisionModel):
                 break
             pressed = np.unique(np.concatenate([pressed, np.argsort(-violated)[:20]]))
         return fit
-
-    @staticmethod
-    def _starts(basis: Basis, y: Floats, upper: Floats) -> Floats:
-        """Starting exponents, shape (s, q): all parameters alike, and the best of seeded random ones."""
-        if not len(upper):
-            return np.zeros((1, 0))
-        alike = np.outer([0.05, 0.3, -0.1], upper)
-        random = np.random.default_rng(0).uniform(-0.5, 0.8, (_TRIED, len(upper))) * upper
-        return np.concatenate([alike, promising(basis, y, random, _RANDOM_STARTS)])
 
     def _lattice(self, X: Floats) -> Floats:
         """Rows over the domain (codes: those seen), among them its corners as far as they are few."""

@@ -102,7 +102,7 @@ class Terms:
         """Which of theta lie at a bound."""
         return np.abs(theta) >= self.bounds()[1] * (1.0 - 1e-6)
 
-    def _parts(self, X: Floats) -> tuple[Floats, Floats]:
+    def parts(self, X: Floats) -> tuple[Floats, Floats]:
         """1/gamma of the exponential columns, from 0 at the greatest to 1; the columns of the linear part."""
         exponential = list(self.exponential)
         gamma = X[:, exponential] / np.array(self.scale)[exponential]
@@ -117,7 +117,7 @@ class Terms:
 
     def basis(self, X: Floats, root_weight: Floats | None = None) -> Basis:
         """Phi(theta) and its derivatives at the rows of X, each row times its root weight."""
-        inverse, linear = self._parts(X)
+        inverse, linear = self.parts(X)
         root = np.ones(len(X)) if root_weight is None else root_weight
         weighted = linear * root[:, None]
 

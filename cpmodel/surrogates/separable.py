@@ -106,16 +106,6 @@ def fits_separable(
     return sorted(fits, key=lambda fit: fit.sse)
 
 
-def promising(basis: Basis, y: Floats, thetas: Floats, count: int) -> Floats:
-    """Those of `thetas`, shape (s, q), with the least sum of squares at their best beta; shape (count, q)."""
-    sums = []
-    for theta in thetas:
-        phi = basis(theta)[0]
-        Q = np.linalg.qr(phi)[0]
-        sums.append(y @ y - np.sum((Q.T @ y) ** 2))
-    return thetas[np.argsort(sums, kind="stable")[:count]]
-
-
 def _finished(basis: Basis, theta: Floats, beta: Floats, sse: float, converged: bool) -> SeparableFit:
     phi, derivatives = basis(theta)
     return SeparableFit(theta, beta, sse, np.concatenate([(derivatives @ beta).T, phi], axis=1), converged)

@@ -203,9 +203,9 @@ def summary(results: pd.DataFrame) -> pd.DataFrame:
     """Median over systems (mean over repeats) of the relative error, share of all points within 10 %."""
     lines = []
     results = results.assign(protocol=results["protocol"].str.replace(r"repeat \d+", "held out", regex=True))
+    own = results["system"] + ", " + results["conditions"]
     for (table, protocol, model, group), rows in results.groupby(
-        ["table", "protocol", "model", results["conditions"].where(results["table"] == "plain", "all")],
-        sort=False,
+        ["table", "protocol", "model", own.where(results["table"] == "plain", "all")], sort=False
     ):
         middle = rows["relative_error"].median() if table == "mlperf" else rows["relative_error"].mean()
         lines.append(

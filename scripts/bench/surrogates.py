@@ -2,21 +2,27 @@
 """How right the precision models are, from few trainings, beside every serious alternative.
 
     pip install -r scripts/bench/requirements.txt  # two of the peers; left out when not there
-    python scripts/bench/surrogates.py --tables PATH [--grid CSV] [--repeats 20] [--minutes M] [--out CSV]
+    python scripts/bench/surrogates.py --tables PATH [--grid CSV [--seeds CSV]] [--repeats 20] [--minutes M]
 
 Single results are kept beside the table of means (`--rows`) as they come; called again, with `--minutes` as
 often as it takes, it computes what is missing, and then writes and prints the means. (Remove that file to
 measure changed models.) `--only TABLE` and `--models NAME,...` do a part. `--floor` adds, for each table,
-what a model reaches that has seen all other rows.
+what a model reaches that has seen all other rows; and with `--seeds`, further trainings of some of the grid's
+configurations, what one would reach that knew every mean over seeds.
 
 `--tables` holds nats_bench_size.csv.gz (NATS-Bench sizes, MIT: 32,768 channel configurations, precision on
 CIFAR-10 and CIFAR-100) and mlperf_mobilenets.csv (MLPerf inference results v3.0, Apache-2.0: MobileNet v1
 and v2, fp32 rows, top-1 by width and resolution). `--grid` adds trainings of the plain family, a study's
-samples.csv (columns f, s, k, l, precision; repeats of a configuration are averaged). Each model is trained on
-random rows and tested on (up to 2,000) others; all see the same rows. One CSV line for each table, number of
-rows and model: means over repeats with their standard errors, and the mean difference of the relative error
-to auto's with the standard error of that paired difference. "with costs": the model also sees the exact
-multiply-accumulates and parameters of each network, as auto does in a study of a known family.
+samples.csv (columns f, s, k, l, precision; repeats of a configuration are averaged). `--noisy` adds what is
+smooth in the NATS-Bench tables, with noise as large as what is left over, drawn afresh for each repeat: in
+the tables as they are, all repeats that pick a configuration see the one draw of its noise.
+
+Each model is trained on random rows and tested on (up to 2,000) others; all see the same rows. One CSV line
+for each table, number of rows and model: means over repeats with their standard errors, and the mean
+difference of the relative error to auto's with the standard error of that paired difference. "with costs":
+the model also sees the exact multiply-accumulates and parameters of each network, as auto does in a study of
+a known family. "coverage_chosen" is that of the 90 % interval at the cheapest untrained configuration
+predicted to reach a target, over 200 targets.
 """
 
 from __future__ import annotations
@@ -25,7 +31,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +39,8 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 from peers import PEERS, Peer, quadratic
+from scipy import special
+from smoothing import smoothed
 from threadpoolctl import threadpool_limits
 
 from cpmodel.families.base import Task
@@ -46,7 +54,8 @@ from cpmodel.surrogates.features import Derived
 OUT = Path(__file__).parents[2] / "data" / "measured" / "surrogates_p.csv"
 TEST_ROWS = 2000
 LEVEL = 0.9
-TARGETS = np.linspace(0.3, 0.99, 12)
+# Quantiles of a table's precision; many, so that the noise of a few configurations does not rule
+TARGETS = np.linspace(0.3, 0.99, 200)
 # So many rows tell a polynomial of the fourth degree; of so few, each is left out by itself
 MANY_ROWS, FEW_ROWS = 10_000, 50
 COLUMNS = [
@@ -67,7 +76,10 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class Table:
-    """A measured table: X, precision, complexity, the numbers of rows to train on, and how often."""
+    """A measured table: X, precision, complexity, the numbers of rows to train on, and how often.
+
+    With `noise`, its standard deviation, P is the mean over seeds, and each repeat sees trainings of its own.
+    """
 
     name: str
     X: Floats
@@ -76,6 +88,14 @@ class Table:
     sizes: tuple[int, ...]
     repeats: int
     derived: Derived
+    noise: float = 0.0
+
+    def trained(self, seed: int) -> Table:
+        """The table of one repeat."""
+        if not self.noise:
+            return self
+        noise = self.noise * np.random.default_rng(seed).standard_normal(len(self.P))
+        return replace(self, P=self.P + noise)
 
     @property
     def domain(self) -> Floats:
@@ -83,14 +103,19 @@ class Table:
         return np.stack([self.X.min(axis=0), self.X.max(axis=0)], axis=1)
 
 
-def tables(folder: Path | None, grid: Path | None, repeats: int) -> Iterator[Table]:
+def tables(folder: Path | None, grid: Path | None, repeats: int, noisy: bool = False) -> Iterator[Table]:
     if folder is not None:
         nats = pd.read_csv(folder / "nats_bench_size.csv.gz")
         X = nats[["c1", "c2", "c3", "c4", "c5"]].to_numpy(np.float64)
         for data in ("cifar10", "cifar100"):
             P = nats[f"acc_{data}"].to_numpy() / 100
             C, derived = nats["macs_m"].to_numpy(), known(X, nats[["macs_m", "params_m"]])
-            yield Table(f"nats {data}", X, P, C, (15, 30, 60, 100), repeats, derived)
+            table = Table(f"nats {data}", X, P, C, (15, 30, 60, 100), repeats, derived)
+            yield table
+            if noisy:
+                truth = smooth(X, P)
+                noise = float((P - truth).std())
+                yield replace(table, name=f"nats {data}, fresh noise", P=truth, noise=noise)
         mobile = pd.read_csv(folder / "mlperf_mobilenets.csv").query("precision == 'fp32'")
         for family in ("mobilenet_v1", "mobilenet_v2"):
             rows = mobile[mobile["family"] == family].groupby(["width", "resolution"])
@@ -101,6 +126,17 @@ def tables(folder: Path | None, grid: Path | None, repeats: int) -> Iterator[Tab
             yield Table(family, X, P, C, (8, 12), round(2.5 * repeats), derived)
     if grid is not None:
         yield plain_family(grid, repeats)
+
+
+def smooth(X: Floats, P: Floats) -> Floats:
+    """What is smooth in a table over a full grid whose columns take the same values."""
+    order = np.lexsort(X.T[::-1])
+    values = np.log(np.unique(X))
+    values = (values - values[0]) / (values[-1] - values[0])
+    levels = values[np.searchsorted(np.unique(X), X[order])]
+    truth = np.empty(len(P))
+    truth[order] = smoothed(levels, values, P[order])
+    return truth
 
 
 def known(X: Floats, costs: pd.DataFrame) -> Derived:
@@ -181,7 +217,9 @@ def models(derived: Derived) -> dict[str, Callable[[], Any]]:
 def one_repeat(table: Table, n: int, repeat: int, names: Sequence[str]) -> list[dict[str, Any]]:
     """One row a model, all trained and tested on the same rows."""
     warnings.simplefilter("ignore")
-    order = np.random.default_rng(1000 * n + repeat).permutation(len(table.P))
+    seed = 1000 * n + repeat
+    order = np.random.default_rng(seed).permutation(len(table.P))
+    table = table.trained(seed)
     train, test = order[:n], order[n : n + TEST_ROWS]
     found = []
     with threadpool_limits(1):
@@ -221,7 +259,7 @@ def scores(model: Any, table: Table, train: Any, test: Any, chosen: bool) -> dic
 
 
 def coverage_chosen(model: Any, table: Table, train: Any, predicted: Floats) -> float:
-    """Coverage at the cheapest untrained configuration predicted to reach each of 12 targets."""
+    """Coverage at the cheapest untrained configuration predicted to reach each target."""
     picked = []
     fresh = np.setdiff1d(np.arange(len(table.P)), train)
     for target in np.quantile(table.P, TARGETS):
@@ -319,6 +357,29 @@ def floors(table: Table, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def noise_of_seeds(path: Path) -> dict[str, Any]:
+    """What is left to a model that knows every mean over seeds: a line of the table of means.
+
+    Of trainings of some of the grid's configurations, each by several seeds. Networks of few filters are the
+    noisiest, so the mean is that of the means of each number of filters, which the grid holds equally often.
+    """
+    groups = pd.read_csv(path).dropna(subset=["precision"]).groupby(list("fskl"))["precision"]
+    sizes, means = groups.size(), groups.mean()
+    # a standard deviation from n normal values is short by this factor in expectation
+    short = np.sqrt(2 / (sizes - 1)) * np.exp(special.gammaln(sizes / 2) - special.gammaln((sizes - 1) / 2))
+    relative = np.sqrt(2 / np.pi) * groups.std() / short / means
+    each = relative.groupby("f").agg(["mean", "sem"])
+    return {
+        "table": "plain family",
+        "rows": 0,
+        "model": "floor: noise of one seed",
+        "repeats": len(relative),
+        "failed": 0,
+        "relative_error": each["mean"].mean(),
+        "relative_error_se": np.sqrt(np.sum(each["sem"] ** 2)) / len(each),
+    }
+
+
 def report(results: pd.DataFrame, floor: Sequence[dict[str, Any]], out: Path) -> None:
     """Write and print the means."""
     lines = pd.concat([summary(results), pd.DataFrame(floor)], ignore_index=True)
@@ -355,6 +416,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--tables", type=Path, help="folder of the public tables")
     parser.add_argument("--grid", type=Path, help="CSV of trainings of the plain family")
+    parser.add_argument("--seeds", type=Path, help="CSV of further trainings of the grid, for --floor")
+    parser.add_argument("--noisy", action="store_true", help="add the tables smoothed, with fresh noise")
     parser.add_argument("--repeats", type=int, default=20, help="MobileNet tables take 2.5 times as many")
     parser.add_argument("--only", action="append", help="a table's name; may be given several times")
     parser.add_argument("--models", help="names, with commas between them; all of them otherwise")
@@ -372,7 +435,7 @@ def main() -> None:
         parser.error(f"--models: expected some of {', '.join(every)}; got {', '.join(unknown)}")
     chosen = [
         table
-        for table in tables(options.tables, options.grid, options.repeats)
+        for table in tables(options.tables, options.grid, options.repeats, options.noisy)
         if not options.only or table.name in options.only
     ]
     kept = options.rows or options.out.with_suffix(".rows.csv")
@@ -396,7 +459,10 @@ def main() -> None:
         print(f"{left} of {len(work)} repeats left; call again")
         return
     results = pd.read_csv(kept)
-    report(results, [floors(table, names) for table in chosen] if options.floor else [], options.out)
+    floor = [floors(table, names) for table in chosen if not table.noise] if options.floor else []
+    if options.floor and options.seeds:
+        floor.append(noise_of_seeds(options.seeds))
+    report(results, floor, options.out)
 
 
 if __name__ == "__main__":

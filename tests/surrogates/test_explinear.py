@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from precision_tables import DOMAIN, table
+from scipy import optimize
 
 from cpmodel.errors import FitError, FitWarning
 from cpmodel.surrogates.explinear import LIMITS, ExponentialLinear
 
 F = np.array([2.0, 4, 8, 12, 16, 24, 32, 40, 48, 64])
+
+GRID = Path(__file__).parents[2] / "data" / "measured" / "fashion_mnist_grid.csv"
+GRID_DOMAIN = np.array([[2.0, 64.0], [8.0, 28.0], [3.0, 5.0], [1.0, 3.0]])
 
 
 def values(model) -> dict[str, float]:
@@ -74,6 +80,26 @@ def test_no_value_leaves_the_limits(seed, n):
     everywhere = np.stack([generator.uniform(low, high, 20000) for low, high in DOMAIN], axis=1)
     surface = model.surface(everywhere)
     assert surface.min() >= LIMITS[0] and surface.max() <= LIMITS[1]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_squares_no_greater_than_from_many_starts_of_a_general_solver(seed):
+    """Fashion-MNIST trainings of the plain family, 30 of 540; exponents bounded as the model bounds them."""
+    rows = pd.read_csv(GRID).sample(30, random_state=seed)
+    X, P, domain = rows[list("fskl")].to_numpy(np.float64), rows["precision"].to_numpy(), GRID_DOMAIN
+    model = ExponentialLinear(domain=domain).fit(X, P)
+    gamma, most = X / domain[:, 1], 8.0 / (domain[:, 1] / domain[:, 0] - 1.0)
+    high = np.array([1e4, *most, 1e4, 1e4, 1e4, 1e4, 1e4])
+
+    def residual(p):
+        return p[0] * np.exp(gamma**-1 @ p[1:5]) + gamma @ p[5:9] + p[9] - P
+
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(8):
+        start = np.array([1.0, *(rng.uniform(-0.7, 0.1, 4) * most), *rng.normal(0, 0.1, 4), 0.0])
+        found.append(optimize.least_squares(residual, start, bounds=(-high, high), max_nfev=400).cost * 2)
+    assert model.sse_ <= min(found) * (1 + 1e-4)
 
 
 def test_few_rows_take_a_smaller_form_and_say_so():
