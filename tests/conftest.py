@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers of the suite share the cores already
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # started in the background of a script: Ctrl-C must not be ignored by the processes of the tests too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 from small_images import make_images

@@ -169,9 +169,6 @@ class ExponentialLinear(PrecisionModel):
         weighted = y * root
         on_lattice = self.terms_.basis(lattice)
 
-        def finished(theta: Floats) -> SeparableFit:
-            return fit_separable(basis, weighted, theta[None, :], bounds)
-
         def violated_by(fit: SeparableFit) -> Floats:
             return _outside(on_lattice(fit.theta)[0] @ fit.beta)
 
@@ -182,15 +179,15 @@ class ExponentialLinear(PrecisionModel):
             optima = self._optima(X, weighted, root, bounds)
         best: SeparableFit | None = None
         for theta in optima:
-            fit = finished(theta)
-            if violated_by(fit).max() <= _TOLERATED:
+            fit = fit_separable(basis, weighted, theta[None, :], bounds)
+            within = bool(violated_by(fit).max() <= _TOLERATED)
+            if within:
                 break
             best = best or fit
         if best is None:
             return fit
         # drawn in, the best of all may still be better than the best within the limits
         drawn_in = self._drawn_in(best, basis, weighted, bounds, lattice, violated_by)
-        within = violated_by(fit).max() <= _TOLERATED
         return fit if within and fit.sse <= drawn_in.sse else drawn_in
 
     def _optima(self, X: Floats, y: Floats, root: Floats, bounds: tuple[Floats, Floats]) -> Iterator[Floats]:

@@ -10,8 +10,9 @@ from cpmodel.space import Floats
 
 # Directions of the linear columns, or of the exponential beside them, weaker than this are rounding
 _RANK = 1e-11
-# Damping of the first step; what a good and a bad step multiply it by; where a search has nowhere to go
-_DAMPING, _BETTER, _WORSE, _STUCK = 1e-2, 0.2, 5.0, 1e10
+# Damping of the first step, and the least, without which exponents that act alike could not be told apart;
+# what a good and a bad step multiply it by; where a search has nowhere to go
+_DAMPING, _LEAST_DAMPING, _BETTER, _WORSE, _STUCK = 1e-2, 1e-9, 0.2, 5.0, 1e10
 _STEPS = 60
 # A search ends when a good step lowers its sum of squares by less than this share of it
 _SETTLED = 1e-7
@@ -103,7 +104,7 @@ class OneExponential:
             settled = better & (gained <= _SETTLED * sums[going])
             theta[took], sums[took] = there[better], new_sums[better]
             residual[took], slope[took] = new_residual[better], new_slope[better]
-            damping[going] *= np.where(better, _BETTER, _WORSE)
+            damping[going] = np.maximum(damping[going] * np.where(better, _BETTER, _WORSE), _LEAST_DAMPING)
             going = going[~settled & (damping[going] < _STUCK)]
             if not len(going):
                 break

@@ -1,4 +1,4 @@
-"""Columns of a table as the log models see them: logs where logs exist, else linear, else one-hot."""
+"""Columns of a table as the log models see them: as logs, powers, numbers or one-hot."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ import numpy as np
 from cpmodel.errors import FitError
 from cpmodel.space import Floats
 
-Kind = Literal["log", "linear", "onehot", "constant"]
+Kind = Literal["log", "power", "linear", "onehot", "constant"]
+
+# What more of a cost does diminishes faster than its log grows: like this negative power of it. The plain
+# family tells it, whose error is a tenth lower for it; other tables hardly tell powers from 0 to 0.8 apart
+_POWER = 0.4
 
 # How far beyond the domain, in widths of it, a prediction may still follow its trend
 _BEYOND = 1.0
@@ -30,7 +34,9 @@ class Column:
 
     @property
     def width(self) -> float:
-        """Length of the range on the encoded scale: log(high / low), or high - low."""
+        """Length of the range on the encoded scale: log(high / low), its power's like, or high - low."""
+        if self.kind == "power":
+            return float(_diminishing(np.array(self.high / self.low)))
         return float(np.log(self.high) - np.log(self.low)) if self.kind == "log" else self.high - self.low
 
     def encode(self, x: Floats) -> Floats:
@@ -49,11 +55,19 @@ class Column:
         if self.kind == "log":
             # a value that has no log lies below every one that has
             scaled: Floats = (np.log(np.maximum(x, self.low * 1e-9)) - np.log(self.low)) / self.width
+        elif self.kind == "power":
+            scaled = _diminishing(np.maximum(x / self.low, 1e-9)) / self.width
         else:
             near = np.clip(x, self.low - self.width, self.high + self.width)
             scaled = (near - self.low) / self.width
         bounded: Floats = np.clip(scaled, -_BEYOND, 1.0 + _BEYOND)
         return bounded[:, None]
+
+
+def _diminishing(ratio: Floats) -> Floats:
+    """What grows like the log at 1, and ever less beyond."""
+    grown: Floats = (1.0 - ratio**-_POWER) / _POWER
+    return grown
 
 
 @dataclass(frozen=True)
@@ -100,8 +114,13 @@ class Features:
     columns: tuple[Column, ...]
 
     @classmethod
-    def of(cls, X: Floats, domain: Floats | None, categorical: Sequence[int]) -> Features:
-        """Choose an encoding for each column of X, shape (n, d), scaled over its range and its domain."""
+    def of(
+        cls, X: Floats, domain: Floats | None, categorical: Sequence[int], costs: Sequence[int] = ()
+    ) -> Features:
+        """Choose an encoding for each column of X, shape (n, d), scaled over its range and its domain.
+
+        Columns that are `costs` act by powers where they can.
+        """
         columns: list[Column] = []
         for index in range(X.shape[1]):
             values = X[:, index]
@@ -109,7 +128,8 @@ class Features:
             low, high = float(seen[0]), float(seen[-1])
             if domain is not None:
                 low, high = min(low, float(domain[index, 0])), max(high, float(domain[index, 1]))
-            candidate = Column("log" if low > 0 else "linear", low, high)
+            kind: Kind = "linear" if low <= 0 else "power" if index in costs else "log"
+            candidate = Column(kind, low, high)
             if index in categorical:
                 one = len(seen) == 1
                 columns.append(Column("constant") if one else Column("onehot", codes=tuple(map(float, seen))))

@@ -71,7 +71,8 @@ class ProcessModel(PrecisionModel):
         X = self._beside(groups.X)
         # what is derived rises or falls with the parameters: its range ends in corners of theirs
         domain = None if self.domain is None else np.sort(self._beside(self._domain(groups.X).T).T, axis=1)
-        self.features_ = Features.of(X, domain, self.categorical)
+        derived = range(self.n_features_in_, X.shape[1])
+        self.features_ = Features.of(X, domain, self.categorical, derived)
         if len(groups) > MOST_ROWS:
             self._warn(f"{len(groups)} configurations are many: {MOST_ROWS} of them are used")
         self.process_ = GaussianProcess.fit(

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -375,9 +374,8 @@ def test_ctrl_c_is_answered_at_once(tmp_path: Path) -> None:
     study.enqueue(QUEUE[:3])
     process, workers = parent(study.folder)
     os.kill(process.pid, signal.SIGINT)
-    asked_at = time.monotonic()
-    process.communicate()
-    assert time.monotonic() - asked_at < 4.0  # 2 s are promised; the machine may be busy
+    # these trainings would go on for hours
+    process.communicate(timeout=PATIENCE_S)
     assert process.returncode != 0
     assert gone(workers)
     claims = [study.claim() for _ in range(4)]

@@ -115,3 +115,18 @@ def test_an_exponential_that_is_linear_adds_nothing():
     residuals, slope = problem.residuals(at_zero)
     assert np.sum(residuals[0] ** 2) == pytest.approx(plain)
     assert np.all(np.isfinite(slope))
+
+
+@pytest.mark.parametrize("rows", [4, 7, 12, 40])
+@pytest.mark.parametrize("noise", [0.0, 1e-3])
+@pytest.mark.parametrize("seed", range(5))
+def test_exponents_that_act_alike_and_few_rows_end_no_search(rows, noise, seed):
+    inverse, linear, y, root, _ = table(seed, n=rows, q=5, noise=noise)
+    inverse[:, 3] = inverse[:, 2]  # the same at every row
+    inverse[:, 4] = 0.5  # and one that no row tells
+    problem = OneExponential.of(inverse, linear, y * root, root)
+    starts = np.random.default_rng(seed).uniform(-4, 6, (60, 5))
+    found, sums = problem.searched(starts, (np.full(5, -8.0), np.full(5, 8.0)))
+    assert np.isfinite(found).all() and np.isfinite(sums).all()
+    assert np.all(np.abs(found) <= 8)
+    assert sums[0] <= problem.sums(np.clip(starts, -8, 8)).min() + 1e-12
