@@ -47,7 +47,7 @@ def test_a_fit_uses_costs_where_they_tell() -> None:
         np.mean(np.abs(fit_precision(material.samples, derived=d, validate=False).model.predict(rows) - true))
         for d in (None, material.derived)
     ]
-    assert missed[1] < 0.5 * missed[0]
+    assert missed[1] < 0.7 * missed[0]
     # a model that knows no derived columns is fitted without them
     fit_precision(material.samples, "explinear", derived=material.derived, validate=False)
 
