@@ -14,7 +14,7 @@ from cpmodel.space import Floats
 Kind = Literal["log", "power", "linear", "onehot", "constant"]
 
 # What more of a cost does diminishes faster than its log grows: like this negative power of it. The plain
-# family tells it, whose error is a tenth lower for it; other tables hardly tell powers from 0 to 0.8 apart
+# family tells it, whose error is lower for it; other tables hardly tell powers from 0 to 0.8 apart
 _POWER = 0.4
 
 # How far beyond the domain, in widths of it, a prediction may still follow its trend

@@ -72,13 +72,6 @@ def fit_separable(
     -----
     `options` go to `scipy.optimize.least_squares`.
     """
-    return fits_separable(basis, y, starts, bounds, **options)[0]
-
-
-def fits_separable(
-    basis: Basis, y: Floats, starts: Floats, bounds: tuple[Floats, Floats], **options: Any
-) -> list[SeparableFit]:
-    """The fits found from each of `starts`, the best first; else as `fit_separable`."""
     last: dict[bytes, tuple[Floats, Floats, Floats]] = {}
 
     def at(theta: Floats) -> tuple[Floats, Floats, Floats]:
@@ -103,7 +96,7 @@ def fits_separable(
         theta = np.asarray(found.x, dtype=np.float64)
         residual, _, beta = at(theta)
         fits.append(_finished(basis, theta, beta, float(residual @ residual), bool(found.status > 0)))
-    return sorted(fits, key=lambda fit: fit.sse)
+    return min(fits, key=lambda fit: fit.sse)
 
 
 def _finished(basis: Basis, theta: Floats, beta: Floats, sse: float, converged: bool) -> SeparableFit:

@@ -140,12 +140,10 @@ def nats_cases(folder: Path) -> Iterator[Case]:
     X = table[names].to_numpy(np.float64)
     values = np.unique(X)
     space = Space(tuple(Parameter(name, tuple(map(int, values))) for name in names))
-    log = np.log(values / values[0]) / np.log(values[-1] / values[0])
-    levels = log[np.searchsorted(values, X)]
     cost = table["macs_m"].to_numpy(np.float64)
     for data in ("cifar10", "cifar100"):
         raw = table[f"acc_{data}"].to_numpy(np.float64) / 100
-        truth = smoothed(levels, log, raw)
+        truth = smoothed(X, raw)
         for q in QUANTILES:
             name = f"{data} {100 * q:g}%"
             yield Case(name, space, X, cost, truth, float((raw - truth).std()), float(np.quantile(truth, q)))

@@ -8,14 +8,17 @@ from scipy import optimize
 from cpmodel.space import Floats
 
 
-def smoothed(levels: Floats, values: Floats, y: Floats) -> Floats:
-    """The smooth part of y over a full grid.
+def smoothed(X: Floats, y: Floats) -> Floats:
+    """The smooth part of y, shape (n,), over a full grid X, shape (n, d), of equal values in all columns."""
+    order, taken = np.lexsort(X.T[::-1]), np.unique(X)
+    values = np.log(taken / taken[0]) / np.log(taken[-1] / taken[0])
+    smooth = np.empty(len(y))
+    smooth[order] = _smoothed(values[np.searchsorted(taken, X[order])], values, y[order])
+    return smooth
 
-    Parameters
-    ----------
-    levels : shape (n, d), rows in the order of the grid; values : shape (q,), what each column takes
-    y : shape (n,)
-    """
+
+def _smoothed(levels: Floats, values: Floats, y: Floats) -> Floats:
+    """As `smoothed`: levels, shape (n, d), in the order of the grid; values, shape (q,), that they take."""
     first, second = np.triu_indices(levels.shape[1])
     centred = 2 * levels - 1
     terms = np.column_stack([np.ones(len(y)), centred, centred[:, first] * centred[:, second]])

@@ -113,7 +113,7 @@ def tables(folder: Path | None, grid: Path | None, repeats: int, noisy: bool = F
             table = Table(f"nats {data}", X, P, C, (15, 30, 60, 100), repeats, derived)
             yield table
             if noisy:
-                truth = smooth(X, P)
+                truth = smoothed(X, P)
                 noise = float((P - truth).std())
                 yield replace(table, name=f"nats {data}, fresh noise", P=truth, noise=noise)
         mobile = pd.read_csv(folder / "mlperf_mobilenets.csv").query("precision == 'fp32'")
@@ -126,17 +126,6 @@ def tables(folder: Path | None, grid: Path | None, repeats: int, noisy: bool = F
             yield Table(family, X, P, C, (8, 12), round(2.5 * repeats), derived)
     if grid is not None:
         yield plain_family(grid, repeats)
-
-
-def smooth(X: Floats, P: Floats) -> Floats:
-    """What is smooth in a table over a full grid whose columns take the same values."""
-    order = np.lexsort(X.T[::-1])
-    values = np.log(np.unique(X))
-    values = (values - values[0]) / (values[-1] - values[0])
-    levels = values[np.searchsorted(np.unique(X), X[order])]
-    truth = np.empty(len(P))
-    truth[order] = smoothed(levels, values, P[order])
-    return truth
 
 
 def known(X: Floats, costs: pd.DataFrame) -> Derived:
