@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 from cpmodel.version import __version__
 
 if TYPE_CHECKING:
-    from cpmodel.api import curve, export, fit, measure, optimize, report, run, sample, verify
     from cpmodel.space import Parameter, Space
+    from cpmodel.study import curve, export, fit, measure, optimize, report, run, sample, verify
 
 __all__ = [
     "Parameter",
@@ -50,7 +50,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'cpmodel' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES.get(name, "cpmodel.api")), name)
+    return getattr(importlib.import_module(_HOMES.get(name, "cpmodel.study")), name)
 
 
 def __dir__() -> list[str]:

@@ -23,8 +23,9 @@ from optuna.trial import FrozenTrial, TrialState
 from cpmodel.errors import BadInputError, FitError
 from cpmodel.optimize.scan import drawn
 from cpmodel.pipeline.fitting import fit_precision
-from cpmodel.pipeline.loop import Evidence, Step, View, decide, first_requests, first_size
-from cpmodel.samples import Sample, Samples
+from cpmodel.records.sample import Purpose, Sample
+from cpmodel.samples import Samples
+from cpmodel.search.decide import Evidence, Step, View, decide, first_requests, first_size
 from cpmodel.space import Configuration, Floats, Parameter, Space, Value
 
 MOST_CANDIDATES = 50_000  # of a space with more, so many are drawn
@@ -346,7 +347,7 @@ class _Record:
                     trial.number,
                     value,
                     status="failed" if value is None else "complete",
-                    purpose=purpose,
+                    purpose=Purpose(purpose) if purpose in set(Purpose) else Purpose.DESIGN,
                 )
             )
         samples = Samples.of(space, rows)

@@ -8,11 +8,10 @@ needs the parameters and a precision only.
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from cpmodel.errors import BadInputError
 from cpmodel.files import reading_table, replacing
-from cpmodel.space import Configuration, Floats, Parameter, Space, Value
+from cpmodel.space import Floats, Parameter, Space, Value
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +40,7 @@ COLUMNS = (
     "dataset",
     "data",  # hash of images, labels and splits
     "recipe",  # hash of the recipe
-    "parent",  # identity of the sample this one descends from (a pruned network), else empty
+    "start",  # where the training began; empty for new weights
     "purpose",  # why it was trained: design, refine, verify, ...
     "plan",  # how it was executed: device, dtype, layout, threads
 )
@@ -54,68 +53,11 @@ _TEXT = {
     "dataset",
     "data",
     "recipe",
-    "parent",
+    "start",
     "purpose",
     "plan",
 }
 _NOTHING = {"", "na", "nan"}  # what stands in an empty cell, lower case
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One training.
-
-    Parameters
-    ----------
-    configuration : mapping
-    seed : int
-    precision : float or None
-        Fraction in [0, 1] on `split`; None when it failed.
-    metrics : mapping
-        Other metrics on the same split, e.g. ``top5``, ``balanced``; fractions.
-    curve : tuple of float
-        Validation precision after each epoch (before the last, of mean weights: see `Trained`).
-    train_s : float
-        Seconds the training took.
-    """
-
-    configuration: Configuration
-    seed: int
-    precision: float | None
-    split: str = "validation"
-    status: Status = "complete"
-    reason: str = ""
-    precision_sd: float = 0.0
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    curve: tuple[float, ...] = ()
-    train_s: float = 0.0
-    family: str = ""
-    dataset: str = ""
-    data: str = ""
-    recipe: str = ""
-    parent: str = ""
-    purpose: str = ""
-    plan: str = ""
-
-    @property
-    def identity(self) -> str:
-        """Samples of one identity are the same sample, and it is never trained twice."""
-        return identity(
-            self.configuration,
-            self.seed,
-            family=self.family,
-            data=self.data,
-            recipe=self.recipe,
-            parent=self.parent,
-        )
-
-
-def identity(
-    configuration: Configuration, seed: int, *, family: str, data: str, recipe: str, parent: str = ""
-) -> str:
-    """Sixteen hexadecimal digits of everything that decides a training."""
-    known = [sorted((k, str(v)) for k, v in configuration.items()), int(seed), family, data, recipe, parent]
-    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +81,8 @@ class Samples:
         return len(self.frame)
 
     @classmethod
-    def of(cls, space: Space, samples: Iterable[Sample]) -> Samples:
-        """The table of `samples`, in their order."""
+    def of(cls, space: Space, samples: Iterable[Any]) -> Samples:
+        """The table of some `cpmodel.records.sample.Sample`, in their order."""
         import pandas as pd
 
         rows: list[dict[str, Any]] = []
@@ -148,6 +90,8 @@ class Samples:
             row: dict[str, Any] = dict.fromkeys(space.names, math.nan)
             row.update(space.validated(sample.configuration))
             row.update({name: getattr(sample, name) for name in COLUMNS})
+            row["start"] = f"{sample.start.kind} {sample.start.parent}" if sample.start.parent else ""
+            row["purpose"] = str(sample.purpose)
             row["precision"] = math.nan if sample.precision is None else sample.precision
             row["curve"] = json.dumps([round(p, 6) for p in sample.curve])
             row.update({f"metric_{name}": value for name, value in sample.metrics.items()})

@@ -1,554 +1,565 @@
-"""The record of a study: an Optuna storage that holds its settings, its queue and its samples.
-
-What it guarantees, whatever process is killed when:
-
-- a sample that was recorded is never lost, and none is recorded twice;
-- a training that was claimed by a process that died is claimed again by the next one that asks;
-- a queue is written whole before its first training, so an interrupted study goes on as planned;
-- processes that share the folder (or, through a server storage, the study) never train one identity twice.
-
-Every training is an Optuna trial (value: validation precision; intermediate values: its curve), so
-optuna-dashboard and Optuna's own tools open a study as it is.
-"""
+"""The stages as functions: what the command line calls, and a notebook can."""
 
 from __future__ import annotations
 
-import os
-import socket
-import time
-import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import optuna
-import psutil
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage, RDBStorage
-from optuna.study import StudyDirection
-from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from cpmodel.costs.table import CostsTable
+from cpmodel.costs.table import read_csv as read_costs
+from cpmodel.engine.devices import training_devices
+from cpmodel.errors import BadInputError, StudyError
+from cpmodel.families import Task, get_family
+from cpmodel.optimize import Choice
+from cpmodel.pipeline.answer import Answer, Goal, last_answer, last_verdict
+from cpmodel.pipeline.costing import default_complexity, default_note, require_complexities
+from cpmodel.pipeline.costing import measure as measure_networks
+from cpmodel.pipeline.curve import Curve, CurveGoal, check_curve, last_curve, run_curve
+from cpmodel.pipeline.fitting import fit_precision
+from cpmodel.pipeline.material import Material
+from cpmodel.pipeline.project import FAMILY, Project, plan, reopen
+from cpmodel.pipeline.run import check_search, choose
+from cpmodel.pipeline.run import run as search
+from cpmodel.pipeline.run import verify as verify_choice
+from cpmodel.pipeline.sample import sample as train_design
+from cpmodel.pipeline.stages import Fits, first_measured, measure_answer, measure_study, read_material
+from cpmodel.pipeline.stages import fit as fit_models
+from cpmodel.pipeline.watch import Watcher
+from cpmodel.report.page import write_report
+from cpmodel.report.study import report_content
+from cpmodel.samples import Samples
+from cpmodel.search.designs import DESIGNS
+from cpmodel.space import Configuration, Value
+from cpmodel.training.pool import default_workers
 
-from cpmodel.errors import BadInputError, CpmodelError, StudyError
-from cpmodel.interrupts import deferred
-from cpmodel.locks import locked
-from cpmodel.recipe import Recipe
-from cpmodel.samples import Sample, Samples, identity
-from cpmodel.space import Configuration, Parameter, Space
+if TYPE_CHECKING:
+    from cpmodel.deploy.export import Exported
 
-BEAT_S = 20.0  # how often a busy process shows that it lives
-DEAD_S = 180.0  # silence after which a process of another machine counts as dead
-RACE_S = 1.0  # within this, a machine that claims a training through a server has said so
-CLOCK_S = 2.0  # a process's time of birth may shift by so much when the clock is set
-
-_TASK = "cpmodel:task"
-_SAMPLE = "cpmodel:sample"
-_WORKER = "cpmodel:worker"
-_ATTEMPTS = "cpmodel:attempts"
-_SETTINGS = "cpmodel:settings"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What all samples of a study share.
-
-    Parameters
-    ----------
-    family : str
-    dataset : str
-        As the user named it.
-    data : str
-        Hash of the images, labels and splits.
-    image_shape : tuple of int
-        Height, width, channels.
-    class_names : tuple of str
-    split_sizes : mapping
-        Images in each split.
-    space : Space
-    recipe : Recipe
-    seed : int
-        All randomness of the study comes from it; zero or more.
-    """
-
-    family: str
-    dataset: str
-    data: str
-    image_shape: tuple[int, int, int]
-    class_names: tuple[str, ...]
-    split_sizes: Mapping[str, int]
-    space: Space
-    recipe: Recipe
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**32:
-            raise BadInputError("seed", expected=f"a whole number from 0 to {2**32 - 1}", got=self.seed)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready fields."""
-        return {
-            "family": self.family,
-            "dataset": self.dataset,
-            "data": self.data,
-            "image_shape": list(self.image_shape),
-            "class_names": list(self.class_names),
-            "split_sizes": dict(self.split_sizes),
-            "space": self.space.to_dict(),
-            "recipe": self.recipe.to_dict(),
-            "seed": self.seed,
-        }
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Settings:
-        """The settings that `to_dict` described."""
-        height, width, channels = fields["image_shape"]
-        return cls(
-            fields["family"],
-            fields["dataset"],
-            fields["data"],
-            (height, width, channels),
-            tuple(fields["class_names"]),
-            dict(fields["split_sizes"]),
-            Space.from_dict(fields["space"]),
-            Recipe.from_dict(fields["recipe"]),
-            int(fields["seed"]),
-        )
+SILENT = Watcher()
 
 
-@dataclass(frozen=True)
-class Request:
-    """A training that is wanted.
+def run(
+    study: str | Path = "study",
+    *,
+    target: float | None = None,
+    drop: float | None = None,
+    dataset: str | None = None,
+    complexity: str = "macs",
+    limits: Mapping[str, float] | None = None,
+    confidence: float = 0.9,
+    budget: int | None = 40,
+    seconds: float | None = None,
+    tolerance: float = 0.05,
+    measured: int = 60,
+    batch: int = 64,
+    workers: int | None = None,
+    device: str | None = None,
+    full: bool = False,
+    family: str | None = None,
+    values: Mapping[str, Sequence[Value]] | None = None,
+    baseline: Configuration | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    storage: str | None = None,
+    watch: Watcher = SILENT,
+) -> Answer:
+    """From images to a proved answer; the study's folder then holds samples, fits, the choice and the report.
+
+    Called again, it goes on from where it was stopped.
 
     Parameters
     ----------
-    configuration : mapping
-    seed : int
-    purpose : str
-        Why: ``design``, ``refine``, ``verify``, ``baseline``; kept with the sample.
-    parent : str
-        Identity of the sample whose network it starts from (a pruned one, say); empty for a fresh start.
+    study
+        Folder of the study, made if need be.
+    target, drop : float
+        The precision to reach, or how far below the baseline's it may lie; fractions.
+    dataset : str, optional
+        See `cpmodel.datasets.load`; the embedded images unless given.
+    complexity : str
+        What is minimised: ``macs``, ``params``, ..., ``latency_s``.
+    limits : mapping, optional
+        Largest allowed values of other complexities.
+    confidence : float
+        Probability of reaching the target that an answer needs.
+    budget : int, optional
+        Most trainings in all; None where only time counts.
+    seconds : float, optional
+        Time after which no training is started any more.
+    tolerance : float
+        The search ends when the expected further saving is below this fraction.
+    measured : int
+        How many run-times of untrained networks are measured for the model of run-time; 0 for none.
+    batch : int
+        Images in one forward pass when they are.
+    device : str, optional
+        What trains: ``cpu``; ``cuda``, all GPUs; ``cuda:1``; all GPUs if there are any, unless given.
+    full : bool
+        Whether every training goes to its end; else those whose end can be foreseen are stopped early.
+    values : mapping, optional
+        Values of the family's parameters, ``{"f": (8, 16, 32)}``.
+    recipe : mapping, optional
+        Fields of the training recipe that differ from the default.
+
+    Raises
+    ------
+    BadInputError
+        Something given cannot be used; the message says what was expected.
     """
-
-    configuration: Configuration
-    seed: int
-    purpose: str = "design"
-    parent: str = ""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A training that this process has taken on, to be answered by `record` or `release`."""
-
-    trial_id: int
-    request: Request
-    attempts: int
-
-
-class Study:
-    """One study, open for reading and writing; make it with `create` or `open`.
-
-    Parameters
-    ----------
-    folder : Path
-        Where its files are.
-    storage_url : str
-        Where its record is.
-    """
-
-    def __init__(self, folder: Path, storage: BaseStorage, storage_url: str, study_id: int) -> None:
-        self.folder = folder
-        self.storage_url = storage_url
-        self._storage = storage
-        self._study_id = study_id
-        self._me = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "born": _born(os.getpid()),
-            "token": uuid.uuid4().hex,
-        }
-        with self._guarded():
-            attributes = storage.get_study_user_attrs(study_id)
-        if _SETTINGS not in attributes:
-            raise StudyError("not a cpmodel study", expected="settings in it", where=storage_url)
-        try:
-            self.settings = Settings.from_dict(attributes[_SETTINGS])
-        except (KeyError, TypeError, ValueError) as error:
-            raise StudyError(
-                "settings of another kind",
-                expected="those of this version",
-                got=repr(error),
-                where=storage_url,
-            ) from error
-
-    @classmethod
-    def create(cls, folder: str | Path, settings: Settings, storage: str | None = None) -> Study:
-        """The study in `folder`, made if there is none.
-
-        Raises
-        ------
-        StudyError
-            The folder or the storage cannot be used, or holds a study with other settings.
-        """
-        place, url = _place(folder, storage)
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-            with locked(place / "claim.lock"), deferred():
-                backend = _backend(url)
-                with _readable(url):
-                    study_id = _study_in(backend, place, storage)
-                    if study_id is None:
-                        study_id = backend.create_new_study([StudyDirection.MAXIMIZE], place.name)
-                    if _SETTINGS not in backend.get_study_user_attrs(study_id):
-                        backend.set_study_user_attr(study_id, _SETTINGS, settings.to_dict())
-        except OSError as error:
-            raise StudyError(f"cannot use the folder: {error.strerror}", where=str(place)) from error
-        study = cls(place, backend, url, study_id)
-        study._require(settings)
-        study.enqueue([])
-        return study
-
-    @classmethod
-    def open(cls, folder: str | Path, storage: str | None = None) -> Study:
-        """The study that `folder` holds.
-
-        Raises
-        ------
-        StudyError
-            There is none, or it cannot be read.
-        """
-        place, url = _place(folder, storage)
-        if storage is None and not (place / "study.db").exists():
-            raise StudyError("no study here", expected="a folder with study.db", where=str(place))
-        if not _file_there(url):  # connecting would make it
-            raise StudyError("no record there", expected="one that cpmodel sample or run has made", where=url)
-        lock = place / "claim.lock"
-        # whoever makes the study holds the lock until it is whole
-        with locked(lock) if lock.exists() else nullcontext(), deferred():
-            backend = _backend(url)
-            with _readable(url):
-                study_id = _study_in(backend, place, storage)
-        if study_id is None:
-            raise StudyError("no study of that name", expected=f"'{place.name}' in the storage", where=url)
-        return cls(place, backend, url, study_id)
-
-    def _require(self, settings: Settings) -> None:
-        """Refuse to mix samples that cannot be compared."""
-        for name, here in self.settings.to_dict().items():
-            there = settings.to_dict()[name]
-            if here != there and name != "dataset":
-                if name == "space":
-                    here, there = _spelled(self.settings.space), _spelled(settings.space)
-                if isinstance(here, dict) and isinstance(there, dict):
-                    here, there = _differing(here, there)
-                raise StudyError(
-                    f"the study there has another {name}",
-                    expected=f"{here} (or another folder)",
-                    got=there,
-                    where=str(self.folder),
-                )
-
-    # what is there
-
-    @property
-    def weights(self) -> Path:
-        """Folder of the weights of verified networks."""
-        return self.folder / "weights"
-
-    def samples(self, purposes: Iterable[str] | None = None) -> Samples:
-        """All samples, failed ones too, in the order in which they were asked for."""
-        wanted = None if purposes is None else set(purposes)
-        rows = [
-            _sample(t.user_attrs[_SAMPLE])
-            for t in self._trials()
-            if _SAMPLE in t.user_attrs  # its trial may not be closed yet, if its process was killed just then
-        ]
-        return Samples.of(self.settings.space, [s for s in rows if wanted is None or s.purpose in wanted])
-
-    def open_requests(self, purposes: Collection[str] | None = None) -> list[Request]:
-        """Trainings asked for (of these purposes, if given) and not yet recorded, in order."""
-        trials = (t for t in self._trials() if not t.state.is_finished() and _SAMPLE not in t.user_attrs)
-        return [r for r in map(_request, trials) if purposes is None or r.purpose in purposes]
-
-    def _trials(self) -> list[FrozenTrial]:
-        with self._guarded():
-            trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
-        return sorted((t for t in trials if _TASK in t.user_attrs), key=lambda t: t.number)
-
-    # asking
-
-    def enqueue(self, requests: Iterable[Request]) -> int:
-        """Ask for trainings; those already asked for or done are left out.
-
-        Returns
-        -------
-        int
-            How many were new.
-        """
-        with locked(self.folder / "claim.lock"):
-            # the plan is one write, its trials are many: what a crash cut off is completed by the next call
-            known = {self._identity(t) for t in self._trials()}
-            planned = self.note("queue") or []
-            wanted: dict[str, Request] = {}
-            for row in [*planned, *map(asdict, requests)]:
-                configuration = self.settings.space.validated(row["configuration"])
-                request = Request(**{**row, "configuration": configuration})
-                key = self._request_identity(request)
-                if key not in known:
-                    wanted.setdefault(key, request)
-            if wanted:
-                self.keep("queue", [asdict(r) for r in wanted.values()])
-            for key, request in wanted.items():
-                parameters = dict(request.configuration)
-                template = optuna.trial.create_trial(
-                    state=TrialState.WAITING,
-                    params=parameters,
-                    distributions={name: _distribution(self.settings.space[name]) for name in parameters},
-                    user_attrs={
-                        _TASK: {**asdict(request), "identity": key},
-                        "seed": request.seed,
-                        "purpose": request.purpose,
-                    },
-                )
-                with self._guarded():
-                    self._storage.create_new_trial(self._study_id, template)
-        return len(wanted)
-
-    def _request_identity(self, request: Request) -> str:
-        s = self.settings
-        return identity(
-            request.configuration,
-            request.seed,
-            family=s.family,
-            data=s.data,
-            recipe=s.recipe.hash,
-            parent=request.parent,
-        )
-
-    @staticmethod
-    def _identity(trial: FrozenTrial) -> str:
-        return str(trial.user_attrs[_TASK]["identity"])
-
-    # doing
-
-    def claim(self, purposes: Collection[str] | None = None) -> Claim | None:
-        """The next training nobody living is at, now this process's; None if there is none.
-
-        Parameters
-        ----------
-        purposes : collection of str, optional
-            Only trainings asked for with one of these.
-        """
-        with locked(self.folder / "claim.lock"), self._guarded():
-            taken: set[str] = set()
-            for trial in self._trials():
-                key = self._identity(trial)
-                if key in taken:  # two machines asked for it at once; the first one counts
-                    if trial.state == TrialState.WAITING:
-                        self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-                    continue
-                taken.add(key)
-                if purposes is not None and _request(trial).purpose not in purposes:
-                    continue
-                if trial.state == TrialState.RUNNING and _SAMPLE in trial.user_attrs:
-                    with suppress(UpdateFinishedTrialError):  # its own process is quicker
-                        self._finish(trial._trial_id, _sample(trial.user_attrs[_SAMPLE]))
-                elif trial.state == TrialState.WAITING:
-                    if self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
-                        return self._taken(trial)
-                elif trial.state == TrialState.RUNNING and not self._alive(trial.user_attrs.get(_WORKER)):
-                    claim = self._taken_over(trial)
-                    if claim is not None:
-                        return claim
-        return None
-
-    def _taken(self, trial: FrozenTrial) -> Claim:
-        claim = Claim(trial._trial_id, _request(trial), int(trial.user_attrs.get(_ATTEMPTS, 0)))
-        self.beat([claim])
-        return claim
-
-    def _taken_over(self, trial: FrozenTrial) -> Claim | None:
-        """The training of a process that died; None if another machine is at it after all.
-
-        Processes that share the folder hold its lock; machines that share a server's storage may race.
-        """
-        if self.storage_url.startswith("sqlite"):
-            return self._taken(trial)
-        time.sleep(RACE_S)  # whoever has just claimed it may not have said so yet
-        seen = self._storage.get_trial(trial._trial_id)
-        if seen.state != TrialState.RUNNING or self._alive(seen.user_attrs.get(_WORKER)):
-            return None
-        claim = self._taken(seen)
-        time.sleep(RACE_S)
-        worker = self._storage.get_trial(trial._trial_id).user_attrs.get(_WORKER)
-        return claim if worker and worker["token"] == self._me["token"] else None
-
-    def beat(self, claims: Iterable[Claim]) -> None:
-        """Show that this process is alive and at work on `claims`; due every `BEAT_S` seconds."""
-        for claim in claims:
-            with self._guarded(), suppress(UpdateFinishedTrialError):
-                worker = {**self._me, "beat": time.time()}
-                self._storage.set_trial_user_attr(claim.trial_id, _WORKER, worker)
-
-    def _alive(self, worker: Mapping[str, Any] | None) -> bool:
-        if worker is None:
-            return False
-        if worker["host"] != self._me["host"]:
-            return bool(time.time() - worker["beat"] < DEAD_S)
-        born = _born(worker["pid"])
-        return born is not None and abs(born - worker["born"]) < CLOCK_S
-
-    def progress(self, claim: Claim, epoch: int, precision: float) -> None:
-        """Note one point of the learning curve of a training in hand."""
-        with self._guarded(), suppress(UpdateFinishedTrialError):
-            self._storage.set_trial_intermediate_value(claim.trial_id, epoch, precision)
-
-    def record(self, claim: Claim, sample: Sample) -> None:
-        """Keep the outcome of a claimed training: from here on it is never lost.
-
-        If this process counted as dead meanwhile (its machine slept, say) and another one has recorded the
-        training, that record stays.
-        """
-        with self._guarded(), suppress(UpdateFinishedTrialError):
-            self._storage.set_trial_user_attr(
-                claim.trial_id, _SAMPLE, {**asdict(sample), "curve": list(sample.curve)}
-            )
-            self._finish(claim.trial_id, sample)
-
-    def _finish(self, trial_id: int, sample: Sample) -> None:
-        if sample.precision is None:
-            self._storage.set_trial_user_attr(trial_id, "reason", sample.reason)
-            self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
-        else:
-            self._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [sample.precision])
-
-    def release(self, claim: Claim, *, failed_attempt: bool = False) -> None:
-        """Give a training back untrained; `failed_attempt` counts against it."""
-        with self._guarded(), suppress(UpdateFinishedTrialError):
-            if failed_attempt:
-                self._storage.set_trial_user_attr(claim.trial_id, _ATTEMPTS, claim.attempts + 1)
-            self._storage.set_trial_user_attr(claim.trial_id, _WORKER, None)
-
-    # notes kept with the study (verdicts, say)
-
-    def note(self, name: str) -> Any:
-        """What was kept under `name`, or None."""
-        with self._guarded():
-            return self._storage.get_study_user_attrs(self._study_id).get(f"cpmodel:{name}")
-
-    def keep(self, name: str, value: Any) -> None:
-        """Keep a JSON-ready value under `name`."""
-        with self._guarded():
-            self._storage.set_study_user_attr(self._study_id, f"cpmodel:{name}", value)
-
-    @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        with deferred(), _readable(self.storage_url):
-            yield
-
-
-def _place(folder: str | Path, storage: str | None) -> tuple[Path, str]:
-    place = Path(folder).resolve()
-    if storage is not None:
-        return place, storage
-    inside = str(place / "study.db")
-    url = URL.create("sqlite", database=inside).render_as_string()
-    if make_url(url).database != inside:
-        raise StudyError("folder", expected="a path that an SQLite URL can hold", where=str(place))
-    return place, url.replace("{", "{{").replace("}", "}}")  # Optuna fills in what stands in single braces
-
-
-def _study_in(backend: BaseStorage, place: Path, storage: str | None) -> int | None:
-    """The study's number: in a storage of many the one named as the folder, in the folder's own the only one.
-
-    So a study's folder may be moved and renamed.
-    """
-    known = {s.study_name: s._study_id for s in backend.get_all_studies()}
-    if storage is None and len(known) == 1:
-        return next(iter(known.values()))
-    return known.get(place.name)
-
-
-def _file_there(url: str) -> bool:
-    """Whether the file of an SQLite URL exists; True for storages that are no file."""
-    if not url.startswith("sqlite"):
-        return True
-    with _readable(url):
-        name = make_url(url.replace("{{", "{").replace("}}", "}")).database
-    return not name or name == ":memory:" or name.startswith("file:") or Path(name).exists()
-
-
-def _backend(url: str) -> BaseStorage:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with _readable(url):
-        if url.startswith("sqlite"):
-            storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
-            return optuna.storages.get_storage(storage)
-        return optuna.storages.get_storage(url)
-
-
-@contextmanager
-def _readable(url: str) -> Iterator[None]:
-    """One clear error for whatever a database may say."""
+    goal = Goal(target, drop, complexity, dict(limits or {}), confidence)
+    check_search(goal, budget, tolerance)
+    devices = training_devices(device)
+    planned = plan(
+        study,
+        dataset=dataset,
+        family=family,
+        values=values,
+        baseline=baseline,
+        recipe=recipe,
+        seed=seed,
+        storage=storage,
+    )
+    require_complexities(planned, goal.complexity, goal.limits)
+    project, cores = planned.begin(), workers or default_workers(devices)
+    watch.begin(project, planned.images, cores)
     try:
-        yield
-    except CpmodelError:
-        raise
-    except SQLAlchemyError as error:
-        cause = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise StudyError(f"the study's record cannot be used: {cause}", where=url) from error
-    except UpdateFinishedTrialError:
-        raise
-    except (ImportError, ValueError, LookupError, RuntimeError) as error:
-        said = str(error).splitlines() or [type(error).__name__]
-        raise StudyError(f"the study's record cannot be used: {said[0]}", where=url) from error
+        first_measured(project, measured, batch, watch)
+        answer = search(
+            project,
+            planned.images,
+            goal,
+            budget=budget,
+            seconds=seconds,
+            tolerance=tolerance,
+            workers=cores,
+            devices=devices,
+            full=full,
+            watch=watch,
+        )
+    finally:
+        watch.end()
+    return _completed(project, answer, batch)
 
 
-def _born(pid: int) -> float | None:
-    """When a process of this machine started; with its number it is unique. None if it is there no more."""
+def curve(
+    study: str | Path = "study",
+    *,
+    low: float,
+    high: float,
+    dataset: str | None = None,
+    complexity: str = "macs",
+    limits: Mapping[str, float] | None = None,
+    budget: int | None = 40,
+    seconds: float | None = None,
+    tolerance: float = 0.05,
+    measured: int = 60,
+    batch: int = 64,
+    workers: int | None = None,
+    device: str | None = None,
+    full: bool = False,
+    family: str | None = None,
+    values: Mapping[str, Sequence[Value]] | None = None,
+    baseline: Configuration | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    storage: str | None = None,
+    watch: Watcher = SILENT,
+) -> Curve:
+    """C(P) between two precisions, with its band; the study's folder then holds samples, curve and report.
+
+    Called again, it goes on from where it was stopped. Parameters as for `run`, and
+
+    Parameters
+    ----------
+    low, high : float
+        The precisions between which the curve is wanted, fractions.
+    tolerance : float
+        It ends when the least complexity is known to this fraction for every precision between them.
+    """
+    goal = CurveGoal(low, high, complexity, dict(limits or {}))
+    devices = training_devices(device)
+    planned = plan(
+        study,
+        dataset=dataset,
+        family=family,
+        values=values,
+        baseline=baseline,
+        recipe=recipe,
+        seed=seed,
+        storage=storage,
+    )
+    check_curve(planned.settings.space, budget, tolerance)
+    require_complexities(planned, goal.complexity, goal.limits)
+    project, cores = planned.begin(), workers or default_workers(devices)
+    watch.begin(project, planned.images, cores)
     try:
-        process = psutil.Process(pid)
-        if process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
-            return None  # killed, and nobody has asked for its status
-        return float(process.create_time())
-    except psutil.Error:
-        return None
+        first_measured(project, measured, batch, watch)
+        found = run_curve(
+            project,
+            planned.images,
+            goal,
+            budget=budget,
+            seconds=seconds,
+            tolerance=tolerance,
+            workers=cores,
+            devices=devices,
+            full=full,
+            watch=watch,
+        )
+    finally:
+        watch.end()
+    material = Material.of_study(project)
+    page = project.folder / "report.html"
+    _write_page(material, fit_models(material), page, goal.complexity, None, None, found)
+    return found
 
 
-def _distribution(parameter: Parameter) -> BaseDistribution:
-    """How Optuna sees a parameter; its own values need not be all that lie between the bounds."""
-    if parameter.categorical:
-        return CategoricalDistribution(parameter.values)
-    low, high = parameter.values[0], parameter.values[-1]
-    if all(isinstance(v, int) for v in parameter.values):
-        return IntDistribution(int(low), int(high))
-    return FloatDistribution(float(low), float(high))
+def verify(
+    study: str | Path = "study",
+    *,
+    target: float | None = None,
+    drop: float | None = None,
+    configuration: Configuration | str | None = None,
+    complexity: str = "macs",
+    limits: Mapping[str, float] | None = None,
+    confidence: float = 0.9,
+    seeds: int = 3,
+    batch: int = 64,
+    workers: int | None = None,
+    device: str | None = None,
+    storage: str | None = None,
+    watch: Watcher = SILENT,
+) -> Answer:
+    """Train the choice on fresh seeds; if it stands on validation, open the test split and judge it.
+
+    Parameters
+    ----------
+    configuration : mapping or text like ``f=8,s=20,k=3,l=2``, optional
+        Instead of what the fitted models choose.
+    seeds : int
+        Fresh seeds, three or more; where they leave it open, up to seven are trained.
+    """
+    goal = Goal(target, drop, complexity, dict(limits or {}), confidence)
+    devices = training_devices(device)
+    project = reopen(study, storage)
+    if isinstance(configuration, str):
+        configuration = project.space.parse(configuration)
+    images = project.images()
+    cores = workers or default_workers(devices)
+    watch.begin(project, images, cores)
+    try:
+        answer = verify_choice(
+            project,
+            images,
+            goal,
+            configuration=configuration,
+            seeds=seeds,
+            workers=cores,
+            devices=devices,
+            watch=watch,
+        )
+    finally:
+        watch.end()
+    return _completed(project, answer, batch)
 
 
-def _request(trial: FrozenTrial) -> Request:
-    task = trial.user_attrs[_TASK]
-    parent = str(task.get("parent", ""))
-    return Request(dict(task["configuration"]), int(task["seed"]), str(task["purpose"]), parent)
+def sample(
+    study: str | Path = "study",
+    *,
+    design: str = "spread",
+    budget: int | None = None,
+    vary: Collection[str] | None = None,
+    seconds: float | None = None,
+    seeds: int = 1,
+    dataset: str | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    full: bool = False,
+    family: str | None = None,
+    values: Mapping[str, Sequence[Value]] | None = None,
+    baseline: Configuration | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    storage: str | None = None,
+    watch: Watcher = SILENT,
+) -> Samples:
+    """Train the configurations of a design, and write ``samples.csv``; what is done is not done again.
+
+    Parameters
+    ----------
+    design : str
+        ``sweep``, ``pairs``, ``grid``, ``random``, ``sobol`` or ``spread``; see `cpmodel.search.designs`.
+    budget : int, optional
+        Most configurations.
+    vary : collection of str, optional
+        The only parameters that move, the others stay at the baseline; all of them unless given.
+    seconds : float, optional
+        Time after which no training is started any more.
+    seeds : int
+        Trainings of each configuration; all configurations come once before any comes twice.
+    device : str, optional
+        What trains: ``cpu``; ``cuda``, all GPUs; ``cuda:1``; all GPUs if there are any, unless given.
+    full : bool
+        Whether every training goes to its end; else those whose end can be foreseen are stopped early.
+
+    Returns
+    -------
+    Samples
+        All of the study.
+    """
+    if design not in DESIGNS:
+        raise BadInputError("design", expected="one of " + ", ".join(DESIGNS), got=design)
+    devices = training_devices(device)
+    planned = plan(
+        study,
+        dataset=dataset,
+        family=family,
+        values=values,
+        baseline=baseline,
+        recipe=recipe,
+        seed=seed,
+        storage=storage,
+    )
+    for name in vary or ():
+        planned.settings.space[name]  # an unknown one is refused before anything is written
+    project, images = planned.begin(), planned.images
+    cores = workers or default_workers(devices)
+    watch.begin(project, images, cores)
+    try:
+        return train_design(
+            project,
+            images,
+            design,
+            budget=budget,
+            vary=vary,
+            seconds=seconds,
+            seeds=seeds,
+            workers=cores,
+            devices=devices,
+            full=full,
+            watch=watch,
+        )
+    finally:
+        watch.end()
 
 
-def _sample(fields: Mapping[str, Any]) -> Sample:
-    return Sample(**{**fields, "curve": tuple(fields["curve"])})
+def measure(
+    study: str | Path = "study",
+    *,
+    count: int = 100,
+    costs: str | Path | None = None,
+    task: Task | None = None,
+    family: str | None = None,
+    batch: int = 64,
+    storage: str | None = None,
+    watch: Watcher = SILENT,
+    **conditions: Any,
+) -> CostsTable:
+    """Measure forward run-times of untrained networks, or import those measured on another device.
+
+    Parameters
+    ----------
+    count : int
+        Configurations drawn from the space, beside its baseline.
+    costs
+        A costs table to import instead.
+    task : Task, optional
+        Measure a family's default space for this task; no study is needed or touched.
+    **conditions
+        ``threads``, ``dtype``, ``device``; see `cpmodel.costs.latency.measure_many`.
+    """
+    if task is not None:
+        networks = get_family(family or FAMILY)
+        space = networks.space(task)
+        return measure_networks(
+            networks, task, space, count, batch=batch, progress=watch.measured, **conditions
+        )
+    project = reopen(study, storage)
+    if costs is None:
+        return measure_study(project, count, batch=batch, watch=watch, **conditions)
+    table = read_costs(costs, project.space)
+    project.add_costs(table)
+    return table
 
 
-def _differing(here: Mapping[str, Any], there: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    names = [n for n in here if here[n] != there.get(n)]
-    return {n: here[n] for n in names}, {n: there.get(n) for n in names}
+def fit(source: str | Path = "study", *, model: str = "auto", **how: Any) -> Fits:
+    """Fit P(T), and C(T) where run-times were measured, to a study or to anybody's CSV.
+
+    Parameters
+    ----------
+    source
+        A study's folder, or a CSV file.
+    model : str
+        ``auto``, ``loggp``, ``logpower``, or ``explinear`` (the paper's eq. 6).
+    **how
+        How to read the source: ``parameters``, ``precision``, ``seed``, ``unit``, ``family``, ``task``,
+        ``baseline`` of a CSV, ``storage`` of a study; see `cpmodel.pipeline.stages.read_material`.
+    """
+    return fit_models(read_material(source, **how), model)
 
 
-def _spelled(space: Space) -> dict[str, str]:
-    """A space as short texts, one a parameter."""
-    rows = {p.name: " ".join(map(str, p.values)) + (f" {p.when}" if p.when else "") for p in space.parameters}
-    return {**rows, "baseline": space.key(space.baseline)}
+def optimize(
+    source: str | Path = "study",
+    *,
+    target: float | None = None,
+    drop: float | None = None,
+    complexity: str | None = None,
+    limits: Mapping[str, float] | None = None,
+    confidence: float = 0.9,
+    model: str = "auto",
+    whole: bool | None = None,
+    **how: Any,
+) -> Choice:
+    """The cheapest configuration predicted to reach the target, from a study or anybody's CSV.
+
+    Parameters
+    ----------
+    source
+        A study's folder, or a CSV file.
+    target, drop : float
+        The precision to reach, or how far below the baseline's it may lie; fractions.
+    complexity : str, optional
+        What is minimised; ``macs`` where it can be computed, else the first cost column of the table.
+    whole : bool, optional
+        Whether to predict what is dearer than a sure answer, too; see `cpmodel.optimize.optimize`.
+    **how
+        How to read the source: ``parameters``, ``precision``, ``seed``, ``unit``, ``family``, ``task``,
+        ``baseline`` of a CSV, ``storage`` of a study; see `cpmodel.pipeline.stages.read_material`.
+    """
+    material = read_material(source, **how)
+    return choose_from(
+        material,
+        target=target,
+        drop=drop,
+        complexity=complexity,
+        limits=limits,
+        confidence=confidence,
+        model=model,
+        whole=whole,
+    )
+
+
+def choose_from(
+    material: Material,
+    *,
+    target: float | None = None,
+    drop: float | None = None,
+    complexity: str | None = None,
+    limits: Mapping[str, float] | None = None,
+    confidence: float = 0.9,
+    model: str = "auto",
+    whole: bool | None = None,
+) -> Choice:
+    """As `optimize`, from material that was read already."""
+    goal = Goal(target, drop, complexity or default_complexity(material), dict(limits or {}), confidence)
+    fit = fit_precision(material.samples, model, validate=False, derived=material.derived)
+    choice = choose(material, goal, fit, whole)
+    return choice if complexity else replace(choice, notes=(*default_note(material), *choice.notes))
+
+
+def report(
+    source: str | Path = "study",
+    out: str | Path | None = None,
+    *,
+    target: float | None = None,
+    drop: float | None = None,
+    complexity: str | None = None,
+    confidence: float = 0.9,
+    model: str = "auto",
+    paper_grid: bool = False,
+    **how: Any,
+) -> Path:
+    """Write the page of a study (``report.html`` in its folder) or of a CSV (beside it).
+
+    Parameters
+    ----------
+    source
+        A study's folder, or a CSV file.
+    out
+        The HTML file, where it is to be another one.
+    target, drop : float, optional
+        What the page answers; unless given, what was asked last of the study.
+    complexity : str, optional
+        What is drawn.
+    paper_grid : bool
+        Whether to draw the paper's own 160,000 points, too; see `cpmodel.optimize.paper_grid`.
+    **how
+        As for `optimize`.
+
+    Returns
+    -------
+    Path
+        The page.
+    """
+    material = read_material(source, **how)
+    fits = fit_models(material, model)
+    answer, choice, curve = None, None, None
+    if target is None and drop is None:
+        if material.project is not None:
+            answer, curve = last_answer(material.project), last_curve(material.project)
+    else:
+        goal = Goal(target, drop, complexity or default_complexity(material), {}, confidence)
+        choice = choose(material, goal, fits.precision)
+        choice = choice if complexity else replace(choice, notes=(*default_note(material), *choice.notes))
+    path = Path(out) if out is not None else _page_of(Path(source))
+    return _write_page(material, fits, path, complexity, choice, answer, curve, paper_grid)
+
+
+def export(
+    study: str | Path = "study", out: str | Path | None = None, storage: str | None = None
+) -> Exported:
+    """Write the verified network as ONNX and state dict, with a note on how to preprocess.
+
+    Parameters
+    ----------
+    out
+        Folder for the files; ``export`` in the study's unless given.
+    """
+    from cpmodel.deploy.export import export as write
+
+    project = reopen(study, storage)
+    verdict = last_verdict(project)
+    if verdict is None:
+        raise StudyError("nothing is verified yet", expected="cpmodel verify first", where=str(study))
+    return write(project, verdict, out)
+
+
+def _completed(project: Project, answer: Answer, batch: int) -> Answer:
+    """Everything of a study that follows from its samples, written anew."""
+    measure_answer(project, answer, batch)
+    material = Material.of_study(project)
+    _write_page(material, fit_models(material), project.folder / "report.html", None, None, answer)
+    return answer
+
+
+def _write_page(
+    material: Material,
+    fits: Fits,
+    path: Path,
+    complexity: str | None,
+    choice: Choice | None,
+    answer: Answer | None,
+    curve: Curve | None = None,
+    paper: bool = False,
+) -> Path:
+    content = report_content(
+        material,
+        fits,
+        title=path.parent.resolve().name if path.name == "report.html" else path.stem,
+        command=" ".join(["cpmodel", *sys.argv[1:]]) if sys.argv[0].endswith("cpmodel") else "",
+        complexity=complexity or default_complexity(material),
+        choice=choice,
+        answer=answer,
+        curve=curve,
+        paper=paper,
+    )
+    write_report(content, path)
+    return path
+
+
+def _page_of(source: Path) -> Path:
+    if source.is_dir():
+        return source / "report.html"
+    return source.with_name(source.name.removesuffix(".gz")).with_suffix(".html")

@@ -20,7 +20,7 @@ from cpmodel.locks import locked
 @pytest.fixture(scope="session")
 def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of a dozen trainings whose answer is verified; for reading only, copy it to change it."""
-    from cpmodel import api
+    from cpmodel import study as api
     from cpmodel.pipeline.answer import Goal
     from cpmodel.pipeline.project import reopen
     from cpmodel.pipeline.run import verify

@@ -16,10 +16,12 @@ from cpmodel.engine.devices import memory_of
 from cpmodel.families.base import Task
 from cpmodel.families.plain import PlainFamily
 from cpmodel.recipe import Recipe
-from cpmodel.sampling.pool import Pool
-from cpmodel.sampling.together import Job, Together
-from cpmodel.study import Request, Settings, Study
-from cpmodel.train import Trained, Trainer, default_plan
+from cpmodel.records.sample import Request
+from cpmodel.records.settings import Settings
+from cpmodel.records.store import Store
+from cpmodel.training.pool import Pool
+from cpmodel.training.together import Job, Together
+from cpmodel.training.trainer import Trained, Trainer, default_plan
 
 pytestmark = [
     pytest.mark.gpu,
@@ -128,7 +130,7 @@ def test_memory_is_given_back(trainer: Trainer, tmp_path: Path) -> None:
 
 
 def test_a_study_on_the_gpu(tmp_path: Path) -> None:
-    study = Study.create(
+    study = Store.create(
         tmp_path / "study",
         Settings(
             family="plain",

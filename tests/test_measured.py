@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import cpmodel
-from cpmodel.cost import read_csv as read_costs
+from cpmodel.costs.table import read_csv as read_costs
 from cpmodel.families.base import Task
 from cpmodel.files import read_json
 from cpmodel.pipeline.fitting import fit_precision

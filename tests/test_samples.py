@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cpmodel.errors import BadInputError
-from cpmodel.samples import COLUMNS, Sample, Samples, identity, read_csv
+from cpmodel.records.sample import Sample, identity
+from cpmodel.samples import COLUMNS, Samples, read_csv
 from cpmodel.space import Condition, Parameter, Space
 
 PLAIN = Space((Parameter("f", (2, 8, 64)), Parameter("k", (3, 5))))

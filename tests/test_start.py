@@ -135,7 +135,7 @@ def test_everything_public_is_described(name: str) -> None:
 def test_functions_stay_functions(table: Path) -> None:
     """Modules of the same names are imported on the way; they must not take the place of the functions."""
     code = (
-        "import cpmodel.export, cpmodel.report, cpmodel.verify; from cpmodel.optimize import Choice; "
+        "import cpmodel.deploy.export, cpmodel.report, cpmodel.verify; from cpmodel.optimize import Choice; "
         "made = [cpmodel.optimize('table.csv', target=0.8, model='logpower') for _ in range(2)]; "
         "assert all(isinstance(choice, Choice) for choice in made); "
         f"assert all(callable(getattr(cpmodel, name)) for name in {COMMANDS})"

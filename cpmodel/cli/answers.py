@@ -18,8 +18,8 @@ from rich.text import Text
 from cpmodel.files import write_json
 
 if TYPE_CHECKING:
-    from cpmodel.cost import CostsTable
-    from cpmodel.export import Exported
+    from cpmodel.costs.table import CostsTable
+    from cpmodel.deploy.export import Exported
     from cpmodel.optimize import Candidate, Choice
     from cpmodel.pipeline.answer import Answer
     from cpmodel.pipeline.curve import Curve

@@ -11,12 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from cpmodel.datasets.base import ImageSet
-from cpmodel.pipeline.loop import Step
 from cpmodel.pipeline.project import Project
 from cpmodel.pipeline.watch import Watcher
-from cpmodel.samples import Sample
-from cpmodel.sampling.pool import Event
-from cpmodel.study import Request
+from cpmodel.records.sample import Request, Sample
+from cpmodel.search.decide import Step
+from cpmodel.training.pool import Event
 
 BAR = 24
 

@@ -68,7 +68,7 @@ def run(
     Stop it anywhere; the same command goes on from there. Values of the family's parameters are set by their
     names: --f 8,16,32.
     """
-    from cpmodel import api
+    from cpmodel import study as api
     from cpmodel.cli import answers, values
     from cpmodel.cli.progress import Progress
 
@@ -127,7 +127,7 @@ def sample(
 
     Several of these on one study share the work. Stop it anywhere; the same command goes on from there.
     """
-    from cpmodel import api
+    from cpmodel import study as api
     from cpmodel.cli import answers, values
     from cpmodel.cli.progress import Progress
 
@@ -172,7 +172,7 @@ def verify(
 
     The test split is opened only for a choice that stands on validation.
     """
-    from cpmodel import api
+    from cpmodel import study as api
     from cpmodel.cli import answers
     from cpmodel.cli.progress import Progress
 
@@ -218,7 +218,7 @@ def measure(
     On another device no study is needed: cpmodel measure --image 28x28x1 --out costs.csv there, and
     cpmodel measure --costs costs.csv here.
     """
-    from cpmodel import api
+    from cpmodel import study as api
     from cpmodel.cli import answers, values
     from cpmodel.cli.progress import Progress
 

@@ -73,7 +73,7 @@ def optimize(
     json: o.Json = False,
 ) -> int:
     """The cheapest configuration predicted to reach the target."""
-    from cpmodel import api
+    from cpmodel import study as api
     from cpmodel.cli import answers, values
     from cpmodel.pipeline.stages import read_material
 
@@ -124,7 +124,7 @@ def report(
 
     One HTML file that works offline.
     """
-    from cpmodel import api
+    from cpmodel import study as api
     from cpmodel.cli import values
 
     how = _how(parameters, precision, seed_column, unit, baseline, family, image, classes, costs, storage)
@@ -155,7 +155,7 @@ def export(
 
     A JSON note beside them says how to preprocess images.
     """
-    from cpmodel import api
+    from cpmodel import study as api
     from cpmodel.cli import answers
 
     return answers.show_export(api.export(study, out, storage), as_json=json)

@@ -23,33 +23,23 @@ Of ``lfw-gender``: ``labels``, the CSV; ``crop``, the central fraction of both s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 from cpmodel.datasets import bundled, folder, lfw, npz, openml
 from cpmodel.datasets.base import ImageSet, Split
 from cpmodel.datasets.loaded import complete
 from cpmodel.datasets.spec import Source, parse
 
-__all__ = ["SOURCES", "ImageSet", "Source", "Split", "load"]
+__all__ = ["ImageSet", "Source", "Split", "load"]
 
-SOURCES: Mapping[str, Source] = MappingProxyType(
-    {
-        "embedded": Source("20,000 images of Fashion-MNIST that come with the package", bundled.embedded),
-        "digits": Source("scikit-learn's 1,797 digits, 8x8, gray", bundled.digits),
-        "mnist": Source("70,000 digits, 28x28, gray, from OpenML", openml.mnist),
-        "fashion-mnist": Source("70,000 clothes, 28x28, gray, from OpenML", openml.fashion_mnist),
-        "cifar10": Source("60,000 objects, 32x32, colour, from OpenML", openml.cifar10),
-        "lfw-gender": Source(
-            "faces from Labeled Faces in the Wild, split by person",
-            lfw.read,
-            takes_path=True,
-            options=lfw.OPTIONS,
-        ),
-        "folder": Source("image files in class folders, or a tar of them", folder.read, takes_path=True),
-        "npz": Source("arrays x_train, y_train, ... in a NumPy archive", npz.read, takes_path=True),
-    }
+EMBEDDED = Source("20,000 images of Fashion-MNIST that come with the package", bundled.embedded)
+DIGITS = Source("scikit-learn's 1,797 digits, 8x8, gray", bundled.digits)
+MNIST = Source("70,000 digits, 28x28, gray, from OpenML", openml.mnist)
+FASHION_MNIST = Source("70,000 clothes, 28x28, gray, from OpenML", openml.fashion_mnist)
+CIFAR10 = Source("60,000 objects, 32x32, colour, from OpenML", openml.cifar10)
+LFW_GENDER = Source(
+    "faces from Labeled Faces in the Wild, split by person", lfw.read, takes_path=True, options=lfw.OPTIONS
 )
+FOLDER = Source("image files in class folders, or a tar of them", folder.read, takes_path=True)
+NPZ = Source("arrays x_train, y_train, ... in a NumPy archive", npz.read, takes_path=True)
 
 
 def load(spec: str = "embedded", *, image_size: int | None = None, seed: int = 0) -> ImageSet:
@@ -80,5 +70,5 @@ def load(spec: str = "embedded", *, image_size: int | None = None, seed: int = 0
     >>> digits.image_shape, len(digits.class_names), [len(part) for part in digits.splits.values()]
     ((8, 8, 1), 10, [1259, 270, 268])
     """
-    source, request = parse(spec, SOURCES, image_size=image_size, seed=seed)
+    source, request = parse(spec, image_size=image_size, seed=seed)
     return complete(source.read(request), request)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from cpmodel import registry
 from cpmodel.datasets.loaded import HELD_OUT, Loaded, Request
 from cpmodel.errors import DatasetError
 
@@ -34,9 +35,7 @@ class Source:
     options: tuple[str, ...] = ()
 
 
-def parse(
-    spec: str, sources: Mapping[str, Source], *, image_size: int | None, seed: int
-) -> tuple[Source, Request]:
+def parse(spec: str, *, image_size: int | None, seed: int) -> tuple[Source, Request]:
     """The source that `spec` names and what is asked of it.
 
     Raises
@@ -47,8 +46,8 @@ def parse(
     text = spec.strip()
     address, _, query = text.partition("?")
     name, colon, path = address.partition(":")
-    if name not in sources:
-        known = [f"{key}:PATH" if source.takes_path else key for key, source in sources.items()]
+    if name not in registry.names("datasets"):
+        known = [_word(key) for key in registry.names("datasets")]
         hint = (
             " (for files of your own write folder:PATH or npz:PATH)"
             if Path(address).expanduser().exists()
@@ -57,7 +56,7 @@ def parse(
         raise DatasetError("data set", expected=", ".join(known), got=f"'{text}'{hint}")
     if seed < 0:
         raise DatasetError("seed of the splits", expected="0 or more", got=seed, where=text)
-    source = sources[name]
+    source = _source(name)
     if source.takes_path and not path:
         raise DatasetError("data set", expected=f"{name}:PATH", got=f"'{text}'")
     if colon and not source.takes_path:
@@ -74,6 +73,17 @@ def parse(
         options=options,
     )
     return source, request
+
+
+def _source(name: str) -> Source:
+    found = registry.plugin("datasets", name)
+    if not isinstance(found, Source):
+        raise DatasetError(f"data set {name}", expected="a cpmodel.datasets.Source", got=type(found).__name__)
+    return found
+
+
+def _word(name: str) -> str:
+    return f"{name}:PATH" if _source(name).takes_path else name
 
 
 def _options(query: str, known: Collection[str], where: str) -> dict[str, str]:

@@ -13,11 +13,11 @@ from cpmodel.errors import BadInputError
 from cpmodel.files import read_json, write_json
 from cpmodel.optimize import Candidate, Choice, Envelope
 from cpmodel.pipeline.fitting import PrecisionFit, no_nan
-from cpmodel.pipeline.loop import Evidence
 from cpmodel.pipeline.project import Project
 from cpmodel.pipeline.proof import Opening, openings
 from cpmodel.samples import Samples
-from cpmodel.sampling.acquisition import Outlook
+from cpmodel.search.acquisition import Outlook
+from cpmodel.search.decide import Evidence
 from cpmodel.verify import Outcome, Verdict
 from cpmodel.version import __version__
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.optimize import nnls
 
-from cpmodel.pipeline.loop import View
 from cpmodel.pipeline.project import Project
 from cpmodel.samples import Samples
+from cpmodel.search.decide import View
 from cpmodel.space import Floats
 
 _RECENT = 8  # trainings that tell what the next ones will be like

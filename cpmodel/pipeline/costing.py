@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from cpmodel import locks
-from cpmodel.cost import Conditions, CostsTable
+from cpmodel.cost import Conditions
+from cpmodel.costs.table import CostsTable
 from cpmodel.errors import BadInputError
 from cpmodel.families import Family, Task
 from cpmodel.optimize.scan import drawn
@@ -284,7 +285,7 @@ def measure(
     max_seconds : float
         Time for each network.
     """
-    from cpmodel.latency import measure_untrained
+    from cpmodel.costs.latency import measure_untrained
 
     everything = space.enumerate()
     drawn = everything[np.random.default_rng([seed, 0xC057]).permutation(len(everything))[:count]]

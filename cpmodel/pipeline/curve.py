@@ -16,17 +16,17 @@ from cpmodel.pipeline.answer import plain_values
 from cpmodel.pipeline.clock import Clock
 from cpmodel.pipeline.costing import complexity_of, within
 from cpmodel.pipeline.fitting import PrecisionFit, fit_precision, no_nan
-from cpmodel.pipeline.loop import Step, first_requests, first_size, training_seed
 from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.project import Project
 from cpmodel.pipeline.run import said
 from cpmodel.pipeline.watch import Watcher
+from cpmodel.records.sample import Purpose, Request
 from cpmodel.samples import Samples
-from cpmodel.sampling.acquisition import least_certain, suggest_for_curve
-from cpmodel.sampling.belief import Belief, Rows
-from cpmodel.sampling.pool import Pool
+from cpmodel.search.acquisition import least_certain, suggest_for_curve
+from cpmodel.search.belief import Belief, Rows
+from cpmodel.search.decide import Step, first_requests, first_size, training_seed
 from cpmodel.space import Floats, Space
-from cpmodel.study import Request
+from cpmodel.training.pool import Pool
 
 SILENT = Watcher()
 TARGETS = 13  # precisions at which the band is told; between them the error falls by equal factors
@@ -211,7 +211,7 @@ def run_curve(
                     project, state.curve("open", f"no training is expected to tell more; {state.said}")
                 )
             seed = training_seed(study.settings.seed, 0)
-            requests = tuple(Request(c, seed, "refine") for c in space.configurations(state.X[rows]))
+            requests = tuple(Request(c, seed, Purpose.REFINE) for c in space.configurations(state.X[rows]))
             watch.step(Step("explore", state.said, requests))
             study.enqueue(requests)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cpmodel.cost import CostsTable
+from cpmodel.costs.table import CostsTable
 from cpmodel.families import Family, Task
 from cpmodel.pipeline.project import Project
 from cpmodel.samples import Samples

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cpmodel.cost import CostsTable
-from cpmodel.cost import read_csv as read_costs
+from cpmodel.costs.table import CostsTable
+from cpmodel.costs.table import read_csv as read_costs
 from cpmodel.datasets import load
 from cpmodel.datasets.base import ImageSet
 from cpmodel.errors import StudyError
 from cpmodel.families import Family, Task, get_family
 from cpmodel.recipe import Recipe
+from cpmodel.records.settings import Settings
+from cpmodel.records.store import Store
 from cpmodel.space import Configuration, Space, Value
-from cpmodel.study import Settings, Study
 
 DATASET = "embedded"
 FAMILY = "plain"
@@ -27,13 +28,13 @@ class Project:
 
     Parameters
     ----------
-    study : Study
+    study : Store
     family : Family
     task : Task
         The images that come in and the classes that go out.
     """
 
-    study: Study
+    study: Store
     family: Family
     task: Task
 
@@ -85,7 +86,7 @@ def reopen(folder: str | Path, storage: str | None = None) -> Project:
     StudyError
         There is none, or it cannot be read.
     """
-    study = Study.open(folder, storage)
+    study = Store.open(folder, storage)
     settings = study.settings
     height, width, channels = settings.image_shape
     task = Task(height, width, channels, len(settings.class_names))
@@ -121,7 +122,7 @@ class Plan:
         StudyError
             The study there was made with other settings.
         """
-        return Project(Study.create(self.folder, self.settings, self.storage), self.family, self.task)
+        return Project(Store.create(self.folder, self.settings, self.storage), self.family, self.task)
 
 
 def plan(
@@ -197,7 +198,7 @@ def _settings_there(folder: str | Path, storage: str | None) -> Settings | None:
     if storage is None and not (Path(folder) / "study.db").exists():
         return None
     try:
-        return Study.open(folder, storage).settings
+        return Store.open(folder, storage).settings
     except StudyError:
         if storage is None:
             raise

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from cpmodel.datasets.base import ImageSet
 from cpmodel.errors import StudyError
 from cpmodel.locks import locked
-from cpmodel.pipeline.loop import LEAST_SEEDS, Evidence, training_seed
 from cpmodel.pipeline.project import Project
 from cpmodel.pipeline.watch import Watcher
-from cpmodel.sampling.pool import Pool, weights_path
+from cpmodel.records.sample import Purpose, Request
+from cpmodel.search.decide import LEAST_SEEDS, Evidence, training_seed
 from cpmodel.space import Configuration
-from cpmodel.study import Request
+from cpmodel.training.pool import Pool, weights_path
 from cpmodel.verify import ERROR, Verdict, compared, error_of_opening, judge
 
 SILENT = Watcher()
@@ -168,7 +168,7 @@ def _looked_at(
 
 def on_test(project: Project, images: ImageSet, networks: Networks) -> NDArray[np.bool_]:
     """Whether each of the networks classifies each test image rightly, shape (seeds, images)."""
-    from cpmodel.train import Trainer
+    from cpmodel.training.trainer import Trainer
 
     trainer = Trainer(images, project.family, project.study.settings.recipe)
     correct = []
@@ -217,9 +217,9 @@ def baseline_networks(
         untried = itertools.islice(
             (s for s in seeds if s not in tried and s not in besides), LEAST_SEEDS - len(found.seeds)
         )
-        study.enqueue([Request(found.configuration, seed, "baseline") for seed in untried])
+        study.enqueue([Request(found.configuration, seed, Purpose.BASELINE) for seed in untried])
         with Pool(study, images, workers, watch.event, devices=devices) as pool:
-            pool.drain(purposes={"baseline"})
+            pool.drain(purposes={Purpose.BASELINE})
         found = _kept_baseline(project, besides)
     if not found.seeds:
         raise StudyError(f"baseline {found.key}: none of its trainings succeeded", where=str(project.folder))

@@ -13,7 +13,14 @@ from cpmodel.pipeline.answer import Answer, Goal, keep_answer
 from cpmodel.pipeline.clock import Clock, timed
 from cpmodel.pipeline.costing import SEARCHED, complexity_of, within
 from cpmodel.pipeline.fitting import PrecisionFit, fit_precision
-from cpmodel.pipeline.loop import (
+from cpmodel.pipeline.material import Material
+from cpmodel.pipeline.project import Project
+from cpmodel.pipeline.proof import baseline_networks, fresh_networks, prove
+from cpmodel.pipeline.watch import Watcher
+from cpmodel.records.sample import Purpose, Request
+from cpmodel.samples import Samples
+from cpmodel.search.acquisition import Outlook
+from cpmodel.search.decide import (
     FRESH_SEED,
     LEAST_SEEDS,
     LOOKS,
@@ -27,15 +34,8 @@ from cpmodel.pipeline.loop import (
     fresh_evidence,
     training_seed,
 )
-from cpmodel.pipeline.material import Material
-from cpmodel.pipeline.project import Project
-from cpmodel.pipeline.proof import baseline_networks, fresh_networks, prove
-from cpmodel.pipeline.watch import Watcher
-from cpmodel.samples import Samples
-from cpmodel.sampling.acquisition import Outlook
-from cpmodel.sampling.pool import Pool
 from cpmodel.space import Configuration, Floats, Space
-from cpmodel.study import Request
+from cpmodel.training.pool import Pool
 from cpmodel.verify import Verdict
 
 SILENT = Watcher()
@@ -220,11 +220,11 @@ def _fresh_seeds(
                 raise StudyError(f"{key}: its fresh trainings fail", where=str(project.folder))
             numbers = (training_seed(study.settings.seed, FRESH_SEED + n) for n in itertools.count())
             untried = itertools.islice((seed for seed in numbers if seed not in tried), wanted - have)
-            requests = tuple(Request(configuration, seed, "verify") for seed in untried)
+            requests = tuple(Request(configuration, seed, Purpose.VERIFY) for seed in untried)
             watch.step(Step("verify", f"{key}: {len(requests)} fresh seeds", requests))
             watch.expect(len(samples) + len(requests))
             study.enqueue(requests)
-            pool.drain(purposes={"verify"})
+            pool.drain(purposes={Purpose.VERIFY})
 
 
 def _proved(

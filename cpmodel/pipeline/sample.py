@@ -6,13 +6,13 @@ import time
 from collections.abc import Collection, Sequence
 
 from cpmodel.datasets.base import ImageSet
-from cpmodel.pipeline.loop import training_seed
 from cpmodel.pipeline.project import Project
 from cpmodel.pipeline.watch import Watcher
+from cpmodel.records.sample import Purpose, Request
 from cpmodel.samples import Samples
-from cpmodel.sampling.designs import design as design_of
-from cpmodel.sampling.pool import Pool
-from cpmodel.study import Request
+from cpmodel.search.decide import training_seed
+from cpmodel.search.designs import design as design_of
+from cpmodel.training.pool import Pool
 
 SILENT = Watcher()
 
@@ -36,7 +36,7 @@ def sample(
     Parameters
     ----------
     design : str
-        One of `cpmodel.sampling.designs.DESIGNS`.
+        One of `cpmodel.search.designs.DESIGNS`.
     budget : int, optional
         Most configurations.
     vary : collection of str, optional
@@ -67,7 +67,7 @@ def sample(
         Request(
             c,
             training_seed(study.settings.seed, number),
-            "baseline" if c == space.baseline else "design",
+            Purpose.BASELINE if c == space.baseline else Purpose.DESIGN,
         )
         for number in range(seeds)
         for c in configurations

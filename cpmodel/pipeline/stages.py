@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cpmodel.cost import CostsTable
-from cpmodel.cost import read_csv as read_costs
+from cpmodel.costs.table import CostsTable
+from cpmodel.costs.table import read_csv as read_costs
 from cpmodel.errors import BadInputError, FitError
 from cpmodel.families import Task, get_family
 from cpmodel.pipeline.answer import Answer
@@ -93,7 +93,7 @@ def read_material(
     baseline : mapping, optional
         Of a CSV's space; each largest value unless given.
     costs
-        Run-times measured on another device, to be used instead of the study's own; see `cpmodel.cost`.
+        Run-times measured on another device, instead of the study's own; see `cpmodel.costs.table`.
     """
     if family is not None:
         get_family(family)  # an unknown one is refused, whether it is needed or not

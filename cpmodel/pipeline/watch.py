@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cpmodel.datasets.base import ImageSet
-from cpmodel.pipeline.loop import Step
 from cpmodel.pipeline.project import Project
-from cpmodel.sampling.pool import Event
+from cpmodel.search.decide import Step
+from cpmodel.training.pool import Event
 
 
 class Watcher:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cpmodel.cost import read_csv
+from cpmodel.costs.table import read_csv
 from cpmodel.errors import FitWarning
 from cpmodel.families.base import Task
 from cpmodel.families.plain import PlainFamily

@@ -29,8 +29,9 @@ from threadpoolctl import threadpool_limits
 
 from cpmodel.files import replacing
 from cpmodel.pipeline.fitting import fit_precision
-from cpmodel.samples import Sample, Samples, read_csv
-from cpmodel.sampling.early import Rule
+from cpmodel.records.sample import Sample
+from cpmodel.samples import Samples, read_csv
+from cpmodel.training.early import Rule
 
 MEASURED = Path(__file__).parents[2] / "data" / "measured"
 IMAGES = 5000  # of the validation split of the embedded images

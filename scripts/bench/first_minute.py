@@ -16,7 +16,7 @@ import typer
 if TYPE_CHECKING:
     from cpmodel.datasets.base import ImageSet
     from cpmodel.pipeline.project import Project
-    from cpmodel.sampling.pool import Event
+    from cpmodel.training.pool import Event
 
 FIRST = {
     "started": "first training handed out",
@@ -35,7 +35,7 @@ def main(
     started = time.monotonic()
     import pandas as pd
 
-    from cpmodel import api
+    from cpmodel import study as api
     from cpmodel.cost import device_name
     from cpmodel.files import replacing
     from cpmodel.pipeline.watch import Watcher

@@ -38,8 +38,9 @@ from threadpoolctl import threadpool_limits
 
 from cpmodel.errors import FitWarning
 from cpmodel.pipeline.fitting import fit_precision
-from cpmodel.pipeline.loop import View, decide, first_requests, first_size
-from cpmodel.samples import Sample, Samples
+from cpmodel.records.sample import Sample
+from cpmodel.samples import Samples
+from cpmodel.search.decide import View, decide, first_requests, first_size
 from cpmodel.space import Floats, Parameter, Space
 
 MEASURED = Path(__file__).parents[2] / "data" / "measured"

@@ -20,8 +20,9 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from cpmodel.pipeline.fitting import fit_precision
-from cpmodel.pipeline.loop import View, decide, first_requests, first_size
-from cpmodel.samples import Sample, Samples
+from cpmodel.records.sample import Sample
+from cpmodel.samples import Samples
+from cpmodel.search.decide import View, decide, first_requests, first_size
 from cpmodel.space import Floats, Parameter, Space
 
 TRAININGS, REPEATS, NOISE = 30, 3, 0.002

@@ -50,10 +50,12 @@ from cpmodel.families import get_family
 from cpmodel.families.base import Task
 from cpmodel.files import replacing
 from cpmodel.recipe import Recipe
-from cpmodel.sampling.pool import Pool, available_cores
+from cpmodel.records.sample import Request
+from cpmodel.records.settings import Settings
+from cpmodel.records.store import Store
 from cpmodel.space import Configuration
-from cpmodel.study import Request, Settings, Study
-from cpmodel.train import Plan, Trainer, default_plan, learning_rates
+from cpmodel.training.pool import Pool, available_cores
+from cpmodel.training.trainer import Plan, Trainer, default_plan, learning_rates
 
 OUT = Path(__file__).parents[2] / "data" / "measured" / "train.csv"
 WARM: Configuration = {"f": 2, "s": 8, "k": 3, "l": 1}
@@ -143,7 +145,7 @@ def run_plain(
 
 
 def run_product(
-    images: ImageSet, recipe: Recipe, wanted: list[Configuration], seed: int, pool: Pool, study: Study
+    images: ImageSet, recipe: Recipe, wanted: list[Configuration], seed: int, pool: Pool, study: Store
 ) -> list[float]:
     study.enqueue(Request(configuration, seed) for configuration in wanted)
     pool.drain()
@@ -174,7 +176,7 @@ def part(way: str, indices: list[int], count: int, seed: int, device: str) -> di
                 FAMILY.space(task(images)),
                 recipe,
             )
-            study = Study.create(Path(folder) / "study", settings)
+            study = Store.create(Path(folder) / "study", settings)
             with Pool(study, images, full=True, devices=training_devices(device)) as pool:
                 for warm in range(pool.size):
                     study.enqueue([Request(WARM, 10_000 + warm)])

@@ -9,7 +9,7 @@ baseline's mean validation precision (3 seeds) minus a drop. `cpmodel run`'s dec
 until they stop by themselves; every other method then has exactly as many trainings: as many to search with
 as the product searched with, and as many fresh seeds to verify with. Their candidates are the configurations
 that were seen to reach the target, the cheapest first; each gets 3 fresh seeds, and the first whose mean
-over them reaches the target is the answer (the product asks more of its own: see `cpmodel.pipeline.loop`).
+over them reaches the target is the answer (the product asks more of its own: see `cpmodel.search.decide`).
 
 The n-th training of a configuration in a repeat has the same seed for every method, and on the CPU the same
 seed gives the same network, so a training that several ask for is done once: `--store` keeps them all. One
@@ -33,10 +33,10 @@ import cpmodel.datasets
 from cpmodel.families import get_family
 from cpmodel.families.base import Task
 from cpmodel.locks import locked
-from cpmodel.pipeline.loop import training_seed
 from cpmodel.recipe import Recipe
+from cpmodel.search.decide import training_seed
 from cpmodel.space import Space
-from cpmodel.train import Trainer
+from cpmodel.training.trainer import Trainer
 
 OUT, STORE = MEASURED / "trained.csv", MEASURED / "trained_samples.csv"
 GRID = MEASURED / "fashion_mnist_grid.csv"

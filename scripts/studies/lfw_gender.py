@@ -32,7 +32,7 @@ from typing import Any
 
 from lfw_told import CONFIDENCE, DROPS, MEASURED, PAIRS, SEARCHES, WAYS, Apart, tell
 
-from cpmodel import api
+from cpmodel import study as api
 from cpmodel.cli.progress import Progress
 from cpmodel.files import read_json, write_json
 from cpmodel.optimize.results import Candidate
@@ -42,11 +42,11 @@ from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.project import Project, plan
 from cpmodel.pipeline.run import check_search, choose
 from cpmodel.pipeline.stages import measure_study
-from cpmodel.samples import COLUMNS, Sample
-from cpmodel.sampling.designs import design
-from cpmodel.sampling.pool import weights_path
+from cpmodel.records.sample import Request, Sample
+from cpmodel.samples import COLUMNS
+from cpmodel.search.designs import design
 from cpmodel.space import Floats, Space
-from cpmodel.study import Request
+from cpmodel.training.pool import weights_path
 
 OUT = Path(__file__).parents[2] / "data" / "measured" / "lfw_gender"
 STAGES = ("measure", "train", "prove", "search", "tell")

@@ -20,7 +20,6 @@ from cpmodel.files import read_json, write_json, write_text
 from cpmodel.pipeline.answer import Goal
 from cpmodel.pipeline.costing import LATENCY, Complexity, latency_under
 from cpmodel.pipeline.fitting import PrecisionFit, fit_precision, no_nan
-from cpmodel.pipeline.loop import FRESH_SEED, pooled_noise
 from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.project import Project, reopen
 from cpmodel.pipeline.run import choose
@@ -29,10 +28,11 @@ from cpmodel.report import FitView, Table
 from cpmodel.report.page import write_report
 from cpmodel.report.study import report_content
 from cpmodel.samples import Samples
-from cpmodel.sampling.pool import weights_path
+from cpmodel.search.decide import FRESH_SEED, pooled_noise
 from cpmodel.space import Configuration, Floats
 from cpmodel.surrogates.explinear import ExponentialLinear
-from cpmodel.train import Trainer
+from cpmodel.training.pool import weights_path
+from cpmodel.training.trainer import Trainer
 from cpmodel.verify import Interval, precision_interval
 
 DROPS = (0.01, 0.02)

@@ -11,10 +11,10 @@ import resource
 import sys
 from typing import Any
 
-import cpmodel.api
 import cpmodel.cli.answers
 import cpmodel.cli.progress
-import cpmodel.export
+import cpmodel.deploy.export
+import cpmodel.study
 import cpmodel.surrogates.auto
 
 

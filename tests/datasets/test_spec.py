@@ -4,13 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from cpmodel.datasets import SOURCES
 from cpmodel.datasets.spec import Request, parse
 from cpmodel.errors import DatasetError
 
 
 def parsed(spec: str, image_size: int | None = None) -> Request:
-    return parse(spec, SOURCES, image_size=image_size, seed=3)[1]
+    return parse(spec, image_size=image_size, seed=3)[1]
 
 
 def test_a_path_with_options() -> None:
@@ -58,7 +57,7 @@ def test_what_cannot_be_asked_for(spec: str, message: str) -> None:
 
 def test_a_seed_below_zero() -> None:
     with pytest.raises(DatasetError, match="seed of the splits: expected 0 or more, got -1"):
-        parse("digits", SOURCES, image_size=None, seed=-1)
+        parse("digits", image_size=None, seed=-1)
 
 
 def test_two_sizes() -> None:

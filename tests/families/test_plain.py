@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from cpmodel.cost import count
+from cpmodel.costs.count import count
 from cpmodel.errors import BadInputError
 from cpmodel.families import Task, get_family
 from cpmodel.families.modules import EvenConv2d, same_conv

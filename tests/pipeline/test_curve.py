@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_loop import COST, FAMILY, SPACE, TASK, Truth, X
+from made_truth import COST, FAMILY, SPACE, TASK, Truth, X
 
 from cpmodel.errors import BadInputError
 from cpmodel.pipeline.costing import within
 from cpmodel.pipeline.curve import TARGETS, Curve, CurveGoal, State, check_curve
 from cpmodel.pipeline.fitting import fit_precision
-from cpmodel.pipeline.loop import first_requests, first_size, training_seed
 from cpmodel.pipeline.material import Material
+from cpmodel.records.sample import Request
 from cpmodel.samples import Samples
-from cpmodel.study import Request
+from cpmodel.search.decide import first_requests, first_size, training_seed
 
 TRAININGS = 24
 

@@ -9,7 +9,8 @@ from cpmodel.families.base import Family, Task
 from cpmodel.families.plain import PlainFamily
 from cpmodel.pipeline.fitting import fit_precision
 from cpmodel.pipeline.material import Material
-from cpmodel.samples import Sample, Samples
+from cpmodel.records.sample import Sample
+from cpmodel.samples import Samples
 from cpmodel.space import Condition, Parameter, Space
 
 TASK = Task(28, 28, 1, 10)

@@ -18,8 +18,8 @@ from cpmodel.pipeline.proof import openings
 from cpmodel.pipeline.run import run, verify
 from cpmodel.pipeline.watch import Watcher
 from cpmodel.samples import read_csv
-from cpmodel.sampling.pool import Event, weights_path
-from cpmodel.train import Trainer
+from cpmodel.training.pool import Event, weights_path
+from cpmodel.training.trainer import Trainer
 from cpmodel.verify import error_of_opening
 
 BUDGET = 12

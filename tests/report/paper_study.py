@@ -11,6 +11,7 @@ from cpmodel.families.base import Task
 from cpmodel.families.plain import PlainFamily
 from cpmodel.optimize import Choice, Cloud, optimize
 from cpmodel.recipe import Recipe
+from cpmodel.records.sample import Sample
 from cpmodel.report import (
     Attempt,
     CoefficientView,
@@ -26,7 +27,7 @@ from cpmodel.report import (
     line,
     plane,
 )
-from cpmodel.samples import Sample, Samples
+from cpmodel.samples import Samples
 from cpmodel.space import Floats, Space
 
 TASK = Task(28, 28, 1, 10)

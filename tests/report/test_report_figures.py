@@ -12,6 +12,7 @@ from paper_study import content
 from cpmodel.errors import BadInputError
 from cpmodel.optimize import Cloud
 from cpmodel.pipeline.curve import Curve
+from cpmodel.records.sample import Sample
 from cpmodel.report import CurveView, FitView, ReportContent, SurfaceView, line, plane
 from cpmodel.report.agreement import agreement_data, draw_precision_agreement
 from cpmodel.report.cloud import DRAWN, cloud_data, draw_cloud, draw_paper, paper_data
@@ -24,7 +25,7 @@ from cpmodel.report.surfaces import draw_surfaces, surfaces_data
 from cpmodel.report.tables import band_table
 from cpmodel.report.training import course_data, learning_data, training_facts
 from cpmodel.report.words import answer_text
-from cpmodel.samples import Sample, Samples
+from cpmodel.samples import Samples
 from cpmodel.space import Condition, Parameter, Space
 
 SPACE = Space((Parameter("f", (2, 4, 8)), Parameter("k", (3, 5))))

@@ -16,10 +16,11 @@ import pytest
 from paper_study import Truth, choice, content, macs, space, trained
 
 from cpmodel.errors import BadInputError
+from cpmodel.records.sample import Sample
 from cpmodel.report import CurveView, DataFacts, FitView, ReportContent, line
 from cpmodel.report.page import render, write_report
 from cpmodel.report.tables import MOST_ROWS, samples_table
-from cpmodel.samples import Sample, Samples, read_csv
+from cpmodel.samples import Samples, read_csv
 
 EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 from paper_study import choice, content, space, trained
 
+from cpmodel.records.sample import Sample
 from cpmodel.report import ReportContent
 from cpmodel.report.words import answer_text, comparison, page_digits
-from cpmodel.samples import Sample, Samples
+from cpmodel.samples import Samples
 from cpmodel.verify import Comparison, Interval
 
 

@@ -1,0 +1,1 @@
+"""A built network as a file of another runtime."""

@@ -1,0 +1,1 @@
+"""What a study keeps: requests, samples, settings, and the store that holds them."""

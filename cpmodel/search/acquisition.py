@@ -1,0 +1,195 @@
+"""What to train next, and what is still to be gained: where does feasibility begin along a known cost axis?
+
+Complexity is known before training, so that only one thing is uncertain: which configurations reach the
+target. Everything here is computed from a `Belief`, draws of what may be true, and is deterministic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cpmodel.search.belief import Belief, Rows
+from cpmodel.space import Floats
+
+# Fall of the log of the error over a parameter's range, as is usual: median and standard deviation
+_RATE = (0.3, 0.3)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What may be cheaper than what one has.
+
+    Parameters
+    ----------
+    probability : float
+        That a configuration cheaper by more than the tolerance reaches the target.
+    saving : float
+        Expected logarithm of the ratio of what one has to the cheapest that reaches the target.
+    """
+
+    probability: float
+    saving: float
+
+    @property
+    def fraction(self) -> float:
+        """The expected saving as a fraction of the cost of what one has, in [0, 1)."""
+        return float(-np.expm1(-self.saving))
+
+
+def outlook(belief: Belief, target: float, has: float, tolerance: float = 0.0) -> Outlook:
+    """What may be cheaper than a configuration that is proved, or believed, to reach the target.
+
+    Parameters
+    ----------
+    has : float
+        Its complexity, finite.
+    tolerance : float
+        Fraction of it below which a saving does not count as cheaper, in [0, 1).
+    """
+    cheapest = np.minimum(belief.cheapest(target), has)
+    return Outlook(float(np.mean(cheapest < has * (1.0 - tolerance))), float(np.mean(np.log(has / cheapest))))
+
+
+def held(belief: Belief, target: float, rows: Sequence[int] | Rows, ceiling: float) -> Floats:
+    """Cost of the cheapest of the rows that reaches the target, at most `ceiling`; shape (draws,)."""
+    return np.minimum(belief.cheapest(target, belief.among(rows)), ceiling)
+
+
+def expected_saving(belief: Belief, target: float, rows: Sequence[int] | Rows, ceiling: float) -> Floats:
+    """Expected fall of the log cost of the cheapest that reaches the target, by each candidate; shape (m,).
+
+    Parameters
+    ----------
+    rows : what has been or is being trained
+    ceiling : float
+        Cost of what is sure to reach the target; of the dearest where nothing is.
+
+    Notes
+    -----
+    Noisy expected improvement (Letham, Karrer, Ottoni, Bakshy 2019) with the objective known: whether those
+    trained reach the target is as uncertain as the model says, and drawn together with the candidates.
+    """
+    saving = np.log(held(belief, target, rows, ceiling)[:, None] / belief.cost)
+    gain: Floats = np.where(belief.precision >= target, np.maximum(saving, 0.0), 0.0).mean(axis=0)
+    return gain
+
+
+def suggest(
+    belief: Belief,
+    target: float,
+    trained: Sequence[int] | Rows,
+    *,
+    ceiling: float,
+    pending: Sequence[int] | Rows = (),
+    count: int = 1,
+    barred: Sequence[int] | Rows = (),
+    seconds: Floats | None = None,
+) -> Rows:
+    """Rows to train next, those with the most to give first; fewer than `count` when no more has any.
+
+    Parameters
+    ----------
+    trained, pending : rows that were trained, and that are being trained
+    ceiling : float
+        As for `expected_saving`.
+    barred : rows that are not to be trained
+    seconds : shape (m,), optional
+        Expected training time of each candidate: the saving is then that per second.
+
+    Notes
+    -----
+    Rows of one call complete each other: each next one brings the most in the draws in which those before it
+    (and those pending) do not reach the target. So several workers do not train neighbours for the same
+    reason, and no result has to be made up for what is pending.
+    """
+    taken = [*map(int, trained), *map(int, pending)]
+    closed = belief.among([*taken, *map(int, barred)])
+    chosen: list[int] = []
+    while len(chosen) < count:
+        gain = np.where(closed, 0.0, expected_saving(belief, target, [*taken, *chosen], ceiling))
+        if seconds is not None:
+            gain = gain / seconds
+        best = int(np.argmax(gain))
+        if gain[best] <= 0:
+            break
+        chosen.append(int(belief.rows[best]))
+        closed[best] = True
+    return np.array(chosen, dtype=np.int64)
+
+
+def least_certain(belief: Belief, targets: Sequence[float], ceiling: float) -> tuple[int, Floats]:
+    """Which of the targets has the widest band of C(P), and the width of each; shape (targets,).
+
+    The width is the standard deviation of the logarithm of the least cost that reaches the target, what no
+    candidate reaches counted at `ceiling`.
+    """
+    widths = np.array(
+        [np.std(np.log(np.minimum(belief.cheapest(float(t)), ceiling))) for t in targets], dtype=np.float64
+    )
+    return int(np.argmax(widths)), widths
+
+
+def suggest_for_curve(
+    belief: Belief,
+    targets: Sequence[float],
+    trained: Sequence[int] | Rows,
+    *,
+    ceiling: float,
+    pending: Sequence[int] | Rows = (),
+    count: int = 1,
+    barred: Sequence[int] | Rows = (),
+) -> Rows:
+    """Rows to train next for the whole curve C(P): the most to give where it is least certain.
+
+    Parameters
+    ----------
+    targets : fractions, a grid over the range of the curve
+    the others : as for `suggest`
+    """
+    _, widths = least_certain(belief, targets, ceiling)
+    order = np.argsort(-widths, kind="stable")
+    chosen: list[int] = []
+    for position in order[:count] if count < len(order) else np.resize(order, count):
+        chosen += suggest(
+            belief,
+            float(targets[position]),
+            trained,
+            ceiling=ceiling,
+            pending=[*map(int, pending), *chosen],
+            barred=barred,
+        ).tolist()
+    return np.array(chosen, dtype=np.int64)
+
+
+def first_rows(levels: Floats, cost: Floats, count: int, seed: int) -> Rows:
+    """A first design: rows spread over the logarithm of the cost, each likely to be worth its cost.
+
+    Parameters
+    ----------
+    levels : shape (n, d), in [0, 1]
+        Each parameter on a scale on which precision is about linear (usually the logarithm), rising.
+    cost : shape (n,), above 0
+    count : int
+        How many rows, at most; distinct.
+
+    Notes
+    -----
+    For each of `count` levels of cost a precision that grows with each parameter at a random rate is made up;
+    the best row under it, of those near that cost, is taken. A uniform design trains mostly what no search
+    would choose, since it is beaten in every parameter by something no dearer.
+    """
+    rng = np.random.default_rng(seed)
+    position = np.log(cost)
+    low, width = float(position.min()), float(np.ptp(position)) / max(count, 1)
+    chosen: list[int] = []
+    for number in range(min(count, len(cost))):
+        away = np.abs(position - (low + (number + 0.5) * width))
+        away[chosen] = np.inf
+        near = np.flatnonzero(away <= max(width / 2, float(away.min())))
+        worth = levels[near] @ np.maximum(rng.normal(*_RATE, levels.shape[1]), 0.0)
+        best = near[np.flatnonzero(worth >= worth.max() - 1e-12)]
+        chosen.append(int(rng.choice(best)))
+    return np.array(chosen, dtype=np.int64)

@@ -1,0 +1,1 @@
+"""One request becomes one trained network; many at once in worker processes."""

@@ -1,0 +1,354 @@
+"""The workers of one process: they train what the study's queue holds; each outcome is recorded at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Literal, Self
+
+from cpmodel.datasets.base import ImageSet
+from cpmodel.errors import CpmodelError
+from cpmodel.records.sample import Request, Sample
+from cpmodel.records.store import BEAT_S, Claim, Store
+from cpmodel.training.early import Rule
+
+ATTEMPTS = 2  # a training during which its worker dies is tried once more, then recorded as failed
+PLACES = 8  # trainings at once on one GPU, unless told; not measured
+POLL_S = 0.5  # how often a process with nothing to claim looks whether others have finished
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, for whoever draws the progress.
+
+    Parameters
+    ----------
+    kind : str
+        ``started``, ``epoch``, ``recorded`` or ``waiting`` (the rest is in the hands of other processes).
+    request : Request or None
+    epoch : int
+    precision : float
+        After that epoch.
+    sample : Sample or None
+        What was recorded.
+    """
+
+    kind: Literal["started", "epoch", "recorded", "waiting"]
+    request: Request | None = None
+    epoch: int = 0
+    precision: float = 0.0
+    sample: Sample | None = None
+
+
+OnEvent = Callable[[Event], None]
+
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # what CUDA's library of products needs to give the same bits again
+    "CUDA_DEVICE_MAX_CONNECTIONS": "32",  # streams that do not wait for each other
+}
+
+
+@dataclass
+class _Worker:
+    """A child process, or one seat of a process that trains several at once; and the training it is at."""
+
+    process: subprocess.Popen[str]
+    log: IO[bytes]
+    device: str = "cpu"
+    seat: int = 0
+    claim: Claim | None = None
+    ready: bool = False
+    begun: bool = False
+    started: float = field(default_factory=time.monotonic)
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Hand over one JSON line; a worker that is gone is noticed when its output ends."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps(message) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+
+
+class Pool:
+    """Trains requests of a study with some worker processes; use it as a context.
+
+    Parameters
+    ----------
+    study : Store
+    images : ImageSet
+    workers : int, optional
+        Trainings at once: as many as `default_workers` says unless given.
+    on_event : callable, optional
+        Told what happens.
+    full : bool
+        Whether all trainings go to their end; else those whose end can be foreseen (see `early`) may not,
+        unless their networks are kept or their recipe has a patience of its own.
+    devices : sequence of str
+        What trains: the processor, with a process for each training; or GPUs, with one process for each GPU,
+        which does as many trainings at once as there is memory for.
+    """
+
+    def __init__(
+        self,
+        study: Store,
+        images: ImageSet,
+        workers: int | None = None,
+        on_event: OnEvent | None = None,
+        *,
+        full: bool = False,
+        devices: Sequence[str] = ("cpu",),
+    ) -> None:
+        self.study = study
+        self.images = images
+        self.size = workers or default_workers(devices)
+        self._devices = tuple(devices)
+        self._tell = on_event or (lambda event: None)
+        self._workers: list[_Worker] = []
+        self._events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
+        self._last_beat = time.monotonic()
+        self._stops = not full and study.settings.recipe.patience is None
+        self._rule: Rule | None = None
+        self._rule_is_old = self._stops
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            worker.process.kill()
+        for worker in self._workers:
+            worker.process.wait()
+            worker.log.close()
+            if worker.claim is not None:
+                self.study.release(worker.claim)
+        self._workers.clear()
+
+    def drain(self, deadline: float | None = None, purposes: Collection[str] | None = None) -> None:
+        """Train until the queue is empty and whatever other processes had in hand is recorded too.
+
+        Parameters
+        ----------
+        deadline : float, optional
+            `time.monotonic()` after which nothing new is started; what is in hand is finished.
+        purposes : collection of str, optional
+            Only trainings asked for with one of these; the others stay in the queue.
+        """
+        waiting = False
+        while True:
+            late = deadline is not None and time.monotonic() >= deadline
+            exhausted = late or not self._assign(purposes)
+            if exhausted and not any(w.claim for w in self._workers):
+                if late or not self.study.open_requests(purposes):
+                    return
+                if not waiting:
+                    self._tell(Event("waiting"))
+                waiting = True
+            self._handle(timeout=POLL_S)
+            if time.monotonic() - self._last_beat > BEAT_S:
+                self.study.beat([w.claim for w in self._workers if w.claim])
+                self._last_beat = time.monotonic()
+
+    def _assign(self, purposes: Collection[str] | None) -> bool:
+        """Give every idle worker a training; False when there was none to give."""
+        while True:
+            idle = next((w for w in self._workers if w.claim is None), None)
+            if idle is None and len(self._workers) >= self.size:
+                return True
+            claim = self.study.claim(purposes)
+            if claim is None:
+                return False
+            try:
+                worker = idle or self._spawn()
+            except BaseException:
+                self.study.release(claim)
+                raise
+            worker.claim, worker.started, worker.begun = claim, time.monotonic(), False
+            request = claim.request
+            weights = (
+                str(
+                    weights_path(
+                        self.study.weights, self.study.settings.space.key(request.configuration), request.seed
+                    )
+                )
+                if request.purpose.keeps_weights
+                else None
+            )
+            worker.send(
+                {
+                    "seat": worker.seat,
+                    "alone": claim.attempts > 0,  # whatever ended its process last time takes no other along
+                    "configuration": dict(request.configuration),
+                    "seed": request.seed,
+                    "weights": weights,
+                    "stopping": self._stopping(request),
+                }
+            )
+            self._tell(Event("started", request))
+
+    def _stopping(self, request: Request) -> dict[str, Any] | None:
+        """When a training may be stopped, as a worker takes it; None where it goes to its end."""
+        if request.purpose.keeps_weights:
+            return None
+        if self._rule_is_old:
+            settings = self.study.settings
+            images = settings.split_sizes["validation"]
+            self._rule = Rule.of(self.study.samples(), settings.recipe.epochs, images)
+            self._rule_is_old = False
+        return None if self._rule is None else self._rule.stopping(request.configuration).to_dict()
+
+    def _spawn(self) -> _Worker:
+        from cpmodel.datasets.cache import save_arrays
+
+        settings = self.study.settings
+        device, seats = self._next_device()
+        images = save_arrays(self.images, self.study.folder / "cache")
+        log = (self.study.folder / "workers.log").open("ab")
+        # a session of its own: Ctrl-C reaches this process alone, which then decides what to do
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cpmodel.training.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, **_ENVIRONMENT},
+        )
+        workers = [_Worker(process, log, device, seat) for seat in range(seats)]
+        self._workers += workers
+        threading.Thread(target=self._listen, args=(workers,), daemon=True).start()
+        workers[0].send(
+            {
+                "device": device,
+                "space": settings.space.to_dict(),
+                "images": str(images),
+                "study": str(self.study.folder),
+                "family": settings.family,
+                "recipe": settings.recipe.to_dict(),
+            }
+        )
+        return workers[0]
+
+    def _next_device(self) -> tuple[str, int]:
+        """Where the next process trains, and how many at once."""
+        if self._devices == ("cpu",):
+            return "cpu", 1
+        busy = {worker.device for worker in self._workers}
+        index, device = next((i, name) for i, name in enumerate(self._devices) if name not in busy)
+        # as many for each GPU; the first ones have one more where it does not come out even
+        return device, -(-(self.size - index) // len(self._devices))
+
+    def _listen(self, workers: list[_Worker]) -> None:
+        """Queue what a process says; None when it is gone."""
+        output = workers[0].process.stdout
+        assert output is not None
+        try:
+            for line in output:
+                said = json.loads(line)
+                self._events.put((workers[said.pop("seat", 0)], said))
+        except ValueError:  # its last line is cut off
+            pass
+        finally:
+            self._events.put((workers[0], None))
+
+    def _handle(self, timeout: float) -> None:
+        """Deal with one thing that a worker said, if it says one in time."""
+        try:
+            worker, said = self._events.get(timeout=timeout)
+        except queue.Empty:
+            return
+        if worker not in self._workers:
+            return
+        if said is None:
+            self._bury(worker.process)
+            return
+        if said["event"] == "ready":
+            for each in self._workers:
+                each.ready = each.ready or each.process is worker.process
+            return
+        claim = worker.claim
+        if claim is None:
+            return
+        if said["event"] == "begun":
+            worker.begun, worker.started = True, time.monotonic()
+        elif said["event"] == "epoch":
+            self.study.progress(claim, said["epoch"], said["precision"])
+            self._tell(Event("epoch", claim.request, said["epoch"], said["precision"]))
+        elif said["event"] == "done":
+            result = {**said, "curve": tuple(said["curve"])}
+            result.pop("event")
+            self._record(worker, **result)
+        else:
+            self._record(worker, precision=None, status="failed", reason=said["reason"])
+
+    def _record(self, worker: _Worker, **outcome: Any) -> None:
+        claim = worker.claim
+        assert claim is not None
+        settings = self.study.settings
+        outcome.setdefault("train_s", time.monotonic() - worker.started)
+        sample = Sample(
+            configuration=claim.request.configuration,
+            seed=claim.request.seed,
+            purpose=claim.request.purpose,
+            start=claim.request.start,
+            family=settings.family,
+            dataset=settings.dataset,
+            data=settings.data,
+            recipe=settings.recipe.hash,
+            **outcome,
+        )
+        self.study.record(claim, sample)
+        worker.claim = None
+        self._rule_is_old = self._rule_is_old or (self._stops and sample.status == "complete")
+        self._tell(Event("recorded", claim.request, sample=sample, precision=sample.precision or 0.0))
+
+    def _bury(self, process: subprocess.Popen[str]) -> None:
+        """A process died: its trainings are tried once more, by another one, then recorded as failed."""
+        code = process.wait()
+        dead = [worker for worker in self._workers if worker.process is process]
+        self._workers = [worker for worker in self._workers if worker.process is not process]
+        dead[0].log.close()
+        lost = [(worker, worker.claim) for worker in dead if worker.claim is not None]
+        if lost and code > 0 and not dead[0].ready:  # whatever it is, it is no fault of a configuration
+            for _, claim in lost:
+                self.study.release(claim)
+            raise CpmodelError(f"a worker could not start (status {code}); see {dead[0].log.name}")
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
+        for worker, claim in lost:
+            if not worker.begun and any(each.begun for each, _ in lost):  # it was another's turn
+                self.study.release(claim)
+            elif claim.attempts + 1 < ATTEMPTS:
+                self.study.release(claim, failed_attempt=True)
+            else:
+                self._record(
+                    worker, precision=None, status="failed", reason=f"the worker {how}, {ATTEMPTS} times"
+                )
+
+
+def weights_path(folder: Path, key: str, seed: int) -> Path:
+    """Where the weights of one training are kept."""
+    return folder / f"{key}_seed{seed}.pt"
+
+
+def default_workers(devices: Sequence[str]) -> int:
+    """Trainings at once: one a core, or `PLACES` a GPU."""
+    return available_cores() if tuple(devices) == ("cpu",) else PLACES * len(devices)
+
+
+def available_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,65 @@
+"""The process that trains: jobs come as JSON lines on standard input, answers go to standard output.
+
+A process of its own, so that a crash, a lack of memory or a kill takes its trainings with it and no more.
+When its parent dies, however it dies, standard input ends and the worker ends with it.
+
+First line in: ``{"device": name, "images": folder, "study": folder, "family": name, "space": {...}, "recipe":
+{...}}``; then one job a line: ``{"seat": n, "alone": bool, "configuration": {...}, "seed": n, "weights": path
+or null, "stopping": rule or null}`` (see `together` and `early`); a seat has one job at a time.
+Out: ``{"event": "ready"}``, then for each job, with its seat, ``begun``, ``epoch`` events, and one ``done``
+or ``failed``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+PAUSE_S = 1e-4  # while all trainings wait for the device
+
+
+def main() -> None:
+    """Serve jobs until standard input ends."""
+    # whatever a library prints goes to standard error; the private copy carries the answers alone
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    lines: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_read, args=(lines,), daemon=True).start()
+    setup = json.loads(lines.get())
+
+    from cpmodel.datasets.cache import open_arrays
+    from cpmodel.families import get_family
+    from cpmodel.recipe import Recipe
+    from cpmodel.space import Space
+    from cpmodel.training.together import Job, Together
+    from cpmodel.training.trainer import Trainer, default_plan
+
+    def say(**event: Any) -> None:
+        answers.write(json.dumps(event) + "\n")
+
+    folder = Path(setup["images"])
+    family, recipe = get_family(setup["family"]), Recipe.from_dict(setup["recipe"])
+    trainer = Trainer(open_arrays(folder), family, recipe, default_plan(setup["device"]), cache=folder)
+    together = Together(trainer, Space.from_dict(setup["space"]), Path(setup["study"]), say)
+    say(event="ready")
+    while True:
+        while together.idle or not lines.empty():
+            together.add(Job.of(json.loads(lines.get())))
+        if not together.turn():
+            time.sleep(PAUSE_S)
+
+
+def _read(lines: queue.Queue[str]) -> None:
+    for line in sys.stdin:
+        lines.put(line)
+    os._exit(0)  # the parent is gone: a training nobody waits for must not go on
+
+
+if __name__ == "__main__":
+    main()
