@@ -21,7 +21,7 @@ from cpmodel.pipeline.project import Plan
 from cpmodel.pipeline.threads import one_thread
 from cpmodel.samples import COLUMNS
 from cpmodel.space import Configuration, Floats, Space
-from cpmodel.surrogates.complexity import ComplexityFit, fit_complexity
+from cpmodel.surrogates.complexity.fit import ComplexityFit, fit_complexity
 
 LATENCY = "latency_s"
 SEARCHED = 1_000_000  # configurations that a search looks at; beyond that it draws so many

@@ -15,9 +15,9 @@ from cpmodel.files import read_json, write_json
 from cpmodel.pipeline.threads import one_thread
 from cpmodel.samples import Samples
 from cpmodel.space import Floats, Space
-from cpmodel.surrogates.base import PrecisionModel, load_model, model_class
 from cpmodel.surrogates.crossval import cross_validate
 from cpmodel.surrogates.features import Derived
+from cpmodel.surrogates.precision.model import PrecisionModel, load_model, model_class
 
 _NOISE_MODEL = "loggp"  # tells the noise of a seed in a hundredth of a second
 _LEAST_ERROR = 1e-3

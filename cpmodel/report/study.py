@@ -34,7 +34,7 @@ from cpmodel.report.content import (
     plane,
 )
 from cpmodel.report.means import on_plane
-from cpmodel.surrogates.complexity import ComplexityFit
+from cpmodel.surrogates.complexity.fit import ComplexityFit
 
 CLOUD_ROWS = 4000
 # Configurations in which both of two parameters moved, and no other: fewer do not show a surface

@@ -11,8 +11,8 @@ from sklearn.base import clone
 
 from cpmodel.errors import BadInputError, FitError, FitWarning
 from cpmodel.space import Floats
-from cpmodel.surrogates.base import PrecisionModel, relative_error
 from cpmodel.surrogates.groups import group_labels
+from cpmodel.surrogates.precision.model import PrecisionModel, relative_error
 from cpmodel.surrogates.predictive import Predictive
 
 

@@ -28,11 +28,11 @@ from cpmodel.families.plain import PlainFamily
 from cpmodel.files import replacing
 from cpmodel.layers import Tally
 from cpmodel.space import Floats
-from cpmodel.surrogates.autocomplexity import AutoComplexity
-from cpmodel.surrogates.complexity import ComplexityModel
+from cpmodel.surrogates.complexity.auto import AutoComplexity
+from cpmodel.surrogates.complexity.model import ComplexityModel
+from cpmodel.surrogates.complexity.steps import WorkSteps
+from cpmodel.surrogates.complexity.work import Eq1, LinearWork
 from cpmodel.surrogates.heldout import errors
-from cpmodel.surrogates.work import Eq1, LinearWork
-from cpmodel.surrogates.worksteps import WorkSteps
 
 OUT = Path(__file__).parents[2] / "data" / "measured" / "surrogates_c.csv"
 MODELS: dict[str, Callable[[], ComplexityModel]] = {

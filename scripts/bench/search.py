@@ -159,7 +159,7 @@ def grid_cases(path: Path) -> Iterator[Case]:
     """
     from cpmodel.families.base import Task
     from cpmodel.families.plain import PlainFamily
-    from cpmodel.surrogates.auto import AutoPrecision
+    from cpmodel.surrogates.precision.auto import AutoPrecision
 
     table = pd.read_csv(path).dropna(subset=["precision"])
     names = ["f", "s", "k", "l"]

@@ -47,9 +47,9 @@ from cpmodel.families.base import Task
 from cpmodel.families.plain import PlainFamily
 from cpmodel.files import replacing
 from cpmodel.space import Floats
-from cpmodel.surrogates.base import PrecisionModel, model_class, precision_models
-from cpmodel.surrogates.explinear import ExponentialLinear
 from cpmodel.surrogates.features import Derived
+from cpmodel.surrogates.precision.explinear import ExponentialLinear
+from cpmodel.surrogates.precision.model import PrecisionModel, model_class, precision_models
 
 OUT = Path(__file__).parents[2] / "data" / "measured" / "surrogates_p.csv"
 TEST_ROWS = 2000

@@ -30,7 +30,7 @@ from cpmodel.report.study import report_content
 from cpmodel.samples import Samples
 from cpmodel.search.decide import FRESH_SEED, pooled_noise
 from cpmodel.space import Configuration, Floats
-from cpmodel.surrogates.explinear import ExponentialLinear
+from cpmodel.surrogates.precision.explinear import ExponentialLinear
 from cpmodel.training.pool import weights_path
 from cpmodel.training.trainer import Trainer
 from cpmodel.verify import Interval, precision_interval

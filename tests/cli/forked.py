@@ -15,7 +15,7 @@ import cpmodel.cli.answers
 import cpmodel.cli.progress
 import cpmodel.deploy.export
 import cpmodel.study
-import cpmodel.surrogates.auto
+import cpmodel.surrogates.precision.auto
 
 
 def run(args: list[str], cwd: str, out: str, err: str, most_bytes: int | None) -> int:

@@ -7,12 +7,12 @@ import pytest
 from precision_tables import DOMAIN, precision, table
 
 from cpmodel.errors import BadInputError, FitError, FitWarning
-from cpmodel.surrogates.auto import AutoPrecision, averaged, calibrated, stacked, weighed
 from cpmodel.surrogates.crossval import cross_validate, fold_numbers
 from cpmodel.surrogates.features import Derived
 from cpmodel.surrogates.link import Link
-from cpmodel.surrogates.loggp import LogErrorGP
-from cpmodel.surrogates.logpower import LogErrorPower
+from cpmodel.surrogates.precision.auto import AutoPrecision, averaged, calibrated, stacked, weighed
+from cpmodel.surrogates.precision.loggp import LogErrorGP
+from cpmodel.surrogates.precision.logpower import LogErrorPower
 from cpmodel.surrogates.predictive import Predictive
 
 

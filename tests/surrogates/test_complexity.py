@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from cpmodel.errors import BadInputError, FitError, FitWarning
-from cpmodel.surrogates.autocomplexity import AutoComplexity
-from cpmodel.surrogates.complexity import (
+from cpmodel.surrogates.complexity.auto import AutoComplexity
+from cpmodel.surrogates.complexity.fit import fit_complexity
+from cpmodel.surrogates.complexity.model import (
     complexity_class,
     complexity_models,
-    fit_complexity,
     is_work,
     load_complexity,
 )
+from cpmodel.surrogates.complexity.steps import WorkSteps
+from cpmodel.surrogates.complexity.work import Eq1, LinearWork, PowerLaw
 from cpmodel.surrogates.heldout import errors, held_out, kept_apart
 from cpmodel.surrogates.steps import StepProcess, _Objective
-from cpmodel.surrogates.work import Eq1, LinearWork, PowerLaw
-from cpmodel.surrogates.worksteps import WorkSteps
 
 pytestmark = pytest.mark.filterwarnings("ignore::cpmodel.errors.FitWarning")
 PRICES = {"conv_macs": 2e-10, "activation_elements": 3e-9, "layers": 1e-5}

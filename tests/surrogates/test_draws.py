@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cpmodel.errors import FitWarning
-from cpmodel.surrogates.auto import AutoPrecision
-from cpmodel.surrogates.base import PrecisionModel, model_class, precision_models
+from cpmodel.surrogates.precision.auto import AutoPrecision
+from cpmodel.surrogates.precision.model import PrecisionModel, model_class, precision_models
 
 
 @pytest.fixture(scope="module", params=precision_models())

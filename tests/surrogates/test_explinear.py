@@ -12,7 +12,7 @@ from precision_tables import DOMAIN, table
 from scipy import optimize
 
 from cpmodel.errors import FitError, FitWarning
-from cpmodel.surrogates.explinear import LIMITS, ExponentialLinear
+from cpmodel.surrogates.precision.explinear import LIMITS, ExponentialLinear
 
 F = np.array([2.0, 4, 8, 12, 16, 24, 32, 40, 48, 64])
 

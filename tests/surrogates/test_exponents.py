@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize
 
-from cpmodel.surrogates.exponents import OneExponential
+from cpmodel.surrogates.precision.exponents import OneExponential
 
 
 def table(seed, n=20, q=3, noise=0.01):

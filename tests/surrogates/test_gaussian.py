@@ -10,13 +10,13 @@ from precision_tables import table
 from scipy import stats
 
 from cpmodel.errors import BadInputError, FitError
-from cpmodel.surrogates.additive import AdditivePrecision
-from cpmodel.surrogates.base import load_model
 from cpmodel.surrogates.features import Derived
 from cpmodel.surrogates.gaussian import GaussianProcess, Prior, _Objective, own_effects
 from cpmodel.surrogates.groups import equal_rows, group
-from cpmodel.surrogates.loggp import LogErrorGP
-from cpmodel.surrogates.quadratic import QuadraticPrecision
+from cpmodel.surrogates.precision.additive import AdditivePrecision
+from cpmodel.surrogates.precision.loggp import LogErrorGP
+from cpmodel.surrogates.precision.model import load_model
+from cpmodel.surrogates.precision.quadratic import QuadraticPrecision
 
 PRIOR = Prior(slope=np.array([-0.3, 0.0]))
 

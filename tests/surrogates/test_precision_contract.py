@@ -14,7 +14,7 @@ from precision_tables import DOMAIN, precision, table
 from sklearn.base import clone
 
 from cpmodel.errors import BadInputError, FitError, FitWarning
-from cpmodel.surrogates.base import PrecisionModel, load_model, model_class, precision_models
+from cpmodel.surrogates.precision.model import PrecisionModel, load_model, model_class, precision_models
 
 pytestmark = pytest.mark.filterwarnings("ignore::cpmodel.errors.FitWarning")
 every_model = pytest.mark.parametrize("name", precision_models())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from cpmodel.surrogates.separable import (
+from cpmodel.surrogates.precision.separable import (
     fit_separable,
     fit_separable_within,
     projected_residual,

@@ -10,11 +10,11 @@ from scipy.special import expit, logit
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from cpmodel.errors import FitWarning
-from cpmodel.surrogates.auto import AutoPrecision
-from cpmodel.surrogates.explinear import ExponentialLinear
-from cpmodel.surrogates.loggp import LogErrorGP
-from cpmodel.surrogates.logpower import LogErrorPower
-from cpmodel.surrogates.quadratic import QuadraticPrecision
+from cpmodel.surrogates.precision.auto import AutoPrecision
+from cpmodel.surrogates.precision.explinear import ExponentialLinear
+from cpmodel.surrogates.precision.loggp import LogErrorGP
+from cpmodel.surrogates.precision.logpower import LogErrorPower
+from cpmodel.surrogates.precision.quadratic import QuadraticPrecision
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cpmodel.space import Floats
 from cpmodel.surrogates.gaussian import Prior
-from cpmodel.surrogates.process import ProcessModel
+from cpmodel.surrogates.precision.process import ProcessModel
 
 # Median and log-spread of the size of each parameter's own deviations from the power law
 _ROUGHNESS = (0.05, 0.5)

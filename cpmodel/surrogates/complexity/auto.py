@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from cpmodel.errors import FitError
 from cpmodel.space import Floats
-from cpmodel.surrogates.complexity import ComplexityModel, complexity_class, load_complexity
+from cpmodel.surrogates.complexity.model import ComplexityModel, complexity_class, load_complexity
 from cpmodel.surrogates.heldout import errors, held_out
 
 # From the simplest to the most flexible

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from cpmodel.space import Floats
-from cpmodel.surrogates.base import Coefficient, PrecisionModel
 from cpmodel.surrogates.features import Features
 from cpmodel.surrogates.groups import Groups
+from cpmodel.surrogates.precision.model import Coefficient, PrecisionModel
 from cpmodel.surrogates.predictive import Predictive
 
 # Weak beliefs, on the log of the error over a parameter's whole range: an effect is below 5 or so, in units

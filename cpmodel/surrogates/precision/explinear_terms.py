@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cpmodel.space import Floats
-from cpmodel.surrogates.separable import Basis
+from cpmodel.surrogates.precision.separable import Basis
 
 # The exponential may change by e to this over the domain of one parameter
 _SWING = 8.0

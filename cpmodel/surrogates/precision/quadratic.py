@@ -7,7 +7,7 @@ import numpy as np
 from cpmodel.space import Floats
 from cpmodel.surrogates.gaussian import Prior
 from cpmodel.surrogates.link import Link
-from cpmodel.surrogates.process import ProcessModel
+from cpmodel.surrogates.precision.process import ProcessModel
 
 # Median and log-spread of the size of squares and products, and of the scatter, in units of the mean error
 _CURVATURE = (0.07, 1.0)

@@ -12,15 +12,21 @@ from numpy.typing import ArrayLike
 
 from cpmodel.errors import FitError, FitWarning
 from cpmodel.space import Floats
-from cpmodel.surrogates.additive import AdditivePrecision
-from cpmodel.surrogates.base import Coefficient, PrecisionModel, least_error, load_model, relative_error
 from cpmodel.surrogates.crossval import fold_numbers, held_out
 from cpmodel.surrogates.features import Derived
 from cpmodel.surrogates.link import Link
-from cpmodel.surrogates.loggp import LogErrorGP
+from cpmodel.surrogates.precision.additive import AdditivePrecision
+from cpmodel.surrogates.precision.loggp import LogErrorGP
+from cpmodel.surrogates.precision.model import (
+    Coefficient,
+    PrecisionModel,
+    least_error,
+    load_model,
+    relative_error,
+)
+from cpmodel.surrogates.precision.process import ProcessModel
+from cpmodel.surrogates.precision.quadratic import QuadraticPrecision
 from cpmodel.surrogates.predictive import Predictive, student_log_density
-from cpmodel.surrogates.process import ProcessModel
-from cpmodel.surrogates.quadratic import QuadraticPrecision
 
 # What each model weighs before the rows speak: from wide experience with public tables
 _BELIEFS = {"loggp": 1.0, "loggp, saturating": 1.0, "additive": 4.0, "quadratic": 8.0}

@@ -8,10 +8,10 @@ from numpy.typing import ArrayLike
 
 from cpmodel.errors import FitError
 from cpmodel.space import Floats
-from cpmodel.surrogates.base import least_error
 from cpmodel.surrogates.features import Derived
 from cpmodel.surrogates.link import Link
-from cpmodel.surrogates.process import ProcessModel
+from cpmodel.surrogates.precision.model import least_error
+from cpmodel.surrogates.precision.process import ProcessModel
 
 
 class LogErrorGP(ProcessModel):

@@ -10,8 +10,8 @@ from scipy import linalg, optimize
 
 from cpmodel.errors import FitError
 from cpmodel.space import Floats
-from cpmodel.surrogates.base import Coefficient
-from cpmodel.surrogates.complexity import ComplexityModel
+from cpmodel.surrogates.complexity.model import ComplexityModel
+from cpmodel.surrogates.precision.model import Coefficient
 
 # Columns whose part of the total is below this fraction of rounding say nothing
 _RANK = 1e-10

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cpmodel.space import Floats
-from cpmodel.surrogates.base import Coefficient, PrecisionModel
 from cpmodel.surrogates.features import Derived, Features
 from cpmodel.surrogates.gaussian import MOST_ROWS, GaussianProcess, Prior, Shape, searched
 from cpmodel.surrogates.groups import Groups
+from cpmodel.surrogates.precision.model import Coefficient, PrecisionModel
 from cpmodel.surrogates.predictive import Predictive
 
 # What the field knows: over its range a parameter seldom raises the error; a factor of 0.75 is usual

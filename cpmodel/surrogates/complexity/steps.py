@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cpmodel.space import Floats
-from cpmodel.surrogates.complexity import ComplexityModel, complexity_class
+from cpmodel.surrogates.complexity.model import ComplexityModel, complexity_class
 from cpmodel.surrogates.groups import group
 from cpmodel.surrogates.steps import StepProcess
 

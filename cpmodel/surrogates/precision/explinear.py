@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from cpmodel.errors import FitError
 from cpmodel.space import Floats
-from cpmodel.surrogates.base import Coefficient, PrecisionModel
-from cpmodel.surrogates.explinear_terms import Terms
-from cpmodel.surrogates.exponents import OneExponential
 from cpmodel.surrogates.groups import Groups
 from cpmodel.surrogates.link import Link
+from cpmodel.surrogates.precision.explinear_terms import Terms
+from cpmodel.surrogates.precision.exponents import OneExponential
+from cpmodel.surrogates.precision.model import Coefficient, PrecisionModel
+from cpmodel.surrogates.precision.separable import Basis, SeparableFit, fit_separable, fit_separable_within
 from cpmodel.surrogates.predictive import Predictive
-from cpmodel.surrogates.separable import Basis, SeparableFit, fit_separable, fit_separable_within
 
 Form = Literal["full", "exponential", "linear", "constant"]
 Loss = Literal["linear", "soft_l1", "huber"]

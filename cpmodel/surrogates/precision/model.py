@@ -23,12 +23,12 @@ from cpmodel.surrogates.predictive import Predictive, check_level
 
 # Where the model of each name is defined: loading one needs none of the others
 _HOMES = {
-    "auto": "cpmodel.surrogates.auto:AutoPrecision",
-    "explinear": "cpmodel.surrogates.explinear:ExponentialLinear",
-    "loggp": "cpmodel.surrogates.loggp:LogErrorGP",
-    "quadratic": "cpmodel.surrogates.quadratic:QuadraticPrecision",
-    "additive": "cpmodel.surrogates.additive:AdditivePrecision",
-    "logpower": "cpmodel.surrogates.logpower:LogErrorPower",
+    "auto": "cpmodel.surrogates.precision.auto:AutoPrecision",
+    "explinear": "cpmodel.surrogates.precision.explinear:ExponentialLinear",
+    "loggp": "cpmodel.surrogates.precision.loggp:LogErrorGP",
+    "quadratic": "cpmodel.surrogates.precision.quadratic:QuadraticPrecision",
+    "additive": "cpmodel.surrogates.precision.additive:AdditivePrecision",
+    "logpower": "cpmodel.surrogates.precision.logpower:LogErrorPower",
 }
 # The least error (1 - P) that is told from a perfect precision, where no smaller one was measured
 _LEAST_ERROR = 1e-3

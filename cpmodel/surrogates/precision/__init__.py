@@ -1,0 +1,1 @@
+"""Models of the precision P(T)."""
