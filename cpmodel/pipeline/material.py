@@ -51,18 +51,17 @@ class Material:
     def derived(self) -> Derived | None:
         """Exact costs as further features of a configuration, where its family is known.
 
-        None where parameters are conditional: models see a stand-in for those that are not there, which no
-        family can count. What cannot be built, like most of the paper's grid, counts as the nearest that can.
+        What cannot be built, like most of the paper's grid, counts as the nearest that can.
         """
-        family, task, space = self.family, self.task, self.space
-        if family is None or task is None or any(p.when is not None for p in space.parameters):
+        family, task = self.family, self.task
+        if family is None or task is None:
             return None
 
         def of(X: Floats) -> Floats:
-            costs = family.costs(space.nearest(X), task)
+            costs = family.costs(X, task)
             return np.stack([costs[name] for name in _DERIVED], axis=1)
 
-        return Derived(_DERIVED, of)
+        return Derived.of_space(_DERIVED, self.space, of)
 
     @classmethod
     def of_study(cls, project: Project, samples: Samples | None = None) -> Material:

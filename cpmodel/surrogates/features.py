@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cpmodel.errors import FitError
-from cpmodel.space import Floats
+from cpmodel.errors import BadInputError, FitError
+from cpmodel.space import Floats, Space
 
 Kind = Literal["log", "power", "linear", "onehot", "constant"]
 
@@ -77,23 +77,38 @@ class Derived:
     Parameters
     ----------
     names : one a column
-    of : the columns, shape (n, m), of rows of parameters, shape (n, d)
+    of : the columns, shape (n, m), of rows of parameters, shape (n, d); None where only the names are known,
+        as in a model that was read from a file
     """
 
     names: tuple[str, ...]
-    of: Callable[[Floats], Floats]
+    of: Callable[[Floats], Floats] | None = None
+
+    @classmethod
+    def of_space(cls, names: Sequence[str], space: Space, of: Callable[[Floats], Floats]) -> Derived:
+        """Columns of the configurations of `space`, of which models see `Space.filled` rows.
+
+        `of` gets rows that are configurations: inactive parameters are NaN again, and what cannot be built
+        counts as the nearest that can.
+        """
+        return cls(tuple(names), lambda X: of(space.settled(space.nearest(X))))
 
     def beside(self, X: Floats) -> Floats:
         """The rows of X, shape (n, d), with their derived columns, shape (n, d + m).
 
         Raises
         ------
+        BadInputError
+            Only the names of the columns are known.
         FitError
             Other numbers of rows or columns than expected, or not finite.
         """
+        said = ", ".join(self.names)
+        if self.of is None:
+            raise BadInputError("derived columns", expected=f"what computes {said}", got="their names only")
         columns = np.asarray(self.of(X), dtype=np.float64)
         if columns.shape != (len(X), len(self.names)) or not np.isfinite(columns).all():
-            raise FitError(f"derived columns {', '.join(self.names)}: expected finite, one each a row")
+            raise FitError(f"derived columns {said}: expected finite, one each a row")
         return np.concatenate([X, columns], axis=1)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cpmodel.surrogates.features import Column, Features
+from cpmodel.space import Condition, Parameter, Space
+from cpmodel.surrogates.features import Column, Derived, Features
+from cpmodel.surrogates.precision.loggp import LogErrorGP
 
 MACS = np.array([1e4, 1e5, 1e6, 1e7])
 
@@ -45,3 +47,39 @@ def test_features_are_the_same_from_json():
     again = Features.from_list(features.to_list())
     assert again == features
     assert np.array_equal(again.encode(X), features.encode(X))
+
+
+def conditional() -> tuple[Space, Derived]:
+    """A second layer with filters of its own, and its exact cost, which knows a layer that is not there."""
+    space = Space(
+        (
+            Parameter("layers", (1, 2)),
+            Parameter("f", (8, 16, 32)),
+            Parameter("g", (4, 8, 64), when=Condition("layers", (2,))),
+        )
+    )
+
+    def cost(X):
+        assert not np.isnan(X[:, :2]).any() and np.array_equal(np.isnan(X[:, 2]), X[:, 0] == 1)
+        return (X[:, 1] + X[:, 1] * np.nan_to_num(X[:, 2]))[:, None]
+
+    return space, Derived.of_space(("cost",), space, cost)
+
+
+def test_what_is_derived_in_a_conditional_space_is_the_true_cost():
+    space, derived = conditional()
+    X = space.enumerate()
+    true = [c["f"] + c["f"] * c.get("g", 0) for c in space.configurations(X)]
+    assert derived.beside(space.filled(X))[:, -1].tolist() == true
+    # between values, as in a lattice over the domain, the nearest configuration counts
+    assert derived.beside(np.array([[1.1, 17.0, 64.0], [1.9, 15.0, 9.0]]))[:, -1].tolist() == [16, 16 + 128]
+
+
+def test_models_of_a_conditional_space_learn_from_its_cost():
+    space, derived = conditional()
+    X = space.enumerate()
+    y = 1 - 0.5 * derived.beside(space.filled(X))[:, -1] ** -0.2
+    shown, rest = np.arange(len(X)) % 3 > 0, np.arange(len(X)) % 3 == 0
+    model = LogErrorGP(domain=space.domain, derived=derived).fit(space.filled(X[shown]), y[shown])
+    assert model.coefficients_[-1].name == "change over cost"
+    np.testing.assert_allclose(model.predict(space.filled(X[rest])), y[rest], atol=0.01)

@@ -131,8 +131,12 @@ def test_derived_columns_are_columns(monkeypatch):
     assert model.coefficients_[-1].name == "change over work"
     again = load_model(json.loads(json.dumps(model.to_dict())), derived)
     np.testing.assert_array_equal(again.predict(fresh), model.predict(fresh))
-    with pytest.raises(BadInputError, match="work"):
-        load_model(model.to_dict())
+    unable = load_model(model.to_dict())
+    assert unable.coefficients_ == model.coefficients_ and unable.to_dict() == model.to_dict()
+    with pytest.raises(BadInputError, match="expected what computes work"):
+        unable.predict(fresh)
+    with pytest.raises(BadInputError, match="expected work, got macs"):
+        load_model(model.to_dict(), Derived(("macs",), lambda rows: rows[:, :1]))
     with pytest.raises(FitError, match="work"):
         LogErrorGP(derived=Derived(("work",), lambda rows: rows)).fit(X, y)
 

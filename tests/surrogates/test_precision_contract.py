@@ -14,6 +14,7 @@ from precision_tables import DOMAIN, precision, table
 from sklearn.base import clone
 
 from cpmodel.errors import BadInputError, FitError, FitWarning
+from cpmodel.surrogates.features import Derived
 from cpmodel.surrogates.precision.model import PrecisionModel, load_model, model_class, precision_models
 
 pytestmark = pytest.mark.filterwarnings("ignore::cpmodel.errors.FitWarning")
@@ -54,6 +55,23 @@ def test_reloaded_model_predicts_the_same(name):
     assert np.array_equal(model.probability(fresh, 0.8), again.probability(fresh, 0.8))
     assert again.coefficients_ == model.coefficients_ and again.statistics_ == model.statistics_
     assert json.dumps(again.to_dict()) == text
+
+
+@pytest.mark.parametrize("name", ["auto", "loggp"])
+@pytest.mark.parametrize("rows", [4, 30])
+def test_what_was_fitted_with_derived_columns_is_read_back(name, rows):
+    X, y = table(rows)
+    derived = Derived(("work",), lambda rows: rows[:, :1] * rows[:, 1:2] ** 2)
+    model = new(name, domain=DOMAIN, derived=derived).fit(X, y)
+    kept = json.loads(json.dumps(model.to_dict(), allow_nan=False))
+    fresh, _ = table(50, seed=1)
+    again, unable = load_model(kept, derived), load_model(kept)
+    np.testing.assert_array_equal(again.predict_interval(fresh), model.predict_interval(fresh))
+    np.testing.assert_array_equal(again.draws(fresh[:5], 3), model.draws(fresh[:5], 3))
+    assert again.to_dict() == unable.to_dict() == model.to_dict()
+    assert unable.statistics_ == model.statistics_
+    with pytest.raises(BadInputError, match="expected what computes work"):
+        unable.predict(fresh)
 
 
 @every_model

@@ -338,6 +338,7 @@ class PrecisionModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         Parameters
         ----------
         derived : what the model was given to derive columns with, which no text can hold
+            Without it a model that needs it says all that was fitted, but predicts nothing.
 
         Raises
         ------
@@ -347,14 +348,12 @@ class PrecisionModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         if description.get("model") != cls.name:
             raise BadInputError("precision model", expected=cls.name, got=description.get("model"))
         columns = tuple(description.get("derived", ()))
-        if columns and (derived is None or derived.names != columns):
-            raise BadInputError(
-                "derived", expected=f"what gives the columns {', '.join(columns)}", got=derived
-            )
+        if columns and derived is not None and derived.names != columns:
+            raise BadInputError("derived columns", expected=", ".join(columns), got=", ".join(derived.names))
         try:
             parameters = dict(description["parameters"])
             if columns:
-                parameters["derived"] = derived
+                parameters["derived"] = derived or Derived(columns)
             model = cls(**parameters)
             model.n_features_in_ = int(description["n_features_in"])
             if "feature_names_in" in description:
