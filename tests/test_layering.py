@@ -1,17 +1,23 @@
-"""The imports of the package point down only, and heavy packages stay in their rooms."""
+"""The house stands as it was drawn: imports point down, heavy packages stay in their rooms, nothing grows."""
 
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "cpmodel"
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "cpmodel"
 
 # A room is a module or a package directly below cpmodel/; a higher floor may import lower ones only.
 FLOORS = [
-    {"errors", "version", "files", "heap", "interrupts", "locks", "registry", "codec"},
+    {"errors", "version"},
+    {"files", "heap", "interrupts", "locks", "registry", "codec"},
     {"space", "layers", "numbers"},
     {"samples"},
     {"metrics", "cost", "recipe", "frontier"},
@@ -21,46 +27,80 @@ FLOORS = [
     {"pipeline"},
     {"report", "deploy", "optuna"},
     {"study"},
-    {"cli", "testing"},
+    {"testing"},
+    {"cli"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 ALLOWED = {
-    "torch": {"families", "formats", "training", "engine", "costs", "deploy", "datasets"},
+    "torch": {"families", "formats", "training", "engine", "costs", "deploy", "datasets", "testing"},
     "numba": {"engine"},
     "plotly": {"report"},
     "optuna": {"records", "optuna"},
+    "typer": {"cli"},
+    "rich": {"cli"},
+}
+
+# Not reached yet, while the house is being rebuilt
+unfinished = pytest.mark.xfail(reason="the house is being rebuilt", strict=False)
+
+# The public face may take what people write as keywords; everything else passes objects on.
+PUBLIC_FACE = {"study.py", "__init__.py"}
+MOST_PARAMETERS = 8
+MOST_LINES = 500
+# All lines of the Python files below these, together
+LINES = {
+    "the whole package": ([""], 19_500),
+    "the page": (["report"], 2_000),
+    "options and command line": (["cli", "pipeline/options.py"], 1_100),
 }
 
 
-def modules() -> list[tuple[str, Path]]:
-    found = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if room not in ("__init__", "__main__"):
-            found.append((room, path))
-    return found
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def short(value: object) -> str:
+    return str(value).rsplit("cpmodel/")[-1]
+
+
+every_module = pytest.mark.parametrize("path", modules(), ids=short)
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    """The file's syntax, imports for type checkers left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    return tree
 
 
 def imports(path: Path) -> list[str]:
-    """Dotted names of everything imported anywhere in the file, imports for type checkers left out."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []
+    """Dotted names of everything imported anywhere in the file, functions included."""
     names = []
-    for node in ast.walk(tree):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names.append(node.module or "")
-            if node.module == "cpmodel":
-                names += [f"cpmodel.{alias.name}" for alias in node.names]
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
     return names
 
 
-@pytest.mark.parametrize(("room", "path"), modules(), ids=lambda value: str(value).rsplit("cpmodel/")[-1])
-def test_imports_point_down(room: str, path: Path) -> None:
+@every_module
+def test_imports_point_down(path: Path) -> None:
+    room = room_of(path)
+    if room in ("__init__", "__main__"):
+        return
     assert room in FLOOR, f"{room} has no floor"
     for name in imports(path):
         head, *rest = name.split(".")
@@ -70,5 +110,100 @@ def test_imports_point_down(room: str, path: Path) -> None:
             assert room in ALLOWED[head], f"{path.name} ({room}) imports {name}"
 
 
+@unfinished
 def test_every_room_exists_once() -> None:
     assert sum(map(len, FLOORS)) == len(FLOOR)
+    rooms = {room_of(path) for path in modules()} - {"__init__", "__main__"}
+    assert set(FLOOR) == rooms, set(FLOOR) ^ rooms
+
+
+@unfinished
+@pytest.mark.parametrize("package", ALLOWED)
+def test_every_permission_is_used(package: str) -> None:
+    users = {room_of(p) for p in modules() if any(name.split(".")[0] == package for name in imports(p))}
+    assert ALLOWED[package] == users
+
+
+@unfinished
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    known = {dotted(path) for path in modules()}
+    arrows: dict[str, set[str]] = {}
+    for path in modules():
+        named = {name if name in known else name.rpartition(".")[0] for name in imports(path)}
+        arrows[dotted(path)] = named & known - {dotted(path)}
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        pytest.fail("import cycle: " + " -> ".join(error.args[1][::-1]))
+
+
+@unfinished
+@every_module
+def test_modules_are_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+
+
+@unfinished
+@pytest.mark.parametrize("what", LINES)
+def test_the_house_does_not_grow(what: str) -> None:
+    places, most = LINES[what]
+    files = [p for place in places for p in ([PACKAGE / place] if place.endswith(".py") else below(place))]
+    assert sum(len(p.read_text(encoding="utf-8").splitlines()) for p in files) <= most
+
+
+def below(place: str) -> list[Path]:
+    return sorted((PACKAGE / place).rglob("*.py"))
+
+
+@unfinished
+@every_module
+def test_functions_take_few_parameters(path: Path) -> None:
+    if path.relative_to(PACKAGE).as_posix() in PUBLIC_FACE:
+        return
+    for node in ast.walk(parsed(path)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            a = node.args
+            taken = [x.arg for x in (*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg) if x]
+            taken = taken[1:] if taken[:1] in (["self"], ["cls"]) else taken
+            name = getattr(node, "name", "lambda")
+            assert len(taken) <= MOST_PARAMETERS, f"{path.name}: {name} takes {len(taken)}: {taken}"
+
+
+def prose() -> Iterator[tuple[Path, str]]:
+    """Every text in which a file or a module may be named."""
+    for folder in ("cpmodel", "scripts", "tests"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in (".py", ".sh", ".md") or (path.is_file() and not path.suffix):
+                yield path, path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        yield path, path.read_text(encoding="utf-8")
+
+
+@unfinished
+def test_files_that_are_named_exist() -> None:
+    pattern = re.compile(
+        r"(?<![\w/.-])(?:scripts|tests|cpmodel|data|docs)/[\w./-]*\w\.(?:py|csv|md|json|sh|npz|png)\b"
+    )
+    lost = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, text in prose()
+        for name in pattern.findall(text)
+        if not (ROOT / name).exists()
+    }
+    assert not lost
+
+
+@unfinished
+def test_modules_that_are_named_exist() -> None:
+    """Whatever stands in backticks: a module, or a name that its file knows."""
+    known = {dotted(path): path for path in modules()}
+    lost = set()
+    for path, text in prose():
+        for name in re.findall(r"`(cpmodel(?:\.\w+)+)`", text):
+            module = name
+            while module not in known:
+                module = module.rpartition(".")[0]
+            inner = name.removeprefix(module).lstrip(".").split(".")[0]
+            if inner and not re.search(rf"\b{inner}\b", known[module].read_text(encoding="utf-8")):
+                lost.add(f"{path.relative_to(ROOT)}: {name}")
+    assert not lost
