@@ -8,7 +8,6 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import qmc
 
 from cpmodel.errors import BadInputError
 from cpmodel.space import Floats, Space
@@ -102,6 +101,8 @@ def _sobol(
         np.arange(len(p.values), dtype=float) if p.categorical else np.array(p.values, dtype=float)
         for p in space.parameters
     ]
+    from scipy.stats import qmc
+
     sequence, base = qmc.Sobol(len(levels), rng=rng), space.filled(space.matrix([space.baseline]))
     rows = np.empty((0, len(levels)))
     while len(rows) < n:
