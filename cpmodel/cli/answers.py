@@ -15,6 +15,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from cpmodel import numbers
 from cpmodel.files import write_json
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from cpmodel.pipeline.stages import Fits
     from cpmodel.samples import Samples
     from cpmodel.surrogates.precision.model import Coefficient
-    from cpmodel.verify import Verdict
 
 DONE, NOT_REACHED = 0, 1
 _SHOWN = ("macs", "params", "weight_bytes", "activation_elements")
@@ -35,8 +35,8 @@ _SHOWN = ("macs", "params", "weight_bytes", "activation_elements")
 
 def show_answer(study: str, storage: str | None, answer: Answer, wall_s: float, *, as_json: bool) -> int:
     """Print what a run or a verification ends with; 1 when the target was not reached."""
+    from cpmodel.pipeline import wording
     from cpmodel.pipeline.project import reopen
-    from cpmodel.pipeline.run import unreachable
     from cpmodel.pipeline.stages import answered, compared_costs
 
     reached = answer.verdict is not None and answer.verdict.status != "missed"
@@ -46,10 +46,11 @@ def show_answer(study: str, storage: str | None, answer: Answer, wall_s: float, 
     out = _console()
     project = reopen(study, storage)
     verdict, space = answer.verdict, project.space
+    notation = wording.Notation.of(choice=answer.choice, verdict=verdict)
     if verdict is not None:
-        out.print(Text(f"{verdict.key} {_said(verdict)}.", style="bold"), soft_wrap=True)
+        _say(out, wording.verdict_text(verdict, notation))
     elif answer.choice.status == "unreachable":
-        out.print(Text(f"Not reached: {unreachable(answer.choice)}.", style="bold"), soft_wrap=True)
+        _say(out, wording.unreachable_text(answer.choice, notation))
     else:
         out.print(Text(f"Not proved: {answer.reason}.", style="bold"), soft_wrap=True)
     configuration = answered(answer)
@@ -70,39 +71,31 @@ def show_answer(study: str, storage: str | None, answer: Answer, wall_s: float, 
                 table.add_row("may be less by", "", f"{against.drop:.4f}", "")
         table.add_row("target", "", f"{answer.target:.4f}", "")
         for name, (baseline, chosen) in compared_costs(project, configuration).items():
+            saving = numbers.short_factor(wording.Pair(name, baseline, chosen).relative)
             if name in _SHOWN:
-                table.add_row(name, f"{baseline:,.0f}", f"{chosen:,.0f}", _times(baseline, chosen))
+                table.add_row(name, f"{baseline:,.0f}", f"{chosen:,.0f}", saving)
             elif name.startswith("latency_s"):
                 batch = next(p for p in name.split(", ") if p.startswith("batch"))
                 table.add_row(
                     f"run-time, {batch}",
-                    _milliseconds(baseline),
-                    _milliseconds(chosen),
-                    _times(baseline, chosen),
+                    numbers.amount(baseline, "s"),
+                    numbers.amount(chosen, "s"),
+                    saving,
                 )
         _show(out, table)
     if verdict is not None:
-        out.print(
-            f"opening {verdict.opening} of the test split: it spends {1 - verdict.interval.level:.2%} of the "
-            f"study's stated error of {verdict.error:.0%}",
-            soft_wrap=True,
-        )
+        out.print(wording.opening_text(verdict), soft_wrap=True)
     if verdict is not None and answer.outlook is not None:
-        out.print(
-            f"{answer.outlook.probability:.0%} likely that something cheaper exists, "
-            f"{answer.outlook.fraction:.0%} cheaper on average",
-            soft_wrap=True,
-        )
-    out.print(
-        f"{answer.trainings} trainings, {answer.train_s:.0f} s of training, {wall_s:.0f} s in this run; "
-        f"report: {project.folder / 'report.html'}",
-        soft_wrap=True,
-    )
+        out.print(wording.outlook_text(answer.outlook), soft_wrap=True)
+    effort = wording.effort_text(answer.trainings, answer.train_s, wall_s=wall_s)
+    out.print(f"{effort}; report: {project.folder / 'report.html'}", soft_wrap=True)
     return DONE if reached else NOT_REACHED
 
 
 def show_curve(study: str, curve: Curve, wall_s: float, *, as_json: bool) -> int:
     """Print C(P) with its band; 1 when nothing is predicted to reach even the lowest precision."""
+    from cpmodel.pipeline.wording import effort_text
+
     code = DONE if curve.keys[0] else NOT_REACHED
     if as_json:
         _print_json(curve.to_dict())
@@ -123,11 +116,8 @@ def show_curve(study: str, curve: Curve, wall_s: float, *, as_json: bool) -> int
             f"{curve.reachable[row]:.0%}",
         )
     _show(console, table)
-    console.print(
-        f"{curve.trainings} trainings, {curve.train_s:.0f} s of training, {wall_s:.0f} s in this run; "
-        f"report: {Path(study) / 'report.html'}",
-        soft_wrap=True,
-    )
+    effort = effort_text(curve.trainings, curve.train_s, wall_s=wall_s)
+    console.print(f"{effort}; report: {Path(study) / 'report.html'}", soft_wrap=True)
     return code
 
 
@@ -174,7 +164,7 @@ def show_costs(table: CostsTable, out: str | None, *, as_json: bool) -> int:
         return DONE
     shown = _table("conditions", ">networks", ">fastest", ">median", ">slowest")
     for row in rows:
-        times_ms = [_milliseconds(float(str(row[n]))) for n in ("least_s", "median_s", "greatest_s")]
+        times_ms = [numbers.amount(float(str(row[n])), "s") for n in ("least_s", "median_s", "greatest_s")]
         shown.add_row(str(row["conditions"]), str(row["configurations"]), *times_ms)
     console = _console()
     _show(console, shown)
@@ -230,7 +220,7 @@ def show_choice(material: Material, choice: Choice, envelope: str | None, *, as_
     """Print what the models choose; 1 when no configuration is predicted to reach the target."""
     from cpmodel.optimize import envelope_table
     from cpmodel.pipeline.answer import plain_values
-    from cpmodel.pipeline.run import unreachable
+    from cpmodel.pipeline.wording import Notation, unreachable_text
 
     if envelope is not None:
         from cpmodel.files import replacing
@@ -244,7 +234,7 @@ def show_choice(material: Material, choice: Choice, envelope: str | None, *, as_
         return code
     console = _console()
     if choice.plain is None:
-        console.print(Text(f"Not reached: {unreachable(choice)}.", style="bold"), soft_wrap=True)
+        _say(console, unreachable_text(choice, Notation.of(choice=choice)))
     table = _table(
         "",
         "configuration",
@@ -321,6 +311,12 @@ def _show(console: Console, table: Table) -> None:
     console.file.write(text)
 
 
+def _say(console: Console, sentences: Sequence[str]) -> None:
+    """Print sentences, the first in bold."""
+    for number, sentence in enumerate(sentences):
+        console.print(Text(sentence, style="" if number else "bold"), soft_wrap=True)
+
+
 def _note(notes: Iterable[str]) -> None:
     """Say on standard error how the data were read, and what should be known of the result."""
     console = Console(stderr=True, highlight=False)
@@ -336,24 +332,6 @@ def _print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def _said(verdict: Verdict) -> str:
-    """What the test split says, as the end of a sentence."""
-    if verdict.status == "undecided":
-        return "stands on validation; the test images leave it undecided"
-    if verdict.comparison is None:
-        reached, missed = (
-            "reaches the target, on images never seen before",
-            "MISSES the target on the test images",
-        )
-    else:
-        drop = f"{verdict.comparison.drop:.4f} of the baseline"
-        reached, missed = (
-            f"stays within {drop}, on images never seen before",
-            f"is NOT within {drop} on the test images",
-        )
-    return reached if verdict.status == "reached" else missed
-
-
 def _predicted(answer: Answer) -> str:
     """What the models say of the configuration that the answer is about, with its interval."""
     choice = answer.choice
@@ -365,17 +343,6 @@ def _predicted(answer: Answer) -> str:
 def _seeds(precisions: Sequence[float]) -> str:
     each = " ".join(f"{p:.4f}" for p in precisions)
     return f"{float(np.mean(precisions)):.4f}  ({each})"
-
-
-def _times(baseline: float, chosen: float) -> str:
-    if not chosen > 0:
-        return ""
-    less, word = (baseline / chosen, "less") if chosen <= baseline else (chosen / baseline, "more")
-    return f"{less:,.0f}x {word}" if less >= 100 else f"{less:.1f}x {word}"
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms"
 
 
 def _percent(fraction: float) -> str:

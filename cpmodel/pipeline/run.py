@@ -17,6 +17,7 @@ from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.project import Project
 from cpmodel.pipeline.proof import baseline_networks, fresh_networks, prove
 from cpmodel.pipeline.watch import Watcher
+from cpmodel.pipeline.wording import Notation, unreachable_text
 from cpmodel.records.sample import Purpose, Request
 from cpmodel.samples import Samples
 from cpmodel.search.acquisition import Outlook
@@ -178,7 +179,8 @@ def verify(
     if configuration is None:
         candidate = choice.safe or choice.plain
         if candidate is None:
-            return _ended(project, goal, samples, fit, unreachable(choice), None)
+            reason = " ".join(unreachable_text(choice, Notation.of(choice=choice)))
+            return _ended(project, goal, samples, fit, reason, None)
         configuration = candidate.configuration
     evidence = _fresh_seeds(project, images, goal, configuration, seeds, workers, devices, watch)
     verdict = None
@@ -255,15 +257,6 @@ def _proved(
 def _own(project: Project, evidence: Evidence) -> tuple[int, ...]:
     """Seeds of the candidate that are the baseline's too: none but where it is the baseline."""
     return evidence.seeds if evidence.key == project.space.key(project.space.baseline) else ()
-
-
-def unreachable(choice: Choice) -> str:
-    """The line that says a target cannot be reached, and what can."""
-    best = choice.best
-    return (
-        f"target {choice.target:.4f} is out of reach: the best predicted precision is {best.precision:.4f}, "
-        f"at {best.key} with {best.complexity:.4g} {choice.complexity} ({best.relative:.3g} of the baseline)"
-    )
 
 
 def _ended(

@@ -97,7 +97,7 @@ def test_a_target_out_of_reach(cpmodel: Command, tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("f,precision,macs\n" + rows)
     ended = cpmodel("optimize", "table.csv", "-t", "0.99", cwd=tmp_path)
     assert ended.code == 1
-    assert ended.out.startswith("Not reached: target 0.9900 is out of reach: the best predicted precision is")
+    assert ended.out.startswith("None of 10 configurations is predicted to reach 99 %.")
     assert "f=11" in ended.out
     asked = cpmodel("optimize", "table.csv", "-t", "0.99", "--json", cwd=tmp_path)
     assert (asked.code, asked.json["status"], asked.json["plain"]) == (1, "unreachable", None)
@@ -177,7 +177,7 @@ def test_verify_again_costs_nothing(cpmodel: Command, study: Path, tmp_path: Pat
     assert ended.json["status"] == "proved"
     assert (study / "samples.csv").read_text() == before
     shown = cpmodel(*again, cwd=tmp_path)
-    assert shown.out.splitlines()[0] == "f=8,s=8,k=2,l=1 reaches the target, on images never seen before."
+    assert shown.out.startswith("f=8,s=8,k=2,l=1 reaches 50 %: its precision on ")
     for words in (
         "P validation",
         "97.0% interval",
@@ -193,7 +193,7 @@ def test_verify_what_cannot_be_reached(cpmodel: Command, study: Path, tmp_path: 
     assert asked.code == 1, asked
     assert (asked.json["status"], asked.json["verdict"]) == ("not proved", None)
     assert asked.json["choice"]["status"] == "unreachable"
-    assert asked.json["reason"].startswith("target 0.9999 is out of reach: the best predicted precision is")
+    assert "is predicted to reach 99.99 %. The best is f=" in asked.json["reason"]
 
 
 # sampling

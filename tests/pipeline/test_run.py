@@ -163,7 +163,7 @@ def test_verify_alone_says_what_cannot_be_reached(
     log = Log()
     answer = verify(copy, images, Goal(0.999), workers=1, watch=log)
     assert (answer.status, answer.verdict, log.trained) == ("not proved", None, 0)
-    assert answer.reason.startswith("target 0.9990 is out of reach: the best predicted precision is")
+    assert "is predicted to reach 99.9 %. The best is f=" in answer.reason
     assert len(answer.openings) == 1  # that of the run before
     with pytest.raises(BadInputError, match="seeds: expected 3 or more, got 2"):
         verify(copy, images, Goal(0.999), seeds=2)
