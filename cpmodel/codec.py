@@ -42,7 +42,8 @@ def load(kind: type[T], data: Any, *, where: str = "", what: str = "record") -> 
     import cattrs
 
     try:
-        return _converter(False).structure(data, kind)
+        made: T = _converter(False).structure(data, kind)
+        return made
     except cattrs.BaseValidationError as error:
         raise BadInputError(f"{what}: {_first(error)}", where=where) from error
     except BadInputError as error:

@@ -141,8 +141,8 @@ class EnvelopeSampler(BaseSampler):
         planned = self._planned(study, trial)
         if planned is not None:
             self._plans[trial.number] = planned[0]
-        purpose = planned[1] if planned is not None else "baseline" if _first(trial) else "design"
-        study._storage.set_trial_user_attr(trial._trial_id, _PURPOSE, purpose)
+        purpose = planned[1] if planned is not None else Purpose.BASELINE if _first(trial) else Purpose.DESIGN
+        study._storage.set_trial_user_attr(trial._trial_id, _PURPOSE, str(purpose))
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -203,7 +203,7 @@ class EnvelopeSampler(BaseSampler):
 
     # how it decides
 
-    def _planned(self, study: Study, trial: FrozenTrial) -> tuple[Configuration, str] | None:
+    def _planned(self, study: Study, trial: FrozenTrial) -> tuple[Configuration, Purpose] | None:
         """The parameters of a trial and what it is for; None while no space is known.
 
         Processes that ask at the same time take different rows of one and the same batch: each counts the
@@ -219,13 +219,13 @@ class EnvelopeSampler(BaseSampler):
         ahead = record.unplanned - len(missing)  # of those before it, that plan beyond the first design
         step = self._step(record.with_running([c for c, _ in missing]), ahead + 1)
         if step is not None and step.evidence is not None:
-            return step.evidence.configuration, "verify"
+            return step.evidence.configuration, Purpose.VERIFY
         if step is not None and (step.action == "verify" or len(step.requests) > ahead):
             request = step.requests[min(ahead, len(step.requests) - 1)]
             return request.configuration, request.purpose
         rng = np.random.default_rng([self._seed, trial.number])
         row = int(rng.integers(len(record.candidates.X)))
-        return record.space.configurations(record.candidates.X[[row]])[0], "design"
+        return record.space.configurations(record.candidates.X[[row]])[0], Purpose.DESIGN
 
     def _record(self, trials: Sequence[FrozenTrial]) -> _Record | None:
         space = self._space or _inferred(trials)
@@ -310,7 +310,7 @@ class _Record:
     finished: tuple[int, ...]
     running: tuple[str, ...]
     unplanned: int
-    issued: Counter[tuple[str, str]]
+    issued: Counter[tuple[str, Purpose]]
     seed: int
 
     @classmethod
@@ -320,7 +320,7 @@ class _Record:
         finished: list[int] = []
         running: list[str] = []
         unplanned = 0
-        issued: Counter[tuple[str, str]] = Counter()
+        issued: Counter[tuple[str, Purpose]] = Counter()
         for trial in trials:
             if trial.state == TrialState.WAITING:
                 continue
@@ -329,7 +329,8 @@ class _Record:
             if configuration is None:
                 unplanned += trial.state == TrialState.RUNNING and not set(space.names) <= set(given)
                 continue
-            purpose = str(trial.user_attrs.get(_PURPOSE, "design"))
+            known = trial.user_attrs.get(_PURPOSE)
+            purpose = Purpose(known) if known in set(Purpose) else Purpose.DESIGN
             key = space.key(configuration)
             issued[key, purpose] += 1
             if trial.state == TrialState.RUNNING:
@@ -347,7 +348,7 @@ class _Record:
                     trial.number,
                     value,
                     status="failed" if value is None else "complete",
-                    purpose=Purpose(purpose) if purpose in set(Purpose) else Purpose.DESIGN,
+                    purpose=purpose,
                 )
             )
         samples = Samples.of(space, rows)
@@ -363,7 +364,7 @@ class _Record:
         more = tuple(self.space.key(c) for c in configurations)
         return replace(self, running=(*self.running, *more))
 
-    def missing(self) -> list[tuple[Configuration, str]]:
+    def missing(self) -> list[tuple[Configuration, Purpose]]:
         """What of the first design nobody has asked for yet."""
         of = self.candidates
         count, issued = first_size(of.space), Counter(self.issued)

@@ -6,10 +6,10 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
 
+from cpmodel.codec import dump
 from cpmodel.errors import BadInputError
 
 Optimizer = Literal["adam", "adamw", "nadam", "radam", "rmsprop", "adadelta", "sgd"]
@@ -56,22 +56,18 @@ class Recipe:
     patience: int | None = None
 
     def __post_init__(self) -> None:
+        listed = isinstance(self.augment, (list, tuple, set, frozenset))
+        if not (listed and all(isinstance(name, str) for name in self.augment)):
+            raise BadInputError("recipe augment", expected="a list of texts", got=repr(self.augment))
         object.__setattr__(self, "augment", tuple(sorted(set(self.augment))))
-        choices = {"optimizer": Optimizer, "schedule": Schedule}
-        for name, kind in choices.items():
-            if getattr(self, name) not in kind.__args__:  # type: ignore[attr-defined]
-                raise BadInputError(
-                    f"recipe {name}",
-                    expected="one of " + " ".join(kind.__args__),  # type: ignore[attr-defined]
-                    got=getattr(self, name),
-                )
-        for augmentation in self.augment:
-            if augmentation not in Augmentation.__args__:  # type: ignore[attr-defined]
-                raise BadInputError(
-                    "recipe augment",
-                    expected="any of " + " ".join(Augmentation.__args__),  # type: ignore[attr-defined]
-                    got=augmentation,
-                )
+        for name, known, given in (
+            ("optimizer", get_args(Optimizer), (self.optimizer,)),
+            ("schedule", get_args(Schedule), (self.schedule,)),
+            ("augment", get_args(Augmentation), self.augment),
+        ):
+            for wrong in (value for value in given if value not in known):
+                few = "any" if name == "augment" else "one"
+                raise BadInputError(f"recipe {name}", expected=f"{few} of " + " ".join(known), got=wrong)
         for name in ("learning_rate", "momentum", "weight_decay", "warmup", "label_smoothing"):
             number = getattr(self, name)
             real = isinstance(number, (int, float)) and not isinstance(number, bool)
@@ -105,29 +101,16 @@ class Recipe:
         **changes
             Any field of the recipe.
         """
-        recipe = cls.from_dict({"batch_size": min(128, max(16, train_images // 16)), **changes})
+        names = [f.name for f in fields(cls)]
+        unknown = sorted(set(changes) - set(names))
+        if unknown:
+            raise BadInputError("recipe", expected="only " + ", ".join(names), got=", ".join(unknown))
+        recipe = cls(**{"batch_size": min(128, max(16, train_images // 16)), **changes})
         steps = max(1, train_images // recipe.batch_size)
         return recipe if "epochs" in changes else replace(recipe, epochs=max(6, math.ceil(450 / steps)))
 
     @property
     def hash(self) -> str:
-        """Twelve hexadecimal digits that differ when any field differs."""
-        canonical = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready fields."""
-        return {**asdict(self), "augment": list(self.augment)}
-
-    @classmethod
-    def from_dict(cls, description: Mapping[str, Any]) -> Recipe:
-        """The recipe that `to_dict` described; fields left out take their defaults."""
-        unknown = sorted(set(description) - {f.name for f in fields(cls)})
-        if unknown:
-            raise BadInputError(
-                "recipe", expected="only " + ", ".join(f.name for f in fields(cls)), got=", ".join(unknown)
-            )
-        given = dict(description)
-        if "augment" in given:
-            given["augment"] = tuple(given["augment"])
-        return cls(**given)
+        """Twelve hexadecimal digits of what differs from the defaults; one more field changes none."""
+        different = json.dumps(dump(self, omit_defaults=True), sort_keys=True)
+        return hashlib.sha256(different.encode()).hexdigest()[:12]

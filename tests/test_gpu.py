@@ -132,16 +132,7 @@ def test_memory_is_given_back(trainer: Trainer, tmp_path: Path) -> None:
 def test_a_study_on_the_gpu(tmp_path: Path) -> None:
     study = Store.create(
         tmp_path / "study",
-        Settings(
-            family="plain",
-            dataset="quarters",
-            data=IMAGES.data_hash,
-            image_shape=IMAGES.image_shape,
-            class_names=IMAGES.class_names,
-            split_sizes={name: len(split) for name, split in IMAGES.splits.items()},
-            space=SPACE,
-            recipe=RECIPE,
-        ),
+        Settings.of(IMAGES, "plain", SPACE, RECIPE),
     )
     study.enqueue(Request(c, 0) for c in SPACE.configurations(SPACE.enumerate()[:12]))
     with Pool(study, IMAGES, 4, full=True, devices=("cuda:0",)) as pool:

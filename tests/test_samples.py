@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cpmodel.errors import BadInputError
-from cpmodel.records.sample import Sample, identity
+from cpmodel.records.sample import Sample, Start, identity
 from cpmodel.samples import COLUMNS, Samples, read_csv
 from cpmodel.space import Condition, Parameter, Space
 
@@ -139,12 +139,13 @@ def test_identity_is_what_decides_a_training() -> None:
         identity({"f": 3, "k": 8}, 0, **base),
         identity({"f": 8}, 0, **base),
         identity({"f": 8, "k": 3}, 1, **base),
-        identity({"f": 8, "k": 3}, 0, parent=known, **base),
+        identity({"f": 8, "k": 3}, 0, start=Start("pruned", known), **base),
+        identity({"f": 8, "k": 3}, 0, start=Start("pruned", "other"), **base),
+        identity({"f": 8, "k": 3}, 0, start=Start("ticket", known), **base),
         *(identity({"f": 8, "k": 3}, 0, **{**base, name: "other"}) for name in base),
     ]
     assert len({known, *others}) == len(others) + 1
-    sample = Sample({"f": 8, "k": 3}, 0, 0.5, train_s=3.0, purpose="x", dataset="y", **base)
-    assert sample.identity == known
+    assert identity({"f": 8, "k": 3}, 0, start=Start("fresh"), **base) == known
 
 
 # anybody's tables

@@ -1,4 +1,4 @@
-"""What an image set is: three splits of images, their classes, and a hash that names its content."""
+"""What an image set is: three splits of images, their classes, and hashes that name its content."""
 
 from __future__ import annotations
 
@@ -115,12 +115,30 @@ class ImageSet:
 
     @cached_property
     def data_hash(self) -> str:
-        """Twelve hexadecimal digits of the whole content: images, labels, groups, classes, and the splits."""
-        digest = hashlib.sha256(repr((self.class_names, self.image_shape)).encode())
-        for name, split in self.splits.items():
-            digest.update(f"{name}{len(split)}".encode())
-            digest.update(np.ascontiguousarray(split.images).data)
-            digest.update(np.ascontiguousarray(split.labels).data)
-            if split.groups is not None:
-                digest.update(np.ascontiguousarray(split.groups).data)
-        return digest.hexdigest()[:12]
+        """Twelve hexadecimal digits of what a network learns from and is chosen by: training and validation.
+
+        Images, labels, groups, classes and how they are divided; the name and the test split do not count.
+        """
+        return _hash(self, "train", "validation")
+
+    @cached_property
+    def test_hash(self) -> str:
+        """Twelve hexadecimal digits of the test split, to which the openings of a study belong."""
+        return _hash(self, "test")
+
+
+def whole_hash(images: ImageSet) -> str:
+    """Twelve hexadecimal digits of all three splits: what studies of format 1 knew their images by."""
+    return _hash(images, "train", "validation", "test")
+
+
+def _hash(images: ImageSet, *names: str) -> str:
+    digest = hashlib.sha256(repr((images.class_names, images.image_shape)).encode())
+    for name in names:
+        split = images.splits[name]
+        digest.update(f"{name}{len(split)}".encode())
+        digest.update(np.ascontiguousarray(split.images).data)
+        digest.update(np.ascontiguousarray(split.labels).data)
+        if split.groups is not None:
+            digest.update(np.ascontiguousarray(split.groups).data)
+    return digest.hexdigest()[:12]

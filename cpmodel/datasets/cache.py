@@ -24,7 +24,7 @@ def save_arrays(images: ImageSet, folder: Path) -> Path:
     Path
         The folder of this set, named after its content; give it to `open_arrays`.
     """
-    target = folder / f"images-{images.data_hash}"
+    target = folder / f"images-{images.data_hash}-{images.test_hash}"
     if target.exists():
         return target
     try:

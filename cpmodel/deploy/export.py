@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
+from cpmodel.codec import dump
 from cpmodel.files import replacing, write_json
 from cpmodel.formats.onnx import write_onnx
 from cpmodel.pipeline.project import Project
-from cpmodel.training.pool import weights_path
+from cpmodel.records.sample import Request
 from cpmodel.training.trainer import Trainer
 from cpmodel.verify import Verdict
 
@@ -40,7 +41,7 @@ def export(project: Project, verdict: Verdict, folder: str | Path | None = None)
     """
     settings = project.study.settings
     trainer = Trainer(project.images(), project.family, settings.recipe)
-    weights = weights_path(project.study.weights, verdict.key, verdict.exported_seed)
+    weights = project.study.weights_of(Request(verdict.configuration, verdict.exported_seed))
     network = trainer.restore(verdict.configuration, weights)
     place = Path(folder) if folder is not None else project.folder / "export"
     name = verdict.key.replace("=", "").replace(",", "_")
@@ -86,7 +87,7 @@ def export(project: Project, verdict: Verdict, folder: str | Path | None = None)
             },
             "verdict": verdict.status,
             "target": verdict.target,
-            "recipe": settings.recipe.to_dict(),
+            "recipe": dump(settings.recipe),
             "data": settings.data,
         },
     )

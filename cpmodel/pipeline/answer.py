@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from cpmodel.codec import dump
 from cpmodel.errors import BadInputError
 from cpmodel.files import read_json, write_json
 from cpmodel.optimize import Candidate, Choice, Envelope
@@ -106,7 +107,7 @@ class Grounds:
     @classmethod
     def of(cls, project: Project, goal: Goal, samples: Samples, fit: PrecisionFit) -> Grounds:
         """The grounds of whatever follows from these samples and this fit."""
-        settings = project.study.settings.to_dict()
+        settings = dump(project.study.settings)
         kept = {name: settings[name] for name in ("family", "dataset", "data", "recipe", "seed")}
         columns = ("seed", "purpose", "status", "precision", "train_s")
         cells = [samples.frame[name].tolist() for name in columns]

@@ -66,15 +66,8 @@ class Project:
         StudyError
             They are not what they were when the study was made.
         """
-        settings = self.study.settings
-        images = load(settings.dataset)
-        if images.data_hash != settings.data:
-            raise StudyError(
-                f"the images of '{settings.dataset}' are others than when the study was made",
-                expected=f"content {settings.data}",
-                got=images.data_hash,
-                where=str(self.folder),
-            )
+        images = load(self.study.settings.dataset)
+        self.study.accept(images)
         return images
 
 
@@ -122,7 +115,8 @@ class Plan:
         StudyError
             The study there was made with other settings.
         """
-        return Project(Store.create(self.folder, self.settings, self.storage), self.family, self.task)
+        study = Store.create(self.folder, self.settings, self.storage, self.images)
+        return Project(study, self.family, self.task)
 
 
 def plan(
@@ -174,15 +168,12 @@ def plan(
     else:
         defaults = {} if images.mirrored_alike else {"augment": ()}
         chosen = Recipe.default(len(images.train), **{**defaults, **(recipe or {})})
-    settings = Settings(
-        family=network_family.name,
+    settings = Settings.of(
+        images,
+        network_family.name,
+        space,
+        chosen,
         dataset=_from_anywhere(dataset or DATASET),
-        data=images.data_hash,
-        image_shape=images.image_shape,
-        class_names=images.class_names,
-        split_sizes={name: len(split) for name, split in images.splits.items()},
-        space=space,
-        recipe=chosen,
         seed=seed if seed is not None else there.seed if there is not None else 0,
     )
     return Plan(folder, storage, settings, network_family, task, images)

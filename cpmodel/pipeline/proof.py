@@ -18,7 +18,7 @@ from cpmodel.pipeline.watch import Watcher
 from cpmodel.records.sample import Purpose, Request
 from cpmodel.search.decide import LEAST_SEEDS, Evidence, training_seed
 from cpmodel.space import Configuration
-from cpmodel.training.pool import Pool, weights_path
+from cpmodel.training.pool import Pool
 from cpmodel.verify import ERROR, Verdict, compared, error_of_opening, judge
 
 SILENT = Watcher()
@@ -173,7 +173,7 @@ def on_test(project: Project, images: ImageSet, networks: Networks) -> NDArray[n
     trainer = Trainer(images, project.family, project.study.settings.recipe)
     correct = []
     for seed in networks.seeds:
-        path = weights_path(project.study.weights, networks.key, seed)
+        path = project.study.weights_of(Request(networks.configuration, seed))
         network = trainer.restore(networks.configuration, path)
         correct.append(trainer.evaluate(network, networks.configuration, "test").correct)
     return np.array(correct)
@@ -229,10 +229,10 @@ def baseline_networks(
 def _kept_baseline(project: Project, besides: Collection[int]) -> Networks:
     """The baseline's networks whose weights are there."""
     space, usable = project.space, project.study.samples().usable
-    key = space.key(space.baseline)
+    key, weights_of = space.key(space.baseline), project.study.weights_of
     kept = {
         int(seed): float(precision)
         for seed, precision, row in zip(usable.frame["seed"], usable.precision, usable.keys, strict=True)
-        if row == key and seed not in besides and weights_path(project.study.weights, key, int(seed)).exists()
+        if row == key and seed not in besides and weights_of(Request(space.baseline, int(seed))).exists()
     }
     return Networks(key, dict(space.baseline), tuple(sorted(kept)), tuple(kept[s] for s in sorted(kept)))

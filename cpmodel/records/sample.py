@@ -7,9 +7,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
-from cpmodel.codec import dump
+from cpmodel.codec import dump, load
+from cpmodel.errors import BadInputError
 from cpmodel.samples import Status
 from cpmodel.space import Configuration, Value
 
@@ -46,6 +47,7 @@ class Start:
 
 
 FRESH = Start()
+TRAINABLE = ("fresh",)  # kinds of start that the trainer can do
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,10 @@ class Request:
     seed: int
     purpose: Purpose = Purpose.DESIGN
     start: Start = FRESH
+
+    def __post_init__(self) -> None:
+        if self.purpose not in set(Purpose):
+            raise BadInputError("purpose", expected="one of " + ", ".join(Purpose), got=self.purpose)
 
 
 @dataclass(frozen=True)
@@ -103,18 +109,6 @@ class Sample:
     purpose: Purpose = Purpose.DESIGN
     plan: str = ""
 
-    @property
-    def identity(self) -> str:
-        """Samples of one identity are the same sample, and it is never trained twice."""
-        return identity(
-            self.configuration,
-            self.seed,
-            family=self.family,
-            data=self.data,
-            recipe=self.recipe,
-            start=self.start,
-        )
-
 
 def identity(
     configuration: Configuration, seed: int, *, family: str, data: str, recipe: str, start: Start = FRESH
@@ -129,3 +123,24 @@ def identity(
         **({"start": dump(start, omit_defaults=True)} if start != FRESH else {}),
     }
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def request_of(kept: Mapping[str, Any]) -> Request:
+    """The request that a study keeps, of this format or of an older one."""
+    return load(Request, _today(kept), what="request")
+
+
+def sample_of(kept: Mapping[str, Any]) -> Sample:
+    """The sample that a study keeps, of this format or of an older one."""
+    return load(Sample, _today(kept), what="sample")
+
+
+def _today(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that this format knows: format 1 named a parent only, and took any text as a purpose."""
+    fields = {name: value for name, value in kept.items() if name not in ("identity", "parent")}
+    if "parent" in kept:
+        if kept["parent"]:
+            fields["start"] = {"kind": "pruned", "parent": kept["parent"]}
+        if kept["purpose"] not in set(Purpose):
+            fields["purpose"] = Purpose.DESIGN
+    return fields

@@ -19,7 +19,7 @@ import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +32,27 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
 
-from cpmodel.errors import CpmodelError, StudyError
+from cpmodel.codec import dump
+from cpmodel.datasets.base import ImageSet, whole_hash
+from cpmodel.errors import BadInputError, StudyError
 from cpmodel.interrupts import deferred
 from cpmodel.locks import locked
-from cpmodel.records.sample import Purpose, Request, Sample, Start, identity
-from cpmodel.records.settings import Settings
+from cpmodel.records.sample import (
+    FRESH,
+    TRAINABLE,
+    Purpose,
+    Request,
+    Sample,
+    identity,
+    request_of,
+    sample_of,
+)
+from cpmodel.records.settings import FORMAT, Settings, settings_of
+from cpmodel.records.storage import backend_of, file_there, place_of, readable, study_in
 from cpmodel.samples import Samples
 from cpmodel.space import Parameter, Space
 
@@ -56,6 +66,8 @@ _SAMPLE = "cpmodel:sample"
 _WORKER = "cpmodel:worker"
 _ATTEMPTS = "cpmodel:attempts"
 _SETTINGS = "cpmodel:settings"
+
+_CALLED = {"test": "test split"}  # fields of the settings as errors name them
 
 
 @dataclass(frozen=True)
@@ -93,45 +105,52 @@ class Store:
             attributes = storage.get_study_user_attrs(study_id)
         if _SETTINGS not in attributes:
             raise StudyError("not a cpmodel study", expected="settings in it", where=storage_url)
-        try:
-            self.settings = Settings.from_dict(attributes[_SETTINGS])
-        except (KeyError, TypeError, ValueError) as error:
-            raise StudyError(
-                "settings of another kind",
-                expected="those of this version",
-                got=repr(error),
-                where=storage_url,
-            ) from error
+        self.settings = settings_of(attributes[_SETTINGS], storage_url)
 
     @classmethod
-    def create(cls, folder: str | Path, settings: Settings, storage: str | None = None) -> Store:
+    def create(
+        cls,
+        folder: str | Path,
+        settings: Settings,
+        storage: str | BaseStorage | None = None,
+        images: ImageSet | None = None,
+    ) -> Store:
         """The study in `folder`, made if there is none.
+
+        Parameters
+        ----------
+        storage : str or BaseStorage, optional
+            An Optuna storage or its URL, to keep the record in; by default a file in the folder.
+        images : ImageSet, optional
+            Those of `settings`, by which a study of an older format is known.
 
         Raises
         ------
         StudyError
             The folder or the storage cannot be used, or holds a study with other settings.
         """
-        place, url = _place(folder, storage)
+        place, url = place_of(folder, storage)
         try:
             place.mkdir(parents=True, exist_ok=True)
             with locked(place / "claim.lock"), deferred():
-                backend = _backend(url)
-                with _readable(url):
-                    study_id = _study_in(backend, place, storage)
+                backend = backend_of(storage or url)
+                with readable(url):
+                    study_id = study_in(backend, place, storage)
                     if study_id is None:
                         study_id = backend.create_new_study([StudyDirection.MAXIMIZE], place.name)
                     if _SETTINGS not in backend.get_study_user_attrs(study_id):
-                        backend.set_study_user_attr(study_id, _SETTINGS, settings.to_dict())
+                        backend.set_study_user_attr(study_id, _SETTINGS, dump(settings))
         except OSError as error:
             raise StudyError(f"cannot use the folder: {error.strerror}", where=str(place)) from error
         study = cls(place, backend, url, study_id)
+        if images is not None:
+            study._learn(images)
         study._require(settings)
         study.enqueue([])
         return study
 
     @classmethod
-    def open(cls, folder: str | Path, storage: str | None = None) -> Store:
+    def open(cls, folder: str | Path, storage: str | BaseStorage | None = None) -> Store:
         """The study that `folder` holds.
 
         Raises
@@ -139,58 +158,106 @@ class Store:
         StudyError
             There is none, or it cannot be read.
         """
-        place, url = _place(folder, storage)
+        place, url = place_of(folder, storage)
         if storage is None and not (place / "study.db").exists():
             raise StudyError("no study here", expected="a folder with study.db", where=str(place))
-        if not _file_there(url):  # connecting would make it
+        if not file_there(url):  # connecting would make it
             raise StudyError("no record there", expected="one that cpmodel sample or run has made", where=url)
         lock = place / "claim.lock"
         # whoever makes the study holds the lock until it is whole
         with locked(lock) if lock.exists() else nullcontext(), deferred():
-            backend = _backend(url)
-            with _readable(url):
-                study_id = _study_in(backend, place, storage)
+            backend = backend_of(storage or url)
+            with readable(url):
+                study_id = study_in(backend, place, storage)
         if study_id is None:
             raise StudyError("no study of that name", expected=f"'{place.name}' in the storage", where=url)
         return cls(place, backend, url, study_id)
 
     def _require(self, settings: Settings) -> None:
         """Refuse to mix samples that cannot be compared."""
-        for name, here in self.settings.to_dict().items():
-            there = settings.to_dict()[name]
-            if here != there and name != "dataset":
-                if name == "space":
-                    here, there = _spelled(self.settings.space), _spelled(settings.space)
-                if isinstance(here, dict) and isinstance(there, dict):
-                    here, there = _differing(here, there)
-                raise StudyError(
-                    f"the study there has another {name}",
-                    expected=f"{here} (or another folder)",
-                    got=there,
-                    where=str(self.folder),
-                )
+        kept, given = dump(self.settings), dump(settings)
+        for name, here in kept.items():
+            there = given[name]
+            if here == there or name in ("dataset", "format"):
+                continue
+            if name == "space":
+                here, there = _spelled(self.settings.space), _spelled(settings.space)
+            if isinstance(here, dict):
+                here, there = _differing(here, there)
+            raise StudyError(
+                f"the study there has another {_CALLED.get(name, name)}",
+                expected=f"{here} (or another folder)",
+                got=there,
+                where=str(self.folder),
+            )
+
+    def accept(self, images: ImageSet) -> None:
+        """Make sure that these are the study's images.
+
+        Raises
+        ------
+        StudyError
+            They are not what they were when the study was made.
+        """
+        self._learn(images)
+        s = self.settings
+        got = (images.data_hash, images.test_hash)
+        if got != (s.data, s.test):
+            raise StudyError(
+                f"the images of '{s.dataset}' are others than when the study was made",
+                expected=" and ".join(filter(None, ("content " + s.data, s.test))),
+                got=" and ".join(got) if s.test else whole_hash(images),
+                where=str(self.folder),
+            )
+
+    def _learn(self, images: ImageSet) -> None:
+        """Bring a study of format 1 to today's, if these are its images: it takes their hashes of today."""
+        if self.settings.format == 1 and whole_hash(images) == self.settings.data:
+            new = replace(self.settings, data=images.data_hash, test=images.test_hash, format=FORMAT)
+            with self._guarded():
+                self._storage.set_study_user_attr(self._study_id, _SETTINGS, dump(new))
+            self.settings = new
 
     # what is there
 
-    @property
-    def weights(self) -> Path:
-        """Folder of the weights of verified networks."""
-        return self.folder / "weights"
+    def identity_of(self, request: Request | Sample) -> str:
+        """What makes a training of this study the one it is; see `identity`."""
+        s = self.settings
+        return identity(
+            request.configuration,
+            request.seed,
+            family=s.family,
+            data=s.data,
+            recipe=s.recipe_for(request.configuration).hash,
+            start=request.start,
+        )
 
-    def samples(self, purposes: Iterable[str] | None = None) -> Samples:
+    def weights_of(self, request: Request | Sample) -> Path:
+        """Where the weights of a training are or are to be; format 1 named them by configuration and seed."""
+        folder = self.folder / "weights"
+        path = folder / f"{self.identity_of(request)}.pt"
+        old = folder / f"{self.settings.space.key(request.configuration)}_seed{request.seed}.pt"
+        return old if request.start == FRESH and old.exists() and not path.exists() else path
+
+    def samples(self, purposes: Iterable[Purpose] | None = None) -> Samples:
         """All samples, failed ones too, in the order in which they were asked for."""
-        wanted = None if purposes is None else set(purposes)
+        wanted = set(Purpose if purposes is None else purposes)
         rows = [
-            _sample(t.user_attrs[_SAMPLE])
+            self._sample(t)
             for t in self._trials()
             if _SAMPLE in t.user_attrs  # its trial may not be closed yet, if its process was killed just then
         ]
-        return Samples.of(self.settings.space, [s for s in rows if wanted is None or s.purpose in wanted])
+        return Samples.of(self.settings.space, [s for s in rows if s.purpose in wanted])
 
-    def open_requests(self, purposes: Collection[str] | None = None) -> list[Request]:
+    def _sample(self, trial: FrozenTrial) -> Sample:
+        """A sample with the names that its study's data and recipe have today."""
+        sample, s = sample_of(trial.user_attrs[_SAMPLE]), self.settings
+        return replace(sample, data=s.data, recipe=s.recipe_for(sample.configuration).hash)
+
+    def open_requests(self, purposes: Collection[Purpose] | None = None) -> list[Request]:
         """Trainings asked for (of these purposes, if given) and not yet recorded, in order."""
         trials = (t for t in self._trials() if not t.state.is_finished() and _SAMPLE not in t.user_attrs)
-        return [r for r in map(_request, trials) if purposes is None or r.purpose in purposes]
+        return [r for r in map(_request, trials) if _wanted(r, purposes)]
 
     def _trials(self) -> list[FrozenTrial]:
         with self._guarded():
@@ -206,19 +273,29 @@ class Store:
         -------
         int
             How many were new.
+
+        Raises
+        ------
+        BadInputError
+            A configuration is not of the space, or nothing can train from such a start.
         """
+        asked = list(requests)
+        for request in asked:
+            if request.start.kind not in TRAINABLE:
+                known = " or ".join(TRAINABLE)
+                raise BadInputError("the start of a training", expected=known, got=request.start.kind)
         with locked(self.folder / "claim.lock"):
             # the plan is one write, its trials are many: what a crash cut off is completed by the next call
-            known = {self._identity(t) for t in self._trials()}
+            there = {self.identity_of(_request(t)) for t in self._trials()}
             planned = self.note("queue") or []
             wanted: dict[str, Request] = {}
-            for asked in [*map(_request_of, planned), *requests]:
-                request = replace(asked, configuration=self.settings.space.validated(asked.configuration))
-                key = self._request_identity(request)
-                if key not in known:
+            for given in [*map(request_of, planned), *asked]:
+                request = replace(given, configuration=self.settings.space.validated(given.configuration))
+                key = self.identity_of(request)
+                if key not in there:
                     wanted.setdefault(key, request)
             if wanted:
-                self.keep("queue", [asdict(r) for r in wanted.values()])
+                self.keep("queue", [dump(r) for r in wanted.values()])
             for key, request in wanted.items():
                 parameters = dict(request.configuration)
                 template = optuna.trial.create_trial(
@@ -226,54 +303,40 @@ class Store:
                     params=parameters,
                     distributions={name: _distribution(self.settings.space[name]) for name in parameters},
                     user_attrs={
-                        _TASK: {**asdict(request), "identity": key},
+                        _TASK: {**dump(request), "identity": key},
                         "seed": request.seed,
-                        "purpose": request.purpose,
+                        "purpose": str(request.purpose),
                     },
                 )
                 with self._guarded():
                     self._storage.create_new_trial(self._study_id, template)
         return len(wanted)
 
-    def _request_identity(self, request: Request) -> str:
-        s = self.settings
-        return identity(
-            request.configuration,
-            request.seed,
-            family=s.family,
-            data=s.data,
-            recipe=s.recipe.hash,
-            start=request.start,
-        )
-
-    @staticmethod
-    def _identity(trial: FrozenTrial) -> str:
-        return str(trial.user_attrs[_TASK]["identity"])
-
     # doing
 
-    def claim(self, purposes: Collection[str] | None = None) -> Claim | None:
+    def claim(self, purposes: Collection[Purpose] | None = None) -> Claim | None:
         """The next training nobody living is at, now this process's; None if there is none.
 
         Parameters
         ----------
-        purposes : collection of str, optional
+        purposes : collection of Purpose, optional
             Only trainings asked for with one of these.
         """
         with locked(self.folder / "claim.lock"), self._guarded():
             taken: set[str] = set()
             for trial in self._trials():
-                key = self._identity(trial)
+                request = _request(trial)
+                key = self.identity_of(request)
                 if key in taken:  # two machines asked for it at once; the first one counts
                     if trial.state == TrialState.WAITING:
                         self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
                     continue
                 taken.add(key)
-                if purposes is not None and _request(trial).purpose not in purposes:
+                if not _wanted(request, purposes):
                     continue
                 if trial.state == TrialState.RUNNING and _SAMPLE in trial.user_attrs:
                     with suppress(UpdateFinishedTrialError):  # its own process is quicker
-                        self._finish(trial._trial_id, _sample(trial.user_attrs[_SAMPLE]))
+                        self._finish(trial._trial_id, self._sample(trial))
                 elif trial.state == TrialState.WAITING:
                     if self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
                         return self._taken(trial)
@@ -331,9 +394,7 @@ class Store:
         training, that record stays.
         """
         with self._guarded(), suppress(UpdateFinishedTrialError):
-            self._storage.set_trial_user_attr(
-                claim.trial_id, _SAMPLE, {**asdict(sample), "curve": list(sample.curve)}
-            )
+            self._storage.set_trial_user_attr(claim.trial_id, _SAMPLE, dump(sample))
             self._finish(claim.trial_id, sample)
 
     def _finish(self, trial_id: int, sample: Sample) -> None:
@@ -364,65 +425,8 @@ class Store:
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        with deferred(), _readable(self.storage_url):
+        with deferred(), readable(self.storage_url):
             yield
-
-
-def _place(folder: str | Path, storage: str | None) -> tuple[Path, str]:
-    place = Path(folder).resolve()
-    if storage is not None:
-        return place, storage
-    inside = str(place / "study.db")
-    url = URL.create("sqlite", database=inside).render_as_string()
-    if make_url(url).database != inside:
-        raise StudyError("folder", expected="a path that an SQLite URL can hold", where=str(place))
-    return place, url.replace("{", "{{").replace("}", "}}")  # Optuna fills in what stands in single braces
-
-
-def _study_in(backend: BaseStorage, place: Path, storage: str | None) -> int | None:
-    """The study's number: in a storage of many the one named as the folder, in the folder's own the only one.
-
-    So a study's folder may be moved and renamed.
-    """
-    known = {s.study_name: s._study_id for s in backend.get_all_studies()}
-    if storage is None and len(known) == 1:
-        return next(iter(known.values()))
-    return known.get(place.name)
-
-
-def _file_there(url: str) -> bool:
-    """Whether the file of an SQLite URL exists; True for storages that are no file."""
-    if not url.startswith("sqlite"):
-        return True
-    with _readable(url):
-        name = make_url(url.replace("{{", "{").replace("}}", "}")).database
-    return not name or name == ":memory:" or name.startswith("file:") or Path(name).exists()
-
-
-def _backend(url: str) -> BaseStorage:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with _readable(url):
-        if url.startswith("sqlite"):
-            storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
-            return optuna.storages.get_storage(storage)
-        return optuna.storages.get_storage(url)
-
-
-@contextmanager
-def _readable(url: str) -> Iterator[None]:
-    """One clear error for whatever a database may say."""
-    try:
-        yield
-    except CpmodelError:
-        raise
-    except SQLAlchemyError as error:
-        cause = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise StudyError(f"the study's record cannot be used: {cause}", where=url) from error
-    except UpdateFinishedTrialError:
-        raise
-    except (ImportError, ValueError, LookupError, RuntimeError) as error:
-        said = str(error).splitlines() or [type(error).__name__]
-        raise StudyError(f"the study's record cannot be used: {said[0]}", where=url) from error
 
 
 def _born(pid: int) -> float | None:
@@ -447,18 +451,12 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
 
 
 def _request(trial: FrozenTrial) -> Request:
-    return _request_of(trial.user_attrs[_TASK])
+    return request_of(trial.user_attrs[_TASK])
 
 
-def _request_of(task: Mapping[str, Any]) -> Request:
-    start = Start(**task["start"]) if "start" in task else Start()
-    return Request(dict(task["configuration"]), int(task["seed"]), Purpose(task["purpose"]), start)
-
-
-def _sample(fields: Mapping[str, Any]) -> Sample:
-    kept = {k: v for k, v in fields.items() if k != "parent"}
-    kept["start"] = Start(**kept["start"]) if "start" in kept else Start()
-    return Sample(**{**kept, "curve": tuple(kept["curve"]), "purpose": Purpose(kept["purpose"])})
+def _wanted(request: Request, purposes: Collection[Purpose] | None) -> bool:
+    """Whether a training is one of those looked for, and one that can be done."""
+    return request.start.kind in TRAINABLE and (purposes is None or request.purpose in purposes)
 
 
 def _differing(here: Mapping[str, Any], there: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cpmodel.codec import dump
 from cpmodel.cost import device_name
 from cpmodel.errors import BadInputError
 from cpmodel.optimize import WHOLE_UP_TO, Choice, cloud, envelope, paper_grid
@@ -107,7 +108,7 @@ def report_content(
             settings.dataset, settings.image_shape, settings.class_names, dict(settings.split_sizes)
         )
         content["family"] = f"{settings.family}: {material.project.family.summary}"
-        content["recipe"] = settings.recipe.to_dict()
+        content["recipe"] = dump(settings.recipe)
     verdict = None if answer is None else answer.verdict
     shown = (
         verdict.configuration if verdict else choice.plain.configuration if choice and choice.plain else None

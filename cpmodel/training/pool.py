@@ -11,13 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
 
+from cpmodel.codec import dump
 from cpmodel.datasets.base import ImageSet
 from cpmodel.errors import CpmodelError
-from cpmodel.records.sample import Request, Sample
+from cpmodel.records.sample import Purpose, Request, Sample
 from cpmodel.records.store import BEAT_S, Claim, Store
 from cpmodel.training.early import Rule
 
@@ -138,14 +138,14 @@ class Pool:
                 self.study.release(worker.claim)
         self._workers.clear()
 
-    def drain(self, deadline: float | None = None, purposes: Collection[str] | None = None) -> None:
+    def drain(self, deadline: float | None = None, purposes: Collection[Purpose] | None = None) -> None:
         """Train until the queue is empty and whatever other processes had in hand is recorded too.
 
         Parameters
         ----------
         deadline : float, optional
             `time.monotonic()` after which nothing new is started; what is in hand is finished.
-        purposes : collection of str, optional
+        purposes : collection of Purpose, optional
             Only trainings asked for with one of these; the others stay in the queue.
         """
         waiting = False
@@ -163,7 +163,7 @@ class Pool:
                 self.study.beat([w.claim for w in self._workers if w.claim])
                 self._last_beat = time.monotonic()
 
-    def _assign(self, purposes: Collection[str] | None) -> bool:
+    def _assign(self, purposes: Collection[Purpose] | None) -> bool:
         """Give every idle worker a training; False when there was none to give."""
         while True:
             idle = next((w for w in self._workers if w.claim is None), None)
@@ -179,15 +179,7 @@ class Pool:
                 raise
             worker.claim, worker.started, worker.begun = claim, time.monotonic(), False
             request = claim.request
-            weights = (
-                str(
-                    weights_path(
-                        self.study.weights, self.study.settings.space.key(request.configuration), request.seed
-                    )
-                )
-                if request.purpose.keeps_weights
-                else None
-            )
+            weights = str(self.study.weights_of(request)) if request.purpose.keeps_weights else None
             worker.send(
                 {
                     "seat": worker.seat,
@@ -234,11 +226,11 @@ class Pool:
         workers[0].send(
             {
                 "device": device,
-                "space": settings.space.to_dict(),
+                "space": dump(settings.space),
                 "images": str(images),
                 "study": str(self.study.folder),
                 "family": settings.family,
-                "recipe": settings.recipe.to_dict(),
+                "recipe": dump(settings.recipe),
             }
         )
         return workers[0]
@@ -308,7 +300,7 @@ class Pool:
             family=settings.family,
             dataset=settings.dataset,
             data=settings.data,
-            recipe=settings.recipe.hash,
+            recipe=settings.recipe_for(claim.request.configuration).hash,
             **outcome,
         )
         self.study.record(claim, sample)
@@ -337,11 +329,6 @@ class Pool:
                 self._record(
                     worker, precision=None, status="failed", reason=f"the worker {how}, {ATTEMPTS} times"
                 )
-
-
-def weights_path(folder: Path, key: str, seed: int) -> Path:
-    """Where the weights of one training are kept."""
-    return folder / f"{key}_seed{seed}.pt"
 
 
 def default_workers(devices: Sequence[str]) -> int:

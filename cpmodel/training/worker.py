@@ -33,6 +33,7 @@ def main() -> None:
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
     setup = json.loads(lines.get())
 
+    from cpmodel.codec import load
     from cpmodel.datasets.cache import open_arrays
     from cpmodel.families import get_family
     from cpmodel.recipe import Recipe
@@ -44,9 +45,9 @@ def main() -> None:
         answers.write(json.dumps(event) + "\n")
 
     folder = Path(setup["images"])
-    family, recipe = get_family(setup["family"]), Recipe.from_dict(setup["recipe"])
+    family, recipe = get_family(setup["family"]), load(Recipe, setup["recipe"])
     trainer = Trainer(open_arrays(folder), family, recipe, default_plan(setup["device"]), cache=folder)
-    together = Together(trainer, Space.from_dict(setup["space"]), Path(setup["study"]), say)
+    together = Together(trainer, load(Space, setup["space"]), Path(setup["study"]), say)
     say(event="ready")
     while True:
         while together.idle or not lines.empty():

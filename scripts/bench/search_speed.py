@@ -20,7 +20,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from cpmodel.pipeline.fitting import fit_precision
-from cpmodel.records.sample import Sample
+from cpmodel.records.sample import Purpose, Sample
 from cpmodel.samples import Samples
 from cpmodel.search.decide import View, decide, first_requests, first_size
 from cpmodel.space import Floats, Parameter, Space
@@ -51,7 +51,7 @@ def lines() -> Iterator[dict[str, float]]:
                 for r in first_requests(space, cost, first_size(space), 0, 2)
             ]
             near = rng.choice(np.flatnonzero(np.abs(truth(X) - target) < 2 * NOISE), TRAININGS, replace=False)
-            asked += [(c, 0, "refine") for c in space.configurations(X[near])]
+            asked += [(c, 0, Purpose.REFINE) for c in space.configurations(X[near])]
             asked = asked[:TRAININGS]
             means = truth(np.concatenate([space.matrix([c for c, *_ in asked]), X[-1:]]))
             observed = means[:-1] + NOISE * rng.standard_normal(len(asked))

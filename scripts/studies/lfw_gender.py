@@ -42,11 +42,10 @@ from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.project import Project, plan
 from cpmodel.pipeline.run import check_search, choose
 from cpmodel.pipeline.stages import measure_study
-from cpmodel.records.sample import Request, Sample
+from cpmodel.records.sample import Purpose, Request, Sample
 from cpmodel.samples import COLUMNS
 from cpmodel.search.designs import design
 from cpmodel.space import Floats, Space
-from cpmodel.training.pool import weights_path
 
 OUT = Path(__file__).parents[2] / "data" / "measured" / "lfw_gender"
 STAGES = ("measure", "train", "prove", "search", "tell")
@@ -146,14 +145,14 @@ def take_over_baseline(source: Project, target: Project) -> None:
         if found == key
     }
     seeds = sorted(known)[: check_search(Goal(drop=max(DROPS)), BUDGET, 0.05)]
-    target.study.enqueue(Request(target.space.baseline, seed, "baseline") for seed in seeds)
-    while (claim := target.study.claim({"baseline"})) is not None:
+    target.study.enqueue(Request(target.space.baseline, seed, Purpose.BASELINE) for seed in seeds)
+    while (claim := target.study.claim({Purpose.BASELINE})) is not None:
         seed, row = claim.request.seed, known[claim.request.seed]
-        target.study.weights.mkdir(parents=True, exist_ok=True)
-        shutil.copy(
-            weights_path(source.study.weights, key, seed), weights_path(target.study.weights, key, seed)
-        )
-        plain = {name: row[name] for name in COLUMNS if name != "curve"}
+        place = target.study.weights_of(claim.request)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source.study.weights_of(Request(source.space.baseline, seed)), place)
+        plain = {name: row[name] for name in COLUMNS if name not in ("curve", "start", "purpose")}
+        plain["purpose"] = Purpose.BASELINE
         metrics = {str(n).removeprefix("metric_"): row[n] for n in row if str(n).startswith("metric_")}
         curve = tuple(json.loads(row["curve"]))
         target.study.record(claim, Sample(dict(target.space.baseline), **plain, curve=curve, metrics=metrics))

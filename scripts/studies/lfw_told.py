@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from cpmodel.codec import dump
 from cpmodel.cost import device_name
 from cpmodel.errors import FitWarning
 from cpmodel.files import read_json, write_json, write_text
@@ -24,6 +25,7 @@ from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.project import Project, reopen
 from cpmodel.pipeline.run import choose
 from cpmodel.pipeline.stages import Fits
+from cpmodel.records.sample import Request
 from cpmodel.report import FitView, Table
 from cpmodel.report.page import write_report
 from cpmodel.report.study import report_content
@@ -31,7 +33,6 @@ from cpmodel.samples import Samples
 from cpmodel.search.decide import FRESH_SEED, pooled_noise
 from cpmodel.space import Configuration, Floats
 from cpmodel.surrogates.precision.explinear import ExponentialLinear
-from cpmodel.training.pool import weights_path
 from cpmodel.training.trainer import Trainer
 from cpmodel.verify import Interval, precision_interval
 
@@ -173,7 +174,7 @@ def tell(project: Project, run: Path, apart: Apart, out: Path) -> None:
         "versions": f"python {platform.python_version()}, torch {torch.__version__}",
         "images": {name: len(split.images) for name, split in images.splits.items()},
         "majority_class": float(max(np.bincount(images.validation.labels)) / len(images.validation.labels)),
-        "recipe": project.study.settings.recipe.to_dict(),
+        "recipe": dump(project.study.settings.recipe),
         "trainings": {name: len(study.study.samples()) for name, study in studies.items()},
         "train_s": {
             name: float(study.study.samples().frame["train_s"].sum()) for name, study in studies.items()
@@ -253,7 +254,7 @@ def _judged(
     """Kept networks on validation, with the 95 % interval over seeds and persons."""
     correct, balanced = [], []
     for seed in seeds:
-        path = weights_path(project.study.weights, project.space.key(configuration), seed)
+        path = project.study.weights_of(Request(configuration, seed))
         found = trainer.evaluate(trainer.restore(configuration, path), configuration, "validation")
         correct.append(found.correct)
         balanced.append(found.metrics["balanced"])

@@ -17,8 +17,9 @@ from cpmodel.pipeline.project import Project, plan, reopen
 from cpmodel.pipeline.proof import openings
 from cpmodel.pipeline.run import run, verify
 from cpmodel.pipeline.watch import Watcher
+from cpmodel.records.sample import Request
 from cpmodel.samples import read_csv
-from cpmodel.training.pool import Event, weights_path
+from cpmodel.training.pool import Event
 from cpmodel.training.trainer import Trainer
 from cpmodel.verify import error_of_opening
 
@@ -119,7 +120,7 @@ def test_the_test_precision_is_that_of_the_kept_weights(done: tuple[Project, Ima
     assert verdict is not None
     trainer = Trainer(images, project.family, project.study.settings.recipe)
     for seed, validation, test in zip(verdict.seeds, verdict.validation, verdict.test, strict=True):
-        path = weights_path(project.study.weights, verdict.key, seed)
+        path = project.study.weights_of(Request(verdict.configuration, seed))
         network = trainer.restore(verdict.configuration, path)
         assert trainer.evaluate(network, verdict.configuration, "test").precision == test
         assert trainer.evaluate(network, verdict.configuration, "validation").precision == validation

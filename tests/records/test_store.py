@@ -22,9 +22,10 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 import cpmodel.records.store
+from cpmodel.codec import dump
 from cpmodel.errors import BadInputError, StudyError
 from cpmodel.recipe import Recipe
-from cpmodel.records.sample import Request, Sample
+from cpmodel.records.sample import Purpose, Request, Sample, Start
 from cpmodel.records.settings import Settings
 from cpmodel.records.store import DEAD_S, Claim, Store
 from cpmodel.space import Condition, Configuration, Parameter, Space
@@ -41,6 +42,7 @@ SETTINGS = Settings(
     family="plain",
     dataset="made",
     data="0123456789ab",
+    test="ba9876543210",
     image_shape=(8, 8, 1),
     class_names=("a", "b"),
     split_sizes={"train": 30, "validation": 20, "test": 10},
@@ -52,7 +54,7 @@ KEYS = [SPACE.key(c) for c in SPACE.configurations(SPACE.enumerate())]
 Open = Callable[..., Store]
 
 
-def asked(*keys: str, seed: int = 0, purpose: str = "design") -> list[Request]:
+def asked(*keys: str, seed: int = 0, purpose: Purpose = Purpose.DESIGN) -> list[Request]:
     return [Request(SPACE.parse(key), seed, purpose) for key in keys]
 
 
@@ -114,23 +116,19 @@ def reach(
 ) -> Open:
     """Create or reach the one study of a test; every call is a `Store` of its own, as a process has it."""
     monkeypatch.setattr(cpmodel.records.store, "RACE_S", 0.01)
-    url = None if request.param == "folder" else request.param
-    if url is None:
+    memory = InMemoryStorage()
+    if request.param == "folder":
         shutil.copytree(begun, tmp_path / "study")
-    else:
-        memory = InMemoryStorage()
 
-        def backend(url: str) -> BaseStorage:
-            if url == "memory":
-                return memory
+    def storage() -> BaseStorage | None:
+        if request.param == "journal":
             return JournalStorage(JournalFileBackend(str(tmp_path / "journal.log")))
-
-        monkeypatch.setattr(cpmodel.records.store, "_backend", backend)
+        return memory if request.param == "memory" else None
 
     def make(settings: Settings = SETTINGS, name: str = "study", *, existing: bool = False) -> Store:
         if existing:
-            return Store.open(tmp_path / name, url)
-        return Store.create(tmp_path / name, settings, url)
+            return Store.open(tmp_path / name, storage())
+        return Store.create(tmp_path / name, settings, storage())
 
     return make
 
@@ -138,7 +136,7 @@ def reach(
 def test_settings_come_back(reach: Open) -> None:
     reach()
     assert reach(existing=True).settings == SETTINGS
-    assert reach(existing=True).settings.to_dict() == json.loads(json.dumps(SETTINGS.to_dict()))
+    assert dump(reach(existing=True).settings) == json.loads(json.dumps(dump(SETTINGS)))
 
 
 def test_requests_come_in_order_and_once(reach: Open) -> None:
@@ -146,7 +144,9 @@ def test_requests_come_in_order_and_once(reach: Open) -> None:
     assert study.enqueue(asked(*KEYS[:4], KEYS[1])) == 4
     assert study.enqueue(asked(*KEYS[2:6])) == 2
     assert study.enqueue(asked(KEYS[0], seed=1)) == 1
-    assert study.enqueue(asked(KEYS[0], seed=1, purpose="verify")) == 0  # why does not make it another one
+    assert (
+        study.enqueue(asked(KEYS[0], seed=1, purpose=Purpose.VERIFY)) == 0
+    )  # why does not make it another one
     assert [key(r) for r in study.open_requests()] == [*KEYS[:6], KEYS[0]]
     claims = [study.claim() for _ in range(8)]
     assert [key(c) for c in claims] == [*KEYS[:6], KEYS[0], None]
@@ -199,10 +199,10 @@ def test_samples_are_in_the_order_of_asking(reach: Open) -> None:
 
 def test_samples_by_purpose(reach: Open) -> None:
     study = reach()
-    study.enqueue([*asked(KEYS[0]), *asked(KEYS[1], purpose="verify")])
+    study.enqueue([*asked(KEYS[0]), *asked(KEYS[1], purpose=Purpose.VERIFY)])
     finish(study)
     finish(study)
-    assert study.samples(["verify"]).keys == [KEYS[1]]
+    assert study.samples([Purpose.VERIFY]).keys == [KEYS[1]]
     assert len(study.samples()) == 2
 
 
@@ -351,6 +351,8 @@ def test_notes(reach: Open) -> None:
     [
         ({"seed": 1}, "another seed: expected 0 (or another folder), got 1"),
         ({"data": "ffff"}, "another data: expected 0123456789ab (or another folder), got ffff"),
+        ({"test": "ffff"}, "another test split: expected ba9876543210 (or another folder), got ffff"),
+        ({"metric": "balanced"}, "another metric: expected accuracy (or another folder), got balanced"),
         ({"family": "narrow"}, "another family: expected plain"),
         (
             {"recipe": Recipe(epochs=9)},
@@ -626,8 +628,15 @@ def test_processes_that_claim_at_once_share_without_overlap(study: Store, spawn:
     assert os.getpid() not in {p.pid for p in processes}
 
 
-def test_a_descendant_is_another_sample(study: Store) -> None:
-    fresh, pruned = Request(SPACE.baseline, 0), Request(SPACE.baseline, 0, "prune", parent="0123456789abcdef")
-    assert study.enqueue([fresh, pruned]) == 2
-    assert study.enqueue([pruned]) == 0
-    assert [r.parent for r in study.open_requests()] == ["", "0123456789abcdef"]
+def test_a_start_that_nothing_can_train_is_refused(study: Store) -> None:
+    fresh, pruned = Request(SPACE.baseline, 0), Request(SPACE.baseline, 0, start=Start("pruned", "0" * 16))
+    with pytest.raises(BadInputError, match="start of a training: expected fresh, got pruned") as caught:
+        study.enqueue([fresh, pruned])
+    assert lines(caught) == 1
+    assert study.open_requests() == [], "nothing half-asked"
+    assert study.weights_of(fresh) != study.weights_of(pruned)
+
+
+def test_an_unknown_purpose_is_refused() -> None:
+    with pytest.raises(BadInputError, match=r"purpose: expected one of baseline, .*, got fun"):
+        Request(SPACE.baseline, 0, "fun")  # type: ignore[arg-type]

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from cpmodel.codec import dump
 from cpmodel.families.base import Task
 from cpmodel.families.plain import PlainFamily
 from cpmodel.optimize import Choice, Cloud, optimize
 from cpmodel.recipe import Recipe
-from cpmodel.records.sample import Sample
+from cpmodel.records.sample import Purpose, Sample
 from cpmodel.report import (
     Attempt,
     CoefficientView,
@@ -89,7 +90,7 @@ def trained(
                 family="plain",
                 dataset="embedded",
                 recipe=recipe.hash,
-                purpose=purpose,
+                purpose=Purpose(purpose),
                 metrics={"balanced": curve[-1] - 0.002},
             )
         )
@@ -168,7 +169,7 @@ def content(target: float = TARGET, seed: int = 0, **changes: Any) -> ReportCont
             {"train": 10000, "validation": 5000, "test": 5000},
         ),
         family="plain",
-        recipe=Recipe().to_dict(),
+        recipe=dump(Recipe()),
         machine="Example CPU (2 cores), Linux, Python 3.13",
         generated_at="2026-02-03 14:05 UTC",
         command=f"cpmodel run --target {target}",

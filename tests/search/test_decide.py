@@ -12,7 +12,7 @@ import pytest
 from made_truth import COST, ROW, SPACE, Truth, X
 
 from cpmodel.pipeline.fitting import fit_precision
-from cpmodel.records.sample import Request, Sample
+from cpmodel.records.sample import Purpose, Request, Sample
 from cpmodel.samples import Samples, read_csv
 from cpmodel.search.decide import (
     FRESH_SEED,
@@ -184,7 +184,7 @@ def test_a_search_goes_on_as_it_would_have_from_any_point(
             again = decide(replace(view_of(kept, target), samples=kept))
             assert (again.action, again.reason, again.requests) == (step.action, step.reason, step.requests)
             rows = [
-                truth.answer(Request(SPACE.parse(key), int(seed), str(purpose)))
+                truth.answer(Request(SPACE.parse(key), int(seed), Purpose(purpose)))
                 for key, seed, purpose in zip(
                     kept.keys, kept.frame["seed"], kept.frame["purpose"], strict=True
                 )
@@ -220,8 +220,8 @@ def test_equal_repeats_do_not_make_it_believe_in_a_smooth_law(seed: int) -> None
     stands = SPACE.key(SPACE.configurations(X[good[[np.argmin(COST[good])]]])[0])
     asked_for = [
         *first_requests(SPACE, COST, first_size(SPACE), 0, 2),
-        *(Request(SPACE.parse(key), 0, "refine") for key in keys),
-        *(Request(SPACE.parse(stands), FRESH_SEED + n, "verify") for n in range(3)),
+        *(Request(SPACE.parse(key), 0, Purpose.REFINE) for key in keys),
+        *(Request(SPACE.parse(stands), FRESH_SEED + n, Purpose.VERIFY) for n in range(3)),
     ]
     samples = Samples.of(SPACE, [truth.answer(r) for r in asked_for])
     view = view_of(samples, target, lambda s: fit_precision(s, validate=False).model)

@@ -19,13 +19,13 @@ from cpmodel.datasets.base import ImageSet, Split
 from cpmodel.errors import CpmodelError
 from cpmodel.families.plain import PlainFamily
 from cpmodel.recipe import Recipe
-from cpmodel.records.sample import Request
+from cpmodel.records.sample import Purpose, Request
 from cpmodel.records.settings import Settings
 from cpmodel.records.store import Store
 from cpmodel.samples import Samples
 from cpmodel.space import Parameter, Space
 from cpmodel.training import pool as pool_module
-from cpmodel.training.pool import Event, Pool, weights_path
+from cpmodel.training.pool import Event, Pool
 from cpmodel.training.trainer import Trainer
 
 SPACE = Space(
@@ -56,21 +56,12 @@ IMAGES = made()
 def begin(folder: Path, recipe: Recipe = RECIPE) -> Store:
     return Store.create(
         folder,
-        Settings(
-            family="plain",
-            dataset="halves",
-            data=IMAGES.data_hash,
-            image_shape=IMAGES.image_shape,
-            class_names=IMAGES.class_names,
-            split_sizes={name: len(split) for name, split in IMAGES.splits.items()},
-            space=SPACE,
-            recipe=recipe,
-        ),
+        Settings.of(IMAGES, "plain", SPACE, recipe),
     )
 
 
 def asked(*names: tuple[int, int], purpose: str = "design") -> list[Request]:
-    return [Request({"f": f, "s": s, "k": 3, "l": 1}, 0, purpose) for f, s in names]
+    return [Request({"f": f, "s": s, "k": 3, "l": 1}, 0, Purpose(purpose)) for f, s in names]
 
 
 QUEUE = [*asked((2, 6), (4, 8), (2, 8)), *asked((4, 6), purpose="verify")]
@@ -132,8 +123,8 @@ def test_two_workers_give_what_one_gives(tmp_path: Path, reference: Samples) -> 
     trainer = Trainer(IMAGES, PlainFamily(), RECIPE)
     request = QUEUE[3]
     here = trainer.train(request.configuration, 0)
-    path = weights_path(study.weights, SPACE.key(request.configuration), 0)
-    assert list(study.weights.iterdir()) == [path]
+    path = study.weights_of(request)
+    assert list((study.folder / "weights").iterdir()) == [path]
     kept = trainer.restore(request.configuration, path)
     for name, weight in kept.state_dict().items():
         assert (weight == here.network.state_dict()[name]).all(), name
@@ -219,7 +210,8 @@ def test_after_the_deadline_nothing_is_started(tmp_path: Path, monkeypatch: pyte
 def test_workers_that_cannot_start_do_not_fail_the_queue(tmp_path: Path) -> None:
     study = begin(tmp_path / "study")
     study.enqueue(QUEUE)
-    (study.folder / "cache" / f"images-{IMAGES.data_hash}").mkdir(parents=True)  # without its arrays
+    whole = f"images-{IMAGES.data_hash}-{IMAGES.test_hash}"
+    (study.folder / "cache" / whole).mkdir(parents=True)  # without its arrays
     with pytest.raises(CpmodelError, match=r"a worker could not start \(status 1\); see .*workers\.log"):
         train(study)
     assert len(study.samples()) == 0
