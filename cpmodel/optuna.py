@@ -21,7 +21,6 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from cpmodel.errors import BadInputError, FitError
-from cpmodel.optimize.scan import drawn
 from cpmodel.pipeline.fitting import fit_precision
 from cpmodel.records.sample import Purpose, Sample
 from cpmodel.samples import Samples
@@ -274,11 +273,7 @@ class _Candidates:
 
     @classmethod
     def of(cls, space: Space, cost: Callable[[Configuration], float], seed: int) -> _Candidates:
-        if space.combinations > MOST_CANDIDATES:
-            some = drawn(space, MOST_CANDIDATES, np.random.default_rng(seed))
-            X = np.unique(np.concatenate([space.matrix([space.baseline]), some]), axis=0)
-        else:
-            X = space.enumerate()
+        X = space.candidates(MOST_CANDIDATES, rng=np.random.default_rng(seed))
         values = np.array([float(cost(c)) for c in space.configurations(X)], dtype=np.float64)
         for row in np.flatnonzero(~(np.isfinite(values) & (values > 0))):
             key = space.key(space.configurations(X[[row]])[0])

@@ -14,7 +14,7 @@ from cpmodel.space import Floats
 TASK = Task(28, 28, 1, 10)
 FAMILY = PlainFamily()
 SPACE = FAMILY.space(TASK)
-X = SPACE.enumerate()
+X = SPACE.candidates()
 COST = FAMILY.costs(X, TASK)["macs"]
 ROW = {SPACE.key(c): row for row, c in enumerate(SPACE.configurations(X))}
 

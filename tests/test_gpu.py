@@ -134,7 +134,7 @@ def test_a_study_on_the_gpu(tmp_path: Path) -> None:
         tmp_path / "study",
         Settings.of(IMAGES, "plain", SPACE, RECIPE),
     )
-    study.enqueue(Request(c, 0) for c in SPACE.configurations(SPACE.enumerate()[:12]))
+    study.enqueue(Request(c, 0) for c in SPACE.configurations(SPACE.candidates()[:12]))
     with Pool(study, IMAGES, 4, full=True, devices=("cuda:0",)) as pool:
         pool.drain()
     samples = study.samples()

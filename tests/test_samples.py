@@ -81,9 +81,9 @@ def test_no_samples_are_a_table_too(tmp_path: Path) -> None:
 
 
 def test_categories_and_inactive_parameters(tmp_path: Path) -> None:
-    configurations = MIXED.configurations(MIXED.enumerate())
+    configurations = MIXED.configurations(MIXED.candidates())
     table = Samples.of(MIXED, [Sample(c, 0, 0.5) for c in configurations])
-    np.testing.assert_array_equal(table.X, MIXED.enumerate())
+    np.testing.assert_array_equal(table.X, MIXED.candidates())
     assert table.keys == [MIXED.key(c) for c in configurations]
     same(again(tmp_path, table), table)
     # one row alone has other column types than all of them together
@@ -97,7 +97,7 @@ def test_categories_and_inactive_parameters(tmp_path: Path) -> None:
     st.lists(
         st.builds(
             Sample,
-            st.sampled_from(MIXED.configurations(MIXED.enumerate())),
+            st.sampled_from(MIXED.configurations(MIXED.candidates())),
             st.integers(-(2**40), 2**40),
             st.floats(0, 1),
             metrics=st.dictionaries(st.sampled_from(["top5", "nll"]), st.floats(0, 1e6)),

@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpmodel.errors import BadInputError
-from cpmodel.space import Condition, Parameter, Space, Value
+from cpmodel.space import CANDIDATES, Condition, Parameter, Space, Value, distinct, rows_of
 
 FEW = settings(max_examples=40, deadline=None)
 
@@ -79,23 +80,134 @@ def same(one: np.ndarray, other: np.ndarray) -> bool:
 @given(spaces())
 def test_enumeration_is_every_configuration_once(space: Space) -> None:
     expected = by_hand(space)
-    found = space.configurations(space.enumerate())
+    found = space.configurations(space.candidates())
     assert [json.dumps(c) for c in found] == [json.dumps(c) for c in expected]
     assert space.size == len(expected) == len({space.key(c) for c in found})
 
 
 @FEW
-@given(spaces(), st.integers(1, 9))
-def test_chunks_of_any_size_are_the_enumeration(space: Space, rows: int) -> None:
-    chunks = list(space.chunks(rows))
-    assert max(map(len, chunks)) <= rows
-    assert same(np.concatenate(chunks), space.enumerate())
+@given(spaces(), st.integers(0, 2**32))
+def test_places_are_those_of_the_order_of_all(space: Space, seed: int) -> None:
+    X = space.candidates()
+    places = np.random.default_rng(seed).integers(space.size, size=20)
+    assert same(space.at(places), X[places])
+    assert same(space.ordered(X[places]), X[np.unique(places)])
+
+
+@FEW
+@given(spaces(), st.integers(1, 20), st.integers(0, 2**32))
+def test_draws_are_configurations_with_the_baseline_and_what_is_asked_for(
+    space: Space, limit: int, seed: int
+) -> None:
+    everything = space.candidates()
+    also = np.concatenate([everything[[seed % space.size]], np.full((1, len(space.names)), -77.5)])
+    X = space.candidates(limit, also=also, rng=np.random.default_rng(seed))
+    assert len(X) == space.size if space.size <= limit else 0 < len(X) <= limit + 2
+    rows = rows_of(everything, X)
+    assert (np.diff(rows) > 0).all() and rows[0] >= 0, "each once, in the order of all"
+    wanted = np.concatenate([also[:1], space.matrix([space.baseline])])
+    assert (rows_of(X, wanted) >= 0).all()
+    assert same(X, space.candidates(limit, also=also, rng=np.random.default_rng(seed)))
+
+
+def test_draws_are_fair_and_always_the_same() -> None:
+    space = Space(tuple(Parameter(f"p{i}", (1, 2, 3)) for i in range(12)))
+    X = space.candidates(30_000)
+    assert 25_000 < len(X) < 30_000
+    assert np.abs(X.mean(axis=0) - 2).max() < 0.02
+    assert same(X, space.candidates(30_000))
+    assert not same(X, space.candidates(30_000, rng=np.random.default_rng(1)))
+
+
+@FEW
+@given(st.integers(0, 2**32))
+def test_rows_are_found(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    known, wanted = (generator.choice([0.0, -0.0, 1.5, math.nan], (n, 3)) for n in (40, 12))
+    first: dict[str, int] = {}
+    for number, row in enumerate(known + 0.0):
+        first.setdefault(json.dumps(row.tolist()), number)
+    assert rows_of(known, wanted).tolist() == [first.get(json.dumps(r.tolist()), -1) for r in wanted + 0.0]
+    assert same(distinct(known), known[sorted(first.values())])
+
+
+def test_rows_of_tables_without_rows_or_columns() -> None:
+    assert rows_of(np.empty((0, 2)), np.ones((2, 2))).tolist() == [-1, -1]
+    assert rows_of(np.ones((2, 2)), np.empty((0, 2))).tolist() == []
+    assert rows_of(np.empty((3, 0)), np.empty((2, 0))).tolist() == [0, 0]
+    X = np.arange(200_000.0).reshape(-1, 2)
+    assert same(distinct(np.concatenate([X, X])), X)
+    assert rows_of(X, X[::-1]).tolist() == list(range(99_999, -1, -1))
+
+
+def test_ten_thousand_million_configurations_take_little_memory() -> None:
+    space = Space(tuple(Parameter(f"p{i}", tuple(range(1, 11))) for i in range(10)))
+    assert space.size == 10**10
+    tracemalloc.start()
+    try:
+        X = space.candidates()
+        assert tracemalloc.get_traced_memory()[1] < 500e6
+    finally:
+        tracemalloc.stop()
+    assert CANDIDATES - 1000 < len(X) <= CANDIDATES + 1
+    assert rows_of(X, space.matrix([space.baseline])).tolist() == [len(X) - 1]
+
+
+# how long to train is no part of the network, nor is the number format of those trained long
+SEARCHED = Space(
+    (
+        Parameter("l", (1, 2)),
+        Parameter("long", (False, True), categorical=True, axis=True),
+        Parameter("f2", (4, 8), when=Condition("l", (2,))),
+        Parameter("bits", (8, 16), when=Condition("long", (True,)), axis=True),
+    ),
+    {"l": 2, "long": False},
+)
+
+
+def test_axes_are_no_part_of_the_network() -> None:
+    networks = SEARCHED.networks
+    assert networks.names == ("l", "f2") and networks.baseline == {"l": 2, "f2": 8}
+    X = SEARCHED.candidates()
+    assert len(X) == SEARCHED.size == 9 and networks.size == 3
+    assert networks.contains(SEARCHED.networks_of(X)).all()
+    bare = [SEARCHED.network(c) for c in SEARCHED.configurations(X)]
+    assert bare == networks.configurations(SEARCHED.networks_of(X))
+    assert [dict(c) for c in networks.configurations(networks.candidates())] == [
+        c for number, c in enumerate(bare) if c not in bare[:number]
+    ]
+    assert PLAIN.networks is PLAIN and PLAIN.networks_of(X) is X
+
+
+def test_axes_are_parameters_like_others() -> None:
+    assert SEARCHED.key(SEARCHED.baseline) == "l=2,long=False,f2=8"
+    assert SEARCHED.parse("l=1,long=True,bits=16") == {"l": 1, "long": True, "bits": 16}
+    again = Space.from_dict(json.loads(json.dumps(SEARCHED.to_dict())))
+    assert again == SEARCHED and again["long"].axis and not again["l"].axis
+    older = PLAIN.to_dict()
+    for row in older["parameters"]:
+        del row["axis"]  # as it was written before there were axes
+    assert Space.from_dict(older) == PLAIN
+    assert [p.axis for p in SEARCHED.with_values({"bits": [4, 32]}).parameters] == [False, True, False, True]
+
+
+def test_a_network_hangs_on_no_axis() -> None:
+    parameters = (Parameter("long", (0, 1), axis=True), Parameter("f", (1, 2), when=Condition("long", (1,))))
+    with pytest.raises(BadInputError, match="parameter f: expected to depend on no axis"):
+        Space(parameters)
+
+
+@FEW
+@given(spaces())
+def test_nearest_of_what_a_model_sees_is_the_configuration(space: Space) -> None:
+    X = space.candidates()
+    assert same(space.nearest(space.filled(X)), X)
 
 
 @FEW
 @given(spaces())
 def test_key_and_matrix_lead_back(space: Space) -> None:
-    X = space.enumerate()
+    X = space.candidates()
     configurations = space.configurations(X)
     assert same(space.matrix(configurations), X)
     for configuration in configurations:
@@ -115,7 +227,7 @@ def test_description_gives_an_equal_space(space: Space) -> None:
 @FEW
 @given(spaces(), st.integers(0, 2**32))
 def test_contains_is_membership(space: Space, seed: int) -> None:
-    X = space.enumerate()
+    X = space.candidates()
     assert space.contains(X).all()
     members = {json.dumps(row) for row in X.tolist()}
     pool = [*sorted({v for v in X.ravel().tolist() if v == v}), math.nan, -77.5]
@@ -137,14 +249,14 @@ def test_settled_makes_configurations_of_any_values(space: Space) -> None:
 def test_nearest_is_a_value_of_each_parameter() -> None:
     X = [[0, 28, 3], [4.9, 17.9, 3.6], [5.1, 18.1, 9], [36.1, 8, 4]]
     np.testing.assert_array_equal(PLAIN.nearest(X), [[2, 28, 3], [2, 8, 4], [8, 28, 5], [64, 8, 4]])
-    np.testing.assert_array_equal(PLAIN.nearest(PLAIN.enumerate()), PLAIN.enumerate())
+    np.testing.assert_array_equal(PLAIN.nearest(PLAIN.candidates()), PLAIN.candidates())
 
 
 @FEW
 @given(spaces())
 def test_filled_and_gamma_refer_to_the_baseline(space: Space) -> None:
     baseline = space.matrix([space.baseline])
-    filled = space.filled(space.enumerate())
+    filled = space.filled(space.candidates())
     assert np.isfinite(filled).all()
     assert len(np.unique(filled, axis=0)) == len(filled), "two configurations look alike to a model"
     scaled = space.gamma(baseline)[0]
@@ -157,7 +269,7 @@ def test_filled_and_gamma_refer_to_the_baseline(space: Space) -> None:
 
 
 def test_conditions_upon_conditions() -> None:
-    keys = [NESTED.key(c) for c in NESTED.configurations(NESTED.enumerate()) if c["norm"]]
+    keys = [NESTED.key(c) for c in NESTED.configurations(NESTED.candidates()) if c["norm"]]
     assert keys == [
         "l=1,norm=True",
         "l=2,pool=none,norm=True",
@@ -198,13 +310,11 @@ def test_with_values() -> None:
             PLAIN.with_values(wrong)
 
 
-def test_a_million_configurations_in_chunks() -> None:
+def test_a_million_configurations() -> None:
     space = Space(tuple(Parameter(f"p{i}", tuple(range(10))) for i in range(6)))
-    seen = 0
-    for chunk in space.chunks(300_000):
-        assert chunk[:, -1].max() == 9
-        seen += len(chunk)
-    assert seen == space.size == 1_000_000
+    assert space.size == len(space.candidates()) == 1_000_000
+    place = 123_456
+    assert space.at(np.array([place]))[0].tolist() == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.parametrize(

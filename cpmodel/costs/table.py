@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from cpmodel.cost import CONDITIONS, Conditions
 from cpmodel.errors import BadInputError
 from cpmodel.files import reading_table, replacing
-from cpmodel.space import Configuration, Floats, Space
+from cpmodel.space import Configuration, Floats, Space, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -141,8 +141,7 @@ class CostsTable:
     def lookup(self, X: ArrayLike, conditions: Conditions) -> Floats:
         """Forward times of the rows of X, shape (n, d), under these conditions: shape (n,); NaN: unknown."""
         known = self.matching(conditions)
-        times = {row.tobytes(): time for row, time in zip(_keys(known.X), known.latency_s, strict=True)}
-        return np.array([times.get(row.tobytes(), math.nan) for row in _keys(X)], dtype=np.float64)
+        return np.append(known.latency_s, math.nan)[rows_of(known.X, X)]
 
     def merged(self, other: CostsTable) -> CostsTable:
         """Both tables' rows; of two with the same key the one measured last stays (on a tie, `other`'s)."""
@@ -307,10 +306,3 @@ def _newest(space: Space, frame: pd.DataFrame) -> pd.DataFrame:
     order = sorted(range(len(frame)), key=moments.__getitem__)
     last = frame.iloc[order].drop_duplicates([*space.names, *CONDITIONS], keep="last")
     return last.sort_index().reset_index(drop=True)
-
-
-def _keys(X: ArrayLike) -> Floats:
-    """X with one bit pattern for each value, so that rows can be compared as bytes."""
-    codes = np.array(X, dtype=np.float64, ndmin=2) + 0.0  # no negative zero
-    codes[np.isnan(codes)] = np.nan
-    return codes

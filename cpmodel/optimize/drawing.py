@@ -8,9 +8,9 @@ import numpy as np
 
 from cpmodel.errors import BadInputError
 from cpmodel.optimize.results import Cloud, Envelope
-from cpmodel.optimize.scan import CHUNK, EXACT_UP_TO, CostFunction, Predictor, Scan, costs_of, drawn
+from cpmodel.optimize.scan import CHUNK, EXACT_UP_TO, CostFunction, Predictor, Scan, costs_of
 from cpmodel.optimize.search import envelope
-from cpmodel.space import Floats, Space
+from cpmodel.space import Space, distinct
 
 _STEPS = 20
 _LEAST_COST = 1e-300
@@ -38,19 +38,14 @@ def cloud(
     """
     found = curve or envelope(space, model, cost, chunk=chunk)
     on_curve = space.matrix(found.configurations)
-    if space.combinations > EXACT_UP_TO:
-        X = _distinct(np.concatenate([on_curve, drawn(space, max(rows - len(on_curve), 0), rng)]))
-    elif space.size <= rows:
-        X = space.enumerate()
-    else:
-        share = max(rows - len(on_curve), 0)
+    share = max(rows - len(on_curve), 0)
+    if space.size <= rows:
+        X = space.candidates(rows)
+    elif space.size <= EXACT_UP_TO:
         wanted = np.sort(rng.choice(space.size, share, replace=False, shuffle=False))
-        parts, start = [on_curve], 0
-        for rest in space.chunks(chunk):
-            here = wanted[np.searchsorted(wanted, start) : np.searchsorted(wanted, start + len(rest))]
-            parts.append(rest[here - start])
-            start += len(rest)
-        X = _distinct(np.concatenate(parts))
+        X = distinct(np.concatenate([on_curve, space.at(wanted)]))
+    else:
+        X = space.candidates(max(share - 1, 0), also=on_curve, rng=rng)  # and the baseline
     scan = Scan(space, model, cost, {}, chunk)
     both = [scan.evaluated(X[start : start + chunk]) for start in range(0, len(X), chunk)]
     points = both[0] if len(both) == 1 else sum(both[1:], start=both[0])
@@ -111,9 +106,3 @@ def paper_grid(space: Space, model: Predictor, cost: CostFunction, *, chunk: int
     complexity = np.exp(interpolator(at))
     kept = ~np.isnan(complexity)  # NaN beside configurations whose complexity is not known
     return Cloud(X[kept], complexity[kept], np.concatenate(precision)[kept])
-
-
-def _distinct(X: Floats) -> Floats:
-    """The rows of X, each once, in the order of their first places."""
-    _, first = np.unique(np.nan_to_num(X, nan=np.inf), axis=0, return_index=True)
-    return X[np.sort(first)]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cpmodel.cost import relative
 from cpmodel.errors import BadInputError
 from cpmodel.frontier import lower_envelope
-from cpmodel.space import Floats, Space
+from cpmodel.space import CANDIDATES, Floats, Space
 
 CostFunction = Callable[[Floats], Floats]
 """Complexity of the rows of X, shape (n, d), as `Space.matrix` codes them: shape (n,), NaN where unknown."""
@@ -24,13 +24,12 @@ Limits = Mapping[str, tuple[CostFunction, float]]
 CHUNK = 200_000
 """Configurations that are held at once."""
 
-WHOLE_UP_TO = 1_000_000
+WHOLE_UP_TO = CANDIDATES
 """Of a space of more configurations, what is dearer than a sure answer is not predicted unless asked for."""
 
-EXACT_UP_TO = 10_000_000
-"""A space of more configurations is sampled."""
+EXACT_UP_TO = 10 * CANDIDATES
+"""A space of more configurations is sampled; one of fewer is walked, of which only the costs are kept."""
 
-_DRAWN = 2_000_000
 # The first block of a walk; each further one is twice as large, since a cheap answer needs few
 _BLOCK = 8_192
 # Probabilities are asked for in blocks that grow, since the first few rows often settle the matter
@@ -121,10 +120,18 @@ class Scan:
     ----------
     chunk : int
         Configurations that are held at once.
+    also : shape (m, d), optional
+        Rows that are looked at even where the space is sampled.
     """
 
     def __init__(
-        self, space: Space, model: Predictor, cost: CostFunction, limits: Limits, chunk: int
+        self,
+        space: Space,
+        model: Predictor,
+        cost: CostFunction,
+        limits: Limits,
+        chunk: int,
+        also: Floats | None = None,
     ) -> None:
         if chunk < 1:
             raise BadInputError("chunk", expected="1 or more", got=chunk)
@@ -132,8 +139,9 @@ class Scan:
             if math.isnan(most):
                 raise BadInputError(f"limit of {name}", expected="a number", got=most)
         self.space, self.model, self.cost, self.limits, self.rows = space, model, cost, limits, chunk
+        self.also = also
         self.conditional = any(p.when is not None for p in space.parameters)
-        self.sampled = space.combinations > EXACT_UP_TO
+        self.sampled = space.size > EXACT_UP_TO
         self.seen = self.beyond = self.unknown = 0
         self.left = 0
         self.rest = math.inf
@@ -156,10 +164,13 @@ class Scan:
 
     def _surveyed(self) -> tuple[Callable[[NDArray[Any]], Floats], Floats]:
         """The rows within the limits by number (in the order of enumeration), and the cost of each."""
-        chunks = self._drawn() if self.sampled else self._enumerated()
-        kept: list[NDArray[Any]] = []
+        some = self.space.candidates(also=self.also) if self.sampled else None
+        count = self.space.size if some is None else len(some)
+        kept: list[NDArray[np.int32]] = []
         costs: list[Floats] = []
-        for X, names in chunks:
+        for start in range(0, count, self.rows):
+            rows = np.arange(start, min(start + self.rows, count), dtype=np.int32)
+            X = self.space.at(rows) if some is None else some[rows]
             self.seen += len(X)
             within = np.ones(len(X), dtype=bool)
             for name, (function, most) in self.limits.items():
@@ -171,30 +182,12 @@ class Scan:
             cost[within] = costs_of(self.cost, X if within.all() else X[within], "cost")
             known = ~np.isnan(cost)
             self.unknown += int(within.sum()) - int(known.sum())
-            kept.append(names[known])
+            kept.append(rows[known])
             costs.append(cost[known])
-        names = np.concatenate(kept)
-        if self.sampled:
-            return lambda rows: names[rows].astype(np.float64), np.concatenate(costs)
-        return lambda rows: self.space.at(names[rows])[0], np.concatenate(costs)
-
-    def _enumerated(self) -> Iterator[tuple[Floats, NDArray[Any]]]:
-        """Every configuration, with its place in the enumeration."""
-        for start in range(0, self.space.combinations, self.rows):
-            places = np.arange(start, min(start + self.rows, self.space.combinations), dtype=np.int32)
-            X, first = self.space.at(places)
-            yield (X, places) if first.all() else (X[first], places[first])
-
-    def _drawn(self) -> Iterator[tuple[Floats, NDArray[Any]]]:
-        """The baseline and random configurations, with themselves in as few bytes as keep them exact."""
-        rng = np.random.default_rng(0)
-        base = self.space.matrix([self.space.baseline])
-        codes = np.array([p.code(value) for p in self.space.parameters for value in p.values])
-        small = np.float32 if np.array_equal(codes.astype(np.float32), codes) else np.float64
-        for start in range(0, _DRAWN, self.rows):
-            X = drawn(self.space, min(self.rows, _DRAWN - start), rng)
-            X = np.concatenate([base, X]) if start == 0 else X
-            yield X, X.astype(small)
+        places = np.concatenate(kept)
+        if some is not None:
+            return lambda block: some[places[block]], np.concatenate(costs)
+        return lambda block: self.space.at(places[block]), np.concatenate(costs)
 
     def _predicted(self, X: Floats, cost: Floats) -> Points:
         """The rows of X that have a predicted precision."""
@@ -252,7 +245,7 @@ class Scan:
         notes = []
         if self.sampled:
             notes.append(
-                f"{self.space.combinations:,} combinations are too many to look at each: "
+                f"{self.space.size:,} configurations are too many to look at each: "
                 f"{self.seen:,} were drawn at random, so a cheaper one may exist"
             )
         if self.beyond:
@@ -275,16 +268,3 @@ def costs_of(cost: CostFunction, X: Floats, name: str) -> Floats:
     if values.shape != (len(X),):
         raise BadInputError(f"{name} function", expected=f"{len(X)} numbers, one a row", got=values.shape)
     return values
-
-
-def drawn(space: Space, rows: int, rng: np.random.Generator) -> Floats:
-    """Random configurations, shape (rows, d), each parameter's value drawn on its own; repeats may occur."""
-    X = np.empty((rows, len(space.parameters)))
-    for column, parameter in enumerate(space.parameters):
-        codes = [parameter.code(value) for value in parameter.values]
-        X[:, column] = np.array(codes, dtype=np.float64)[rng.integers(len(codes), size=rows)]
-        if parameter.when is not None:
-            parent = space[parameter.when.parameter]
-            wanted = [parent.code(value) for value in parameter.when.values]
-            X[~np.isin(X[:, space.names.index(parent.name)], wanted), column] = np.nan
-    return X

@@ -89,7 +89,7 @@ def optimize(
         raise BadInputError("runners_up", expected="0 or more", got=runners_up)
     scan = Scan(space, model, cost, limits or {}, chunk)
     baseline = scan.baseline(baseline_cost)
-    whole = space.combinations <= WHOLE_UP_TO if whole is None else whole
+    whole = space.size <= WHOLE_UP_TO if whole is None else whole
     curve = cheapest = safe = Points.none(space)
     for points in scan:
         curve = (curve + points.envelope()).envelope()

@@ -15,16 +15,14 @@ from cpmodel.cost import Conditions
 from cpmodel.costs.table import CostsTable
 from cpmodel.errors import BadInputError
 from cpmodel.families import Family, Task
-from cpmodel.optimize.scan import drawn
 from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.project import Plan
 from cpmodel.pipeline.threads import one_thread
 from cpmodel.samples import COLUMNS
-from cpmodel.space import Configuration, Floats, Space
+from cpmodel.space import CANDIDATES, Configuration, Floats, Space, rows_of
 from cpmodel.surrogates.complexity.fit import ComplexityFit, fit_complexity
 
 LATENCY = "latency_s"
-SEARCHED = 1_000_000  # configurations that a search looks at; beyond that it draws so many
 LEAST_MEASURED = 5  # values below which no model of them is fitted
 
 
@@ -94,7 +92,8 @@ def complexity_of(material: Material, name: str) -> Complexity:
 def within(material: Material, limits: Mapping[str, float] | None) -> Floats:
     """Every configuration that keeps to limits on its complexities, X of shape (m, d).
 
-    Of a space of more than `SEARCHED` combinations so many are drawn, always the same ones, and the baseline.
+    Of a space of more than `CANDIDATES` configurations so many are drawn, always the same ones; the baseline
+    and what was trained are among them.
 
     Raises
     ------
@@ -102,11 +101,7 @@ def within(material: Material, limits: Mapping[str, float] | None) -> Floats:
         None does, or a limit is on something that is not known.
     """
     space = material.space
-    if space.combinations > SEARCHED:
-        some = drawn(space, SEARCHED, np.random.default_rng(0))
-        X = np.unique(np.concatenate([space.matrix([space.baseline]), some]), axis=0, equal_nan=True)
-    else:
-        X = space.enumerate()
+    X = space.candidates(CANDIDATES, also=material.samples.X)
     for name, most in (limits or {}).items():
         values = complexity_of(material, name).of(X)
         if not (values <= most).any():
@@ -227,12 +222,11 @@ def _of_column(material: Material, name: str) -> Complexity:
             where=material.source,
         )
     means = np.bincount(group, weights=cost[there]) / np.bincount(group)
-    known = {row.tobytes(): float(mean) for row, mean in zip(rows, means, strict=True)}
     fit = fit_complexity(_named(material.space, rows), means)
 
     def column(X: Floats) -> Floats:
         filled = material.space.filled(X)
-        found = np.array([known.get(row.tobytes(), np.nan) for row in filled])
+        found = np.append(means, np.nan)[rows_of(rows, filled)]
         missing = np.isnan(found)
         if missing.any():
             found[missing] = fit.model.predict(_named(material.space, filled[missing]))
@@ -287,9 +281,9 @@ def measure(
     """
     from cpmodel.costs.latency import measure_untrained
 
-    everything = space.enumerate()
-    drawn = everything[np.random.default_rng([seed, 0xC057]).permutation(len(everything))[:count]]
-    chosen = {space.key(c): c for c in [space.baseline, *configurations, *space.configurations(drawn)]}
+    everything = space.candidates()
+    some = everything[np.random.default_rng([seed, 0xC057]).permutation(len(everything))[:count]]
+    chosen = {space.key(c): c for c in [space.baseline, *configurations, *space.configurations(some)]}
     with nullcontext() if study is None else locks.measuring(study):
         measurements = measure_untrained(
             family,

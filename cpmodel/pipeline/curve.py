@@ -25,7 +25,7 @@ from cpmodel.samples import Samples
 from cpmodel.search.acquisition import least_certain, suggest_for_curve
 from cpmodel.search.belief import Belief, Rows
 from cpmodel.search.decide import Step, first_requests, first_size, training_seed
-from cpmodel.space import Floats, Space
+from cpmodel.space import Floats, Space, rows_of
 from cpmodel.training.pool import Pool
 
 SILENT = Watcher()
@@ -250,13 +250,9 @@ class State:
         X = within(material, goal.limits)
         price = complexity_of(material, goal.complexity).of
         cost, unit = price(X), float(price(space.matrix([space.baseline]))[0])
-        place = {row.tobytes(): number for number, row in enumerate(X)}
-        known = np.isfinite(samples.precision)
-        good, bad = (
-            {place[row.tobytes()] for row in samples.X[rows] if row.tobytes() in place}
-            for rows in (known, ~known)
-        )
-        trained, barred = (np.array(sorted(s), dtype=np.int64) for s in (good, bad - good))
+        places, known = rows_of(X, samples.X), np.isfinite(samples.precision)
+        trained = np.unique(places[known & (places >= 0)])
+        barred = np.setdiff1d(places[~known & (places >= 0)], trained)
         belief = Belief.of(
             fit.model, space.filled(X), cost, goal.targets.tolist(), always=trained, candidates=_CANDIDATES
         ).without(barred)

@@ -11,7 +11,7 @@ from cpmodel.errors import BadInputError, StudyError
 from cpmodel.optimize import Choice, optimize
 from cpmodel.pipeline.answer import Answer, Goal, keep_answer
 from cpmodel.pipeline.clock import Clock, timed
-from cpmodel.pipeline.costing import SEARCHED, complexity_of, within
+from cpmodel.pipeline.costing import complexity_of, within
 from cpmodel.pipeline.fitting import PrecisionFit, fit_precision
 from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.project import Project
@@ -35,7 +35,7 @@ from cpmodel.search.decide import (
     fresh_evidence,
     training_seed,
 )
-from cpmodel.space import Configuration, Floats, Space
+from cpmodel.space import CANDIDATES, Configuration, Floats, Space
 from cpmodel.training.pool import Pool
 from cpmodel.verify import Verdict
 
@@ -119,9 +119,9 @@ def run(
 
 def said(space: Space, X: Floats) -> str:
     """What to say where a search does not look at the whole space; nothing where it does."""
-    if space.combinations <= SEARCHED:
+    if space.size <= CANDIDATES:
         return ""
-    return f"; of {space.combinations:,} combinations {len(X):,} that were drawn are looked at"
+    return f"; of {space.size:,} configurations {len(X):,} that were drawn are looked at"
 
 
 def check_search(goal: Goal, budget: int | None, tolerance: float) -> int:

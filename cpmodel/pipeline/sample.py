@@ -57,7 +57,7 @@ def sample(
     """
     started = time.monotonic()
     space, study = project.space, project.study
-    macs = project.family.costs(space.enumerate(), project.task)["macs"]
+    macs = project.family.costs(space.candidates(), project.task)["macs"]
     X = design_of(design, space, budget, study.settings.seed, macs, vary)
     # the longest trainings first, so that no worker is left with one while the others are done
     order = (-project.family.costs(X, project.task)["macs"]).argsort(kind="stable")

@@ -95,7 +95,7 @@ def report_content(
             content["paper"] = paper_grid(space, fits.precision.model, price.of)
         content["baseline_complexity"] = float(price.of(space.matrix([space.baseline]))[0])
         rng = np.random.default_rng(0)
-        drawn = choice.envelope if choice is not None and space.combinations > WHOLE_UP_TO else None
+        drawn = choice.envelope if choice is not None and space.size > WHOLE_UP_TO else None
         if curve is not None and curve.complexity == complexity:
             content["band"] = curve
             if choice is None:

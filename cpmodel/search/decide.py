@@ -20,8 +20,7 @@ from cpmodel.records.sample import Purpose, Request
 from cpmodel.samples import Samples
 from cpmodel.search.acquisition import Outlook, first_rows, held, outlook, suggest
 from cpmodel.search.belief import Belief, JointModel, Rows, Walk
-from cpmodel.space import Configuration, Floats, Space
-from cpmodel.surrogates.groups import equal_rows
+from cpmodel.space import Configuration, Floats, Space, rows_of
 
 SEEDS_PER_STUDY = 10_000
 FRESH_SEED = 1_000  # seeds from here on verify; no design uses them
@@ -174,7 +173,7 @@ def first_requests(
     baseline_seeds : int
         Trainings of the baseline; they also tell the noise of a training.
     """
-    everything = space.enumerate() if X is None else X
+    everything = space.candidates() if X is None else X
     rows = first_rows(_levels(space, everything), np.maximum(cost, 1e-300), first, study_seed)
     rows = rows[np.argsort(-cost[rows], kind="stable")]
     baseline = [
@@ -416,13 +415,9 @@ def _untrainable(samples: Samples) -> set[str]:
 
 def _places(view: View, keys: Collection[str]) -> dict[str, int]:
     """The row of the view of each of these keys that has one."""
-    if not keys:
-        return {}
     ordered = sorted(keys)
-    # where a value is missing, the others say so: what stands for it tells no rows apart
-    wanted = np.nan_to_num(view.space.matrix([view.space.parse(k) for k in ordered]), nan=0.0)
-    found = zip(*equal_rows(np.nan_to_num(view.X, nan=0.0), wanted), strict=True)
-    return {ordered[number]: int(place) for place, number in found}
+    places = rows_of(view.X, view.space.matrix([view.space.parse(k) for k in ordered]))
+    return {key: int(place) for key, place in zip(ordered, places, strict=True) if place >= 0}
 
 
 def _levels(space: Space, X: Floats) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cpmodel.errors import BadInputError
-from cpmodel.space import Floats, Space
+from cpmodel.space import Floats, Space, distinct
 
 Design = Literal["sweep", "pairs", "grid", "random", "sobol", "spread"]
 DESIGNS: tuple[str, ...] = get_args(Design)
@@ -37,7 +37,7 @@ def design(
         sweep, pairs and grid, 40 of the others.
     seed : int
     cost : shape (size,), optional
-        Cost of each row of `space.enumerate()`; `spread` needs it.
+        Cost of each row of `space.candidates()`; `spread` needs it.
     vary : collection of str, optional
         The only parameters that move, the others stay at the baseline; all of them unless given.
 
@@ -51,7 +51,7 @@ def design(
     if budget is not None and budget < 1:
         raise BadInputError("budget", expected="one training or more", got=budget)
     rng = np.random.default_rng([seed, DESIGNS.index(name)])
-    everything, still = space.enumerate(), _still(space, vary)
+    everything, still = space.candidates(), _still(space, vary)
     if still.any():
         base = space.filled(space.matrix([space.baseline]))
         here = (space.filled(everything) == base)[:, still].all(axis=1)
@@ -110,16 +110,10 @@ def _sobol(
         positions = np.minimum((points * levels).astype(int), levels - 1)
         met = np.column_stack([code[positions[:, i]] for i, code in enumerate(codes)])
         met[:, still] = base[:, still]
-        rows = _distinct(np.concatenate([rows, space.settled(met)]))
+        rows = distinct(np.concatenate([rows, space.settled(met)]))
         if sequence.num_generated > 64 * len(everything):  # conditions can make a configuration that rare
-            rows = _distinct(np.concatenate([rows, rng.permutation(everything)]))
+            rows = distinct(np.concatenate([rows, rng.permutation(everything)]))
     return np.asarray(rows[:n])
-
-
-def _distinct(rows: Floats) -> Floats:
-    """Every row once, in the order of first occurrence; inactive values are equal."""
-    _, first = np.unique(np.where(np.isnan(rows), -np.inf, rows), axis=0, return_index=True)
-    return np.asarray(rows[np.sort(first)])
 
 
 def _spread(position: Floats, n: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from scipy import linalg, optimize, special
 
 from cpmodel.errors import FitError
-from cpmodel.space import Floats
-from cpmodel.surrogates.groups import equal_rows
+from cpmodel.space import Floats, rows_of
 
 Shape = Literal["matern", "quadratic", "additive"]
 
@@ -164,7 +163,9 @@ class GaussianProcess:
     def _with_seen(self, F: Floats) -> Floats:
         """Covariance of the values at features, shape (n, m), and at the rows conditioned on."""
         cross = self._covariance(F, self.F)
-        cross[equal_rows(F, self.F)] += self._own
+        places = rows_of(self.F, F)
+        known = np.flatnonzero(places >= 0)
+        cross[known, places[known]] += self._own
         return cross
 
     def predict(self, F: Floats) -> tuple[Floats, Floats]:

@@ -71,20 +71,3 @@ def group(X: Floats, y: Floats, weight: Floats) -> Groups:
 def group_labels(X: Floats) -> NDArray[np.int64]:
     """The number of the distinct configuration that each row of X is, shape (n,)."""
     return np.unique(X, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
-
-
-def equal_rows(A: Floats, B: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions in A, shape (a, m), and in B, shape (b, m), of all pairs of equal rows; no NaN.
-
-    Notes
-    -----
-    B is short: rows of A are found by one number made of each, so that millions of them take a moment.
-    """
-    factors = np.cos(np.arange(1.0, A.shape[1] + 1.0))
-    # sums column by column, which round alike wherever a row stands
-    keys = [sum((M[:, j] * f for j, f in enumerate(factors)), np.zeros(len(M))) for M in (A, B)]
-    near = np.flatnonzero(np.isin(keys[0], keys[1]))
-    first, second = np.nonzero(keys[0][near, None] == keys[1])
-    first = near[first]
-    equal = np.all(A[first] == B[second], axis=1)
-    return first[equal], second[equal]

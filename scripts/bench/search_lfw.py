@@ -38,7 +38,7 @@ def faces() -> Case:
     samples = Samples(tables[0].space, frame.drop_duplicates([*"fskl", "seed"], ignore_index=True))
     noise, _ = pooled_noise(samples.keys, samples.precision)
     space = PlainFamily().space(FACES)
-    X = space.enumerate()
+    X = space.candidates()
     truth = fit_precision(samples, validate=False).model.predict(X)
     target = float(truth[baseline_row(space, X)]) - DROP
     return Case("faces", space, X, PlainFamily().costs(X, FACES)["macs"], truth, noise, target)

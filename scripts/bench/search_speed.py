@@ -40,7 +40,7 @@ def lines() -> Iterator[dict[str, float]]:
     for size, (parameters, values) in SIZES.items():
         steps = tuple(range(8, 8 * values + 1, 8))
         space = Space(tuple(Parameter(f"c{i}", steps) for i in range(parameters)))
-        X = space.enumerate()
+        X = space.candidates()
         cost = (X[:, :-1] * X[:, 1:]).sum(axis=1)
         for quantile in (0.5, 0.8, 0.95):
             rng = np.random.default_rng(0)

@@ -70,7 +70,7 @@ def task(images: ImageSet) -> Task:
 def stratified(images: ImageSet, n: int) -> list[Configuration]:
     """One configuration at random from each of n strata of MACs, the largest first."""
     space = FAMILY.space(task(images))
-    X = space.enumerate()
+    X = space.candidates()
     order = np.argsort(FAMILY.costs(X, task(images))["macs"], kind="stable")
     rng = np.random.default_rng(0)
     chosen = [int(rng.choice(stratum)) for stratum in np.array_split(order, n)]

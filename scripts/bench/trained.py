@@ -120,7 +120,7 @@ class Real(Trainings):
 def case_of(drop: float, store: Path) -> Case:
     """The plain family on the embedded images; what is true is not known, and not used."""
     space = FAMILY.space(task())
-    X = space.enumerate()
+    X = space.candidates()
     cost = FAMILY.costs(X, task())["macs"]
     baseline = space.matrix([space.baseline])[0]
     mean = np.mean([precision(store, space, baseline, n) for n in range(SEEDS_EACH)])

@@ -20,7 +20,7 @@ SPACE = FAMILY.space(TASK)
 
 def samples(rows: int) -> Samples:
     """Precisions that hang on parameters of the network alone."""
-    X = SPACE.enumerate()[np.random.default_rng(0).permutation(SPACE.size)[:rows]]
+    X = SPACE.candidates()[np.random.default_rng(0).permutation(SPACE.size)[:rows]]
     P = 1 - 2.0 * FAMILY.costs(X, TASK)["params"] ** -0.25
     told = [
         Sample(configuration, 0, float(p))
@@ -32,7 +32,7 @@ def samples(rows: int) -> Samples:
 def test_costs_are_further_features() -> None:
     material = Material(samples(40), FAMILY, TASK)
     assert material.derived is not None and material.derived.names == ("macs", "params")
-    rows = SPACE.enumerate()
+    rows = SPACE.candidates()
     exact = FAMILY.costs(rows, TASK)
     np.testing.assert_array_equal(
         material.derived.of(rows), np.stack([exact["macs"], exact["params"]], axis=1)
@@ -42,7 +42,7 @@ def test_costs_are_further_features() -> None:
 
 
 def test_a_fit_uses_costs_where_they_tell() -> None:
-    material, rows = Material(samples(40), FAMILY, TASK), SPACE.enumerate()
+    material, rows = Material(samples(40), FAMILY, TASK), SPACE.candidates()
     true = 1 - 2.0 * FAMILY.costs(rows, TASK)["params"] ** -0.25
     missed = [
         np.mean(np.abs(fit_precision(material.samples, derived=d, validate=False).model.predict(rows) - true))

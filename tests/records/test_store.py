@@ -49,7 +49,7 @@ SETTINGS = Settings(
     space=SPACE,
     recipe=Recipe(),
 )
-KEYS = [SPACE.key(c) for c in SPACE.configurations(SPACE.enumerate())]
+KEYS = [SPACE.key(c) for c in SPACE.configurations(SPACE.candidates())]
 
 Open = Callable[..., Store]
 

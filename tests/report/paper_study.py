@@ -106,7 +106,7 @@ def content(target: float = TARGET, seed: int = 0, **changes: Any) -> ReportCont
     rng = np.random.default_rng(seed)
     here = space()
     chosen = choice(here, target)
-    everything = here.enumerate()
+    everything = here.candidates()
     rows: list[tuple[dict[str, Any], int, str]] = [(dict(here.baseline), s, "design") for s in range(3)]
     drawn = here.configurations(everything[rng.choice(len(everything), 16, replace=False)])
     rows += [(c, 0, "design") for c in drawn]

@@ -71,7 +71,7 @@ def test_cloud_shows_means_baseline_and_says_t_p_c() -> None:
 
 
 def test_cloud_leaves_out_what_a_log_axis_cannot_show() -> None:
-    X = SPACE.enumerate()
+    X = SPACE.candidates()
     cost = np.array([0.0, -1.0, np.nan, 10.0, 20.0, 30.0])
     data = cloud_data(small((8, 5, 0, 0.9), cloud=Cloud(X, cost, np.full(6, 0.5))))
     assert data.configurations.complexity.tolist() == [10.0, 20.0, 30.0]
@@ -80,7 +80,7 @@ def test_cloud_leaves_out_what_a_log_axis_cannot_show() -> None:
 
 def test_large_cloud_is_drawn_in_part_the_same_each_time() -> None:
     rng = np.random.default_rng(1)
-    X = SPACE.enumerate()[rng.integers(0, SPACE.size, 10 * DRAWN)]
+    X = SPACE.candidates()[rng.integers(0, SPACE.size, 10 * DRAWN)]
     cloud = Cloud(X, rng.uniform(1, 40, len(X)), rng.uniform(0.4, 0.9, len(X)))
     drawn = [cloud_data(small((8, 5, 0, 0.9), cloud=cloud)) for _ in range(2)]
     assert len(drawn[0].configurations) == DRAWN
@@ -125,7 +125,7 @@ def band(**changes: object) -> Curve:
 
 
 def test_the_band_is_an_outline_and_a_table() -> None:
-    cloud = Cloud(SPACE.enumerate(), np.array([6.0, 10, 12, 20, 24, 40]), np.linspace(0.5, 0.8, 6))
+    cloud = Cloud(SPACE.candidates(), np.array([6.0, 10, 12, 20, 24, 40]), np.linspace(0.5, 0.8, 6))
     page = small((8, 5, 0, 0.9), band=band(), cloud=cloud)
     data = cloud_data(page)
     # up the cheap side and down the dear one, which ends with the dearest configuration where it is open

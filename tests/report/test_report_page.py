@@ -172,7 +172,7 @@ def test_unreachable_target_still_shows_the_cloud() -> None:
 
 def test_fit_without_validation_or_complexity() -> None:
     here = space()
-    rows = [(c, 0, "") for c in here.configurations(here.enumerate()[:5])]
+    rows = [(c, 0, "") for c in here.configurations(here.candidates()[:5])]
     table = trained(here, rows, np.random.default_rng(0))
     nothing = np.full(5, np.nan)
     fit = FitView("loggp", 0.01, np.nan, table.precision, nothing, nothing, nothing, keys=table.keys)
@@ -184,7 +184,7 @@ def test_fit_without_validation_or_complexity() -> None:
 
 def test_interval_that_is_not_known_draws_no_bar() -> None:
     here = space()
-    rows = [(c, 0, "") for c in here.configurations(here.enumerate()[:5])]
+    rows = [(c, 0, "") for c in here.configurations(here.candidates()[:5])]
     table = trained(here, rows, np.random.default_rng(0))
     nothing = np.full(5, np.nan)
     fit = FitView("m", 0.01, 0.02, table.precision, table.precision, nothing, nothing)

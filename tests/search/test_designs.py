@@ -34,7 +34,7 @@ def spaces(draw: st.DrawFn) -> Space:
         else:
             parameters.append(Parameter(f"p{index}", tuple(2**i for i in range(count)), when=when))
     space = Space(tuple(parameters))
-    everything = space.configurations(space.enumerate())
+    everything = space.configurations(space.candidates())
     return Space(space.parameters, draw(st.sampled_from(everything)))
 
 
@@ -124,7 +124,7 @@ def test_sobol_is_even() -> None:
 
 def test_spread_covers_the_cost_evenly() -> None:
     space = Space((Parameter("f", tuple(range(1, 401))),))
-    cost = space.enumerate()[:, 0] ** 3
+    cost = space.candidates()[:, 0] ** 3
     X = design("spread", space, 12, 0, cost)
     strata = np.linspace(0, np.log(400.0**3), 13)
     counts = np.histogram(np.log(X[:, 0] ** 3), strata)[0]
@@ -155,7 +155,7 @@ def test_what_is_refused(name: str, budget: int, message: str) -> None:
 @given(spaces(), st.sampled_from(DESIGNS), st.integers(0, 5), st.data())
 def test_only_some_parameters_move(space: Space, name: str, seed: int, data: st.DataObject) -> None:
     vary = data.draw(st.sets(st.sampled_from(space.names)))
-    everything = space.filled(space.enumerate())
+    everything = space.filled(space.candidates())
     base = space.filled(space.matrix([space.baseline]))[0]
     still = [i for i, other in enumerate(space.names) if other not in vary]
     allowed = {row.tobytes() for row in everything if (row[still] == base[still]).all()}

@@ -12,7 +12,7 @@ from scipy import stats
 from cpmodel.errors import BadInputError, FitError
 from cpmodel.surrogates.features import Derived
 from cpmodel.surrogates.gaussian import GaussianProcess, Prior, _Objective, own_effects
-from cpmodel.surrogates.groups import equal_rows, group
+from cpmodel.surrogates.groups import group
 from cpmodel.surrogates.precision.additive import AdditivePrecision
 from cpmodel.surrogates.precision.loggp import LogErrorGP
 from cpmodel.surrogates.precision.model import load_model
@@ -190,13 +190,3 @@ def test_repeats_tell_what_rows_have_of_their_own_from_noise():
         assert np.all(seen < 0.1 * beside if z is row else beside < 1.2 * seen)
         assert np.all(beside >= process.own)
     assert found[0] < 0.4 and found[1] > 0.95
-
-
-def test_equal_rows_are_found():
-    generator = np.random.default_rng(0)
-    A = generator.integers(0, 3, (500, 4)).astype(float)
-    B = np.unique(generator.integers(0, 3, (12, 4)).astype(float), axis=0)
-    first, second = equal_rows(A, B)
-    by_hand = {(i, j) for i in range(len(A)) for j in range(len(B)) if np.array_equal(A[i], B[j])}
-    assert set(zip(first.tolist(), second.tolist(), strict=True)) == by_hand and by_hand
-    assert [len(places) for places in equal_rows(np.empty((3, 0)), np.empty((1, 0)))] == [3, 3]

@@ -33,7 +33,7 @@ def drawn(rng: np.random.Generator, n: int, late: float) -> tuple[list[dict[str,
     The last change is linear in the point before it and the logarithms of the parameters, but for noise of
     deviation `late`; the changes before it are anything.
     """
-    configurations = SPACE.configurations(SPACE.enumerate()[rng.permutation(SPACE.size)[:n]])
+    configurations = SPACE.configurations(SPACE.candidates()[rng.permutation(SPACE.size)[:n]])
     T = np.log([[c[name] for name in SPACE.names] for c in configurations])
     z = np.log(0.5) - 0.1 * T[:, [0]] + np.cumsum(rng.normal(-0.1, 0.05, (n, EPOCHS)), axis=1)
     z[:, -1] = z[:, -2] - 0.3 - 0.1 * z[:, -2] + T @ [0.02, -0.03, 0.05]
@@ -136,7 +136,7 @@ def test_noise_is_told_by_repeats_and_until_then_by_the_number_of_images() -> No
     st.integers(0, SPACE.size - 1),
 )
 def test_any_curve_has_a_finite_forecast(curve: list[float], place: int) -> None:
-    configuration = SPACE.configurations(SPACE.enumerate()[[place]])[0]
+    configuration = SPACE.configurations(SPACE.candidates()[[place]])[0]
     forecast = RULE.stopping(configuration).forecast(curve)
     assert isinstance(forecast, Forecast)
     assert 0 <= forecast.precision <= 1
