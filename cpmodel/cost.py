@@ -43,7 +43,9 @@ def _backend() -> str:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What a run-time was measured under; only run-times of equal conditions are compared.
+    """What a cost was measured under; only values of equal conditions are compared.
+
+    A further field with a default is a further column of costs tables, which older tables may lack.
 
     Parameters
     ----------
@@ -53,10 +55,8 @@ class Conditions:
         What ran the network, e.g. ``pytorch 2.13.0 channels_last``.
     dtype : str
         ``float32``, ``bfloat16``, or whatever another backend calls its numbers.
-    batch : int
-        Images in one forward pass.
-    threads : int
-        Processor threads that worked on it.
+    batch, threads : int
+        Images in one forward pass, and processor threads that worked on it.
 
     Raises
     ------
@@ -71,15 +71,15 @@ class Conditions:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("device", "backend", "dtype"):
-            text = " ".join(getattr(self, name).split())  # so that it survives any file
-            if not text:
-                raise BadInputError(f"conditions: {name}", expected="a text", got="none")
-            object.__setattr__(self, name, text)
-        for name in ("batch", "threads"):
-            number = getattr(self, name)
-            if not isinstance(number, int) or number < 1:
-                raise BadInputError(f"conditions: {name}", expected="a whole number, 1 or more", got=number)
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, str):
+                value = " ".join(value.split())  # so that it survives any file
+                object.__setattr__(self, f.name, value)
+                if not value and f.default != "":
+                    raise BadInputError(f"conditions: {f.name}", expected="a text", got="none")
+            elif not isinstance(value, int) or value < 1:
+                raise BadInputError(f"conditions: {f.name}", expected="a whole number, 1 or more", got=value)
 
     def __str__(self) -> str:
         plural = "s" if self.threads > 1 else ""
@@ -89,6 +89,22 @@ class Conditions:
 
 
 CONDITIONS = tuple(f.name for f in fields(Conditions))
+
+LATENCY = "latency_s"
+"""The run-time that ``cpmodel measure`` measures here: of one forward pass of a batch, seconds."""
+
+# Name -> unit and label of the costs that are known everywhere; another is called by its name
+_DESCRIBED = {
+    "macs": ("MACs", "MACs of one image"),
+    "conv_macs": ("MACs", "MACs of the convolutions"),
+    "dense_macs": ("MACs", "MACs of the dense layers"),
+    "params": ("", "trainable parameters"),
+    "weight_bytes": ("B", "bytes of weights"),
+    "activation_elements": ("", "activation elements, all layers"),
+    "activation_peak_elements": ("", "activation elements, peak"),
+    "layers": ("", "layers"),
+    LATENCY: ("s", "run-time of one batch"),
+}
 
 
 @dataclass(frozen=True)
@@ -106,7 +122,12 @@ class Cost:
     known : {"computed", "counted", "measured"}
         From the configuration by a formula; on the built network; by running it under `conditions`.
     conditions : Conditions or None
-        Of a measured one.
+        Of a measured one, where they are told.
+
+    Examples
+    --------
+    >>> Cost.called("weight_bytes").label, Cost.called("joules")
+    ('bytes of weights', Cost(name='joules', unit='', label='joules', known='computed', conditions=None))
     """
 
     name: str
@@ -118,6 +139,21 @@ class Cost:
     def __post_init__(self) -> None:
         if not self.label:
             object.__setattr__(self, "label", self.name)
+
+    @classmethod
+    def called(cls, name: str, known: Known = "computed", conditions: Conditions | None = None) -> Cost:
+        """The cost of that name, with the unit and label that are known of it."""
+        unit, label = _DESCRIBED.get(name, ("", name))
+        return cls(name, unit, label, known, conditions)
+
+
+@dataclass(frozen=True)
+class ComparedCost:
+    """A cost of the baseline and of the answer, both in its unit."""
+
+    cost: Cost
+    baseline: float
+    answer: float
 
 
 def relative(costs: ArrayLike, baseline: float) -> Floats:

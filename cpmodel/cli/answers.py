@@ -30,14 +30,15 @@ if TYPE_CHECKING:
     from cpmodel.surrogates.precision.model import Coefficient
 
 DONE, NOT_REACHED = 0, 1
-_SHOWN = ("macs", "params", "weight_bytes", "activation_elements")
 
 
 def show_answer(study: str, storage: str | None, answer: Answer, wall_s: float, *, as_json: bool) -> int:
     """Print what a run or a verification ends with; 1 when the target was not reached."""
     from cpmodel.pipeline import wording
+    from cpmodel.pipeline.costing import compared_costs
+    from cpmodel.pipeline.material import Material
     from cpmodel.pipeline.project import reopen
-    from cpmodel.pipeline.stages import answered, compared_costs
+    from cpmodel.pipeline.stages import answered
 
     reached = answer.verdict is not None and answer.verdict.status != "missed"
     if as_json:
@@ -70,18 +71,16 @@ def show_answer(study: str, storage: str | None, answer: Answer, wall_s: float, 
                 table.add_row("less than the baseline", "", lost, "")
                 table.add_row("may be less by", "", f"{against.drop:.4f}", "")
         table.add_row("target", "", f"{answer.target:.4f}", "")
-        for name, (baseline, chosen) in compared_costs(project, configuration).items():
-            saving = numbers.short_factor(wording.Pair(name, baseline, chosen).relative)
-            if name in _SHOWN:
-                table.add_row(name, f"{baseline:,.0f}", f"{chosen:,.0f}", saving)
-            elif name.startswith("latency_s"):
-                batch = next(p for p in name.split(", ") if p.startswith("batch"))
-                table.add_row(
-                    f"run-time, {batch}",
-                    numbers.amount(baseline, "s"),
-                    numbers.amount(chosen, "s"),
-                    saving,
-                )
+        material, first = Material.of_study(project), answer.choice.complexity
+        for line in compared_costs(material, configuration, first):
+            cost = line.cost
+            name = cost.name if cost.conditions is None else f"{cost.name}, batch {cost.conditions.batch}"
+            if cost.unit == "s":
+                both = [numbers.amount(value, "s") for value in (line.baseline, line.answer)]
+            else:
+                both = [f"{value:,.0f}" for value in (line.baseline, line.answer)]
+            saving = numbers.short_factor(wording.Pair(name, line.baseline, line.answer).relative)
+            table.add_row(name, *both, saving)
         _show(out, table)
     if verdict is not None:
         out.print(wording.opening_text(verdict), soft_wrap=True)

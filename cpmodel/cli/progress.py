@@ -35,7 +35,7 @@ class Progress(Watcher):
         samples = project.study.samples().usable
         self.done = len(project.study.samples())
         self.best = max(zip(samples.precision, samples.keys, strict=True), default=(0.0, ""))
-        self._work = [self._macs(key) for key in samples.keys]
+        self._work = [self._effort(key) for key in samples.keys]
         self._seconds = list(samples.frame["train_s"].to_numpy(dtype=float))
         height, width, channels = images.image_shape
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in images.splits.items())
@@ -85,7 +85,7 @@ class Progress(Watcher):
             self._in_hand.pop(key, None)
             self.done += 1
             if event.sample.precision is not None:
-                self._work.append(self._macs(key[0]))
+                self._work.append(self._effort(key[0]))
                 self._seconds.append(event.sample.train_s)
                 self.best = max(self.best, (event.sample.precision, key[0]))
             if not self.console.is_terminal:
@@ -119,20 +119,19 @@ class Progress(Watcher):
             table.add_row(f"  {key}", f"seed {seed}", f"epoch {epoch}/{epochs}", f"{reached}, {spent}")
         return Group(head, Text(best), table)
 
-    def _macs(self, key: str) -> float:
+    def _effort(self, key: str) -> float:
         space = self.project.space
-        costs = self.project.family.costs(space.matrix([space.parse(key)]), self.project.task)
-        return float(costs["macs"][0])
+        return float(self.project.effort(space.matrix([space.parse(key)]))[0])
 
     def _left(self) -> str:
-        """Time left, from the seconds that trainings of so many macs took; queued ones, then average ones."""
+        """Time left, from the seconds that trainings of their effort took; queued ones come first."""
         if not self._seconds:
             return "time left unknown yet"
         work, seconds = np.array(self._work), np.array(self._seconds)
         rate = float(seconds.sum() / work.sum())
         overhead = float(np.median(seconds - np.minimum(seconds, rate * work)))
         queued = [
-            self._macs(self.project.space.key(r.configuration)) for r in self.project.study.open_requests()
+            self._effort(self.project.space.key(r.configuration)) for r in self.project.study.open_requests()
         ]
         expected = sum(overhead + rate * w for w in queued)
         later = max(0, self.total - self.done - len(queued)) * float(np.median(seconds))

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from cpmodel.space import Configuration, Space, Value
+from cpmodel.cost import Cost
+from cpmodel.errors import BadInputError
+from cpmodel.space import Configuration, Floats, Space, Value
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,6 +41,9 @@ class Task:
         return min(self.height, self.width)
 
 
+_EFFORT = "macs"  # how long a training takes, where a family computes it
+
+
 class Family(ABC):
     """A family of networks; a plug-in of the entry point group ``cpmodel.families`` names one.
 
@@ -48,6 +52,8 @@ class Family(ABC):
 
     name: ClassVar[str]
     summary: ClassVar[str]
+    # The costs that tell the most of what a network can learn; models of precision see those that there are
+    telling: ClassVar[tuple[str, ...]] = ("macs", "params")
 
     @abstractmethod
     def space(
@@ -76,14 +82,38 @@ class Family(ABC):
         """Height and width to which images are resized before they enter the network."""
 
     @abstractmethod
-    def costs(self, X: ArrayLike, task: Task) -> dict[str, NDArray[np.float64]]:
+    def costs(self, X: ArrayLike, task: Task) -> dict[str, Floats]:
         """Exact complexity of each row of X, shape (n, d), for one image: arrays of shape (n,).
 
-        Always there: ``macs``, ``conv_macs``, ``dense_macs``, ``params`` (trainable), ``weight_bytes``
-        (float32, buffers included), ``activation_elements`` (sum of every layer's output),
-        ``activation_peak_elements`` (largest input plus output of one layer), ``layers`` (convolutions and
-        dense ones). A family may add columns.
+        One column or more, of any names. Names that have a meaning wherever they occur: ``macs``,
+        ``conv_macs``, ``dense_macs``, ``params`` (trainable), ``weight_bytes`` (float32, buffers included),
+        ``activation_elements`` (sum of every layer's output), ``activation_peak_elements`` (largest input
+        plus output of one layer), ``layers`` (convolutions and dense ones).
         """
+
+    def cost_kinds(self, task: Task) -> tuple[Cost, ...]:
+        """What `costs` computes, in its order; a family says here the units and labels of costs of its own.
+
+        Raises
+        ------
+        BadInputError
+            The family computes no cost.
+        """
+        space = self.space(task)
+        columns = self.costs(space.matrix([space.baseline]), task)
+        if not columns:
+            raise BadInputError(f"family {self.name}", expected="one cost or more", got="none")
+        return tuple(Cost.called(name) for name in columns)
+
+    def main_cost(self, task: Task) -> str:
+        """The name of the cost that is minimised unless another is asked for: ``macs``, else the first."""
+        names = [cost.name for cost in self.cost_kinds(task)]
+        return _EFFORT if _EFFORT in names else names[0]
+
+    def effort(self, X: ArrayLike, task: Task) -> Floats:
+        """How long a training of each row of X takes, relative to others: shape (n,), any unit."""
+        columns = self.costs(X, task)
+        return columns[_EFFORT] if _EFFORT in columns else next(iter(columns.values()))
 
     @abstractmethod
     def build(self, configuration: Configuration, task: Task) -> nn.Module:

@@ -55,7 +55,7 @@ def timed(project: Project, view: View, clock: Clock) -> View:
 
 
 def training_seconds(project: Project, samples: Samples, X: Floats) -> Floats | None:
-    """Expected training time of each row of X: a + b MACs + c activations, none of them negative; shape (n,).
+    """Expected training time of each row of X: a + b effort + c activations, none negative; shape (n,).
 
     None while too little was trained to tell.
     """
@@ -65,8 +65,11 @@ def training_seconds(project: Project, samples: Samples, X: Floats) -> Floats | 
         return None
 
     def terms(rows: Floats) -> Floats:
-        costs = project.family.costs(rows, project.task)
-        return np.column_stack([np.ones(len(rows)), costs["macs"], costs["activation_elements"]])
+        columns = [np.ones(len(rows)), project.effort(rows)]
+        computed = project.family.costs(project.space.networks_of(rows), project.task)
+        # convolutions over large maps take longer than their share of the effort
+        columns += [computed[name] for name in ("activation_elements",) if name in computed]
+        return np.column_stack(columns)
 
     A = terms(samples.X[there])
     scale = A.max(axis=0)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cpmodel import locks
-from cpmodel.cost import Conditions
+from cpmodel.cost import LATENCY, ComparedCost, Conditions, Cost
 from cpmodel.costs.table import CostsTable
 from cpmodel.errors import BadInputError
 from cpmodel.families import Family, Task
@@ -22,7 +22,6 @@ from cpmodel.samples import COLUMNS
 from cpmodel.space import CANDIDATES, Configuration, Floats, Space, rows_of
 from cpmodel.surrogates.complexity.fit import ComplexityFit, fit_complexity
 
-LATENCY = "latency_s"
 LEAST_MEASURED = 5  # values below which no model of them is fitted
 
 
@@ -65,10 +64,9 @@ def complexity_of(material: Material, name: str) -> Complexity:
     """
     family, task = material.family, material.task
     if family is not None and task is not None:
-        baseline = material.space.matrix([material.space.baseline])
-        computed = family.costs(baseline, task)
+        computed = [cost.name for cost in family.cost_kinds(task)]
         if name in computed:
-            return Complexity(name, lambda X: family.costs(X, task)[name])
+            return Complexity(name, lambda X: material.computed(X)[name])
         if name == LATENCY:
             if material.costs is None or not len(material.costs):
                 raise BadInputError(
@@ -120,23 +118,22 @@ def require_complexities(planned: Plan, complexity: str, limits: Mapping[str, fl
     BadInputError
         One of them is neither computed nor measured.
     """
-    space = planned.settings.space
-    known = [*planned.family.costs(space.matrix([space.baseline]), planned.task), LATENCY]
+    known = [*(cost.name for cost in planned.family.cost_kinds(planned.task)), LATENCY]
     for name in [complexity, *(limits or {})]:
         if name not in known:
             raise BadInputError("complexity", expected="one of " + ", ".join(known), got=name)
 
 
 def default_complexity(material: Material) -> str:
-    """``macs`` where it can be computed, else the first cost column of the table.
+    """What the family minimises unless asked otherwise, else the first cost column of the table.
 
     Raises
     ------
     BadInputError
         Neither is there.
     """
-    if material.family is not None:
-        return "macs"
+    if material.family is not None and material.task is not None:
+        return material.family.main_cost(material.task)
     if not material.samples.cost_names:
         _refuse_texts(material, "macs")
         raise BadInputError(
@@ -152,6 +149,34 @@ def default_note(material: Material) -> tuple[str, ...]:
         return ()
     others = ", ".join(names[1:])
     return (f"complexity is column '{names[0]}'; --complexity chooses another ({others})",)
+
+
+def compared_costs(material: Material, configuration: Configuration, first: str = "") -> list[ComparedCost]:
+    """All that is known of the costs of the baseline and of a configuration; those called `first` come first.
+
+    What the family computes, what was measured of both (each under its conditions), and the columns of a
+    person's table that have both. What is minimised is there always, from its model if need be.
+    """
+    X = material.space.matrix([material.space.baseline, configuration])
+    known: list[tuple[Cost, Floats]] = []
+    if material.family is not None and material.task is not None:
+        computed = material.computed(X)
+        known += [(cost, computed[cost.name]) for cost in material.family.cost_kinds(material.task)]
+    if material.costs is not None:
+        for conditions in material.costs.conditions:
+            cost = Cost.called(LATENCY, "measured", conditions)
+            known.append((cost, material.costs.lookup(X, conditions)))
+    for name in material.samples.cost_names:
+        rows, means = _means(material, name)
+        both = np.append(means, np.nan)[rows_of(rows, material.space.filled(X))]
+        known.append((Cost.called(name, "measured"), both))
+    listed = [ComparedCost(c, float(v[0]), float(v[1])) for c, v in known if np.isfinite(v).all()]
+    if first and all(line.cost.name != first for line in listed):
+        price = complexity_of(material, first)
+        cost = Cost.called(first, "measured", price.conditions)
+        baseline, answer = price.of(X).tolist()
+        listed.append(ComparedCost(cost, baseline, answer))
+    return sorted(listed, key=lambda line: line.cost.name != first)
 
 
 def most_measured(table: CostsTable) -> Conditions:
@@ -204,7 +229,7 @@ def _is_number(cell: object) -> bool:
 @one_thread()
 def _of_column(material: Material, name: str) -> Complexity:
     """A cost column of a person's table: the mean of its rows where there are any, modelled elsewhere."""
-    X, cost = material.samples.X, material.samples.cost(name)
+    cost = material.samples.cost(name)
     for row in np.flatnonzero((cost <= 0) | np.isinf(cost)):
         raise BadInputError(
             f"column '{name}', line {row + 2}",
@@ -212,8 +237,7 @@ def _of_column(material: Material, name: str) -> Complexity:
             got=f"{cost[row]:g}",
             where=material.source,
         )
-    there = np.isfinite(cost)
-    rows, group = np.unique(material.space.filled(X[there]), axis=0, return_inverse=True)
+    rows, means = _means(material, name)
     if len(rows) < LEAST_MEASURED:
         raise BadInputError(
             f"column '{name}'",
@@ -221,7 +245,6 @@ def _of_column(material: Material, name: str) -> Complexity:
             got=len(rows),
             where=material.source,
         )
-    means = np.bincount(group, weights=cost[there]) / np.bincount(group)
     fit = fit_complexity(_named(material.space, rows), means)
 
     def column(X: Floats) -> Floats:
@@ -235,12 +258,20 @@ def _of_column(material: Material, name: str) -> Complexity:
     return Complexity(name, column, fit, None, None, rows, means)
 
 
+def _means(material: Material, name: str) -> tuple[Floats, Floats]:
+    """Each configuration once, filled, shape (m, d), and the mean of a cost column over its rows."""
+    cost = material.samples.cost(name)
+    there = np.isfinite(cost)
+    filled = material.space.filled(material.samples.X[there])
+    rows, group = np.unique(filled, axis=0, return_inverse=True)
+    return rows, np.bincount(group, weights=cost[there]) / np.bincount(group)
+
+
 def work_columns(material: Material, X: Floats) -> Any:
     """What each configuration makes a device do: the family's exact costs, and the parameters beside them."""
     import pandas as pd
 
-    assert material.family is not None and material.task is not None
-    work = pd.DataFrame(material.family.costs(X, material.task))
+    work = pd.DataFrame(material.computed(X))
     return pd.concat([work, _named(material.space, material.space.filled(X))], axis=1)
 
 

@@ -185,10 +185,10 @@ def run_curve(
     clock = Clock(seconds)
     space, study = project.space, project.study
     first = check_curve(space, budget, tolerance)
-    macs = project.family.costs(X := within(Material.of_study(project), goal.limits), project.task)["macs"]
+    X = within(Material.of_study(project), goal.limits)
     complexity_of(Material.of_study(project), goal.complexity)  # refused now, not after the first trainings
     watch.step(Step("explore", f"the baseline and {first} configurations spread over cost{said(space, X)}"))
-    study.enqueue(first_requests(space, macs, first, study.settings.seed, _BASELINE_SEEDS, X))
+    study.enqueue(first_requests(space, project.effort(X), first, study.settings.seed, _BASELINE_SEEDS, X))
     with Pool(study, images, workers, watch.event, full=full, devices=devices) as pool:
         while True:
             if budget is not None:

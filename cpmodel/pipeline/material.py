@@ -14,9 +14,6 @@ from cpmodel.samples import Samples
 from cpmodel.space import Floats, Space
 from cpmodel.surrogates.features import Derived
 
-# Costs that tell the most of what a network can learn
-_DERIVED = ("macs", "params")
-
 
 @dataclass(frozen=True, eq=False)
 class Material:
@@ -56,12 +53,22 @@ class Material:
         family, task = self.family, self.task
         if family is None or task is None:
             return None
+        there = {cost.name for cost in family.cost_kinds(task)}
+        names = tuple(name for name in family.telling if name in there)
+        if not names:
+            return None
 
         def of(X: Floats) -> Floats:
-            costs = family.costs(X, task)
-            return np.stack([costs[name] for name in _DERIVED], axis=1)
+            costs = self.computed(X)
+            return np.stack([costs[name] for name in names], axis=1)
 
-        return Derived.of_space(_DERIVED, self.space, of)
+        return Derived.of_space(names, self.space, of)
+
+    def computed(self, X: Floats) -> dict[str, Floats]:
+        """What the family, if any, computes of each row of X, shape (n, d): columns of shape (n,)."""
+        if self.family is None or self.task is None:
+            return {}
+        return self.family.costs(self.space.networks_of(X), self.task)
 
     @classmethod
     def of_study(cls, project: Project, samples: Samples | None = None) -> Material:

@@ -16,7 +16,7 @@ from cpmodel.families import Family, Task, get_family
 from cpmodel.recipe import Recipe
 from cpmodel.records.settings import Settings
 from cpmodel.records.store import Store
-from cpmodel.space import Configuration, Space, Value
+from cpmodel.space import Configuration, Floats, Space, Value
 
 DATASET = "embedded"
 FAMILY = "plain"
@@ -42,6 +42,10 @@ class Project:
     def space(self) -> Space:
         """The configurations that can be built."""
         return self.study.settings.space
+
+    def effort(self, X: Floats) -> Floats:
+        """How long a training of each row of X takes, relative to others: shape (n,), any unit."""
+        return self.family.effort(self.space.networks_of(X), self.task)
 
     @property
     def folder(self) -> Path:

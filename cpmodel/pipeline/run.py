@@ -90,11 +90,10 @@ def run(
     if budget is not None:
         designed = min(designed, budget - baseline_seeds - LEAST_SEEDS)
         watch.expect(budget)
-    macs = project.family.costs(X, project.task)["macs"]
     watch.step(
         Step("explore", f"the baseline and {designed} configurations spread over cost{said(space, X)}")
     )
-    study.enqueue(first_requests(space, macs, designed, study.settings.seed, baseline_seeds, X))
+    study.enqueue(first_requests(space, project.effort(X), designed, study.settings.seed, baseline_seeds, X))
     derived = Material.of_study(project).derived
     with Pool(study, images, workers, watch.event, full=full, devices=devices) as pool:
         while True:

@@ -57,10 +57,10 @@ def sample(
     """
     started = time.monotonic()
     space, study = project.space, project.study
-    macs = project.family.costs(space.candidates(), project.task)["macs"]
-    X = design_of(design, space, budget, study.settings.seed, macs, vary)
+    effort = project.effort(space.candidates())
+    X = design_of(design, space, budget, study.settings.seed, effort, vary)
     # the longest trainings first, so that no worker is left with one while the others are done
-    order = (-project.family.costs(X, project.task)["macs"]).argsort(kind="stable")
+    order = (-project.effort(X)).argsort(kind="stable")
     configurations = space.configurations(X[order])
     # the baseline's networks are kept: a drop is judged against them
     study.enqueue(

@@ -7,15 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from cpmodel.costs.table import CostsTable
 from cpmodel.costs.table import read_csv as read_costs
 from cpmodel.errors import BadInputError, FitError
 from cpmodel.families import Task, get_family
 from cpmodel.pipeline.answer import Answer
 from cpmodel.pipeline.costing import (
-    LATENCY,
     LEAST_MEASURED,
     Complexity,
     latency_under,
@@ -194,14 +191,3 @@ def answered(answer: Answer) -> Configuration | None:
     if answer.verdict is not None:
         return answer.verdict.configuration
     return None if answer.choice.plain is None else answer.choice.plain.configuration
-
-
-def compared_costs(project: Project, configuration: Configuration) -> dict[str, tuple[float, float]]:
-    """Complexities of the baseline and a configuration, name -> both; run-times are named with conditions."""
-    X = project.space.matrix([project.space.baseline, configuration])
-    costs = {n: (float(v[0]), float(v[1])) for n, v in project.family.costs(X, project.task).items()}
-    for conditions in project.costs.conditions:
-        baseline, chosen = project.costs.lookup(X, conditions)
-        if np.isfinite(baseline) and np.isfinite(chosen):
-            costs[f"{LATENCY}, {conditions}"] = (float(baseline), float(chosen))
-    return costs

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,11 +14,11 @@ from cpmodel.cost import device_name
 from cpmodel.errors import BadInputError
 from cpmodel.optimize import WHOLE_UP_TO, Choice, cloud, envelope, paper_grid
 from cpmodel.pipeline.answer import Answer
-from cpmodel.pipeline.costing import LATENCY, Complexity, complexity_of
+from cpmodel.pipeline.costing import Complexity, compared_costs, complexity_of
 from cpmodel.pipeline.curve import Curve
 from cpmodel.pipeline.fitting import PrecisionFit
 from cpmodel.pipeline.material import Material
-from cpmodel.pipeline.stages import Fits, compared_costs
+from cpmodel.pipeline.stages import Fits
 from cpmodel.report.content import (
     Attempt,
     CoefficientView,
@@ -40,15 +39,6 @@ from cpmodel.surrogates.complexity.fit import ComplexityFit
 CLOUD_ROWS = 4000
 # Configurations in which both of two parameters moved, and no other: fewer do not show a surface
 LEAST_OF_PLANE = 9
-SHOWN_COSTS = (
-    "macs",
-    "conv_macs",
-    "dense_macs",
-    "params",
-    "weight_bytes",
-    "activation_elements",
-    "activation_peak_elements",
-)
 
 
 def report_content(
@@ -114,11 +104,16 @@ def report_content(
         verdict.configuration if verdict else choice.plain.configuration if choice and choice.plain else None
     )
     if shown is not None and material.project is not None:
-        costs = compared_costs(material.project, shown)
-        content["costs"] = tuple(_cost_lines(costs))
+        costs = compared_costs(material, shown, complexity)
+        content["costs"] = tuple(
+            CostLine(c.cost.name, c.baseline, c.answer, str(c.cost.conditions or "")) for c in costs
+        )
         if verdict is not None:
-            named = {name.partition(", ")[0]: both for name, both in reversed(costs.items())}
-            savings = {n: Saving(c, c / b) for n, (b, c) in named.items() if b > 0}
+            savings = {
+                c.cost.name: Saving(c.answer, c.answer / c.baseline)
+                for c in reversed(costs)
+                if c.baseline > 0
+            }
             if price is not None:
                 proved = float(price.of(material.space.matrix([shown]))[0])
                 savings[complexity] = Saving(proved, proved / content["baseline_complexity"])
@@ -229,12 +224,3 @@ def _surfaces(material: Material, fit: PrecisionFit) -> list[SurfaceView]:
         if both.sum() >= LEAST_OF_PLANE and len(grid):
             surfaces.append(SurfaceView(names, grid, np.asarray(fit.model.predict(space.filled(grid)))))
     return surfaces
-
-
-def _cost_lines(costs: Mapping[str, tuple[float, float]]) -> list[CostLine]:
-    lines = []
-    for name, (baseline, chosen) in costs.items():
-        kind, _, conditions = name.partition(", ")
-        if kind in SHOWN_COSTS or kind == LATENCY:
-            lines.append(CostLine(kind, baseline, chosen, conditions))
-    return [c for c in lines if math.isfinite(c.baseline)]

@@ -22,8 +22,9 @@ import typer
 
 from cpmodel.cost import device_name
 from cpmodel.files import replacing
+from cpmodel.pipeline.costing import compared_costs
+from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.project import reopen
-from cpmodel.pipeline.stages import compared_costs
 
 
 def main(
@@ -56,7 +57,8 @@ def row(study: Path, answer: dict[str, Any], wall_s: float) -> dict[str, Any]:
     verdict = answer["verdict"]
     fields: dict[str, Any] = {"target": answer["target"], "status": answer["status"]}
     if verdict is not None:
-        costs = compared_costs(project, verdict["configuration"])
+        costs = compared_costs(Material.of_study(project), verdict["configuration"])
+        (macs,) = (line for line in costs if line.cost.name == "macs")
         fields |= {
             "configuration": verdict["key"],
             "verdict": verdict["status"],
@@ -65,13 +67,12 @@ def row(study: Path, answer: dict[str, Any], wall_s: float) -> dict[str, Any]:
             "low": verdict["interval"]["low"],
             "high": verdict["interval"]["high"],
             "seeds": len(verdict["seeds"]),
-            "macs": costs["macs"][1],
-            "relative_macs": costs["macs"][1] / costs["macs"][0],
+            "macs": macs.answer,
+            "relative_macs": macs.answer / macs.baseline,
         }
-        for name, (baseline, chosen) in costs.items():
-            if name.startswith("latency_s"):
-                batch = next(part for part in name.split(", ") if part.startswith("batch"))
-                fields[f"relative_latency_{batch.replace(' ', '_')}"] = chosen / baseline
+        for line in costs:
+            if line.cost.conditions is not None:
+                fields[f"relative_latency_batch_{line.cost.conditions.batch}"] = line.answer / line.baseline
     fields |= {
         "trainings": answer["trainings"],
         "train_s": answer["train_s"],

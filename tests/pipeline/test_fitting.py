@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from typing import ClassVar
 
-from cpmodel.families.base import Family, Task
+import numpy as np
+from own_family import Squeezed
+
+from cpmodel.families.base import Task
 from cpmodel.families.plain import PlainFamily
 from cpmodel.pipeline.fitting import fit_precision
 from cpmodel.pipeline.material import Material
 from cpmodel.records.sample import Sample
 from cpmodel.samples import Samples
-from cpmodel.space import Condition, Parameter, Space
 
 TASK = Task(28, 28, 1, 10)
 FAMILY = PlainFamily()
@@ -53,14 +54,22 @@ def test_a_fit_uses_costs_where_they_tell() -> None:
     fit_precision(material.samples, "explinear", derived=material.derived, validate=False)
 
 
-def test_unknown_families_and_conditions_give_no_costs() -> None:
+def test_unknown_families_give_no_costs() -> None:
     assert Material(samples(5)).derived is None
 
-    class Nested(PlainFamily):
-        def costs(self, X: ArrayLike, task: Task) -> dict[str, NDArray[np.float64]]:
-            raise AssertionError("not to be asked")
 
-    space = Space((Parameter("a", (1, 2)), Parameter("b", (1, 2), when=Condition("a", (2,)))))
-    family: Family = Nested()
-    nested = Samples.of(space, [Sample({"a": 1}, 0, 0.5)])
-    assert Material(nested, family, TASK).derived is None
+def test_a_family_says_which_of_its_costs_tell_the_most() -> None:
+    family = Squeezed()
+    space = family.space(TASK)
+    told = Samples.of(space, [Sample({"w": 4, "l": 1}, 0, 0.5)])
+    assert Material(told, family, TASK).derived is None  # neither macs nor params are there
+
+    class Telling(Squeezed):
+        telling: ClassVar[tuple[str, ...]] = ("weights", "beauty")
+
+    derived = Material(told, Telling(), TASK).derived
+    assert derived is not None and derived.names == ("weights",)
+    filled = space.filled(space.candidates())
+    np.testing.assert_array_equal(
+        derived.of(filled)[:, 0], family.costs(space.settled(filled), TASK)["weights"]
+    )
