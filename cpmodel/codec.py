@@ -60,7 +60,7 @@ def _converter(omit_defaults: bool) -> Any:
     made.register_structure_hook(float, lambda v, _: _number(v))
     for scalar in (int, bool, str):
         made.register_structure_hook(scalar, _of)
-    made.register_structure_hook_func(_is_array, lambda v, _: np.array([_number(x) for x in v], dtype=float))
+    made.register_structure_hook_func(_is_array, lambda v, _: np.array(_numbers(v), dtype=float))
     made.register_structure_hook_func(_is_value, lambda v, _: _scalar(v))
     return made
 
@@ -89,6 +89,11 @@ def _number(value: Any) -> float:
     raise TypeError(f"expected a number, got {value!r}")
 
 
+def _numbers(value: Any) -> Any:
+    """Numbers, or rows of them."""
+    return [_numbers(x) for x in value] if isinstance(value, (list, tuple)) else _number(value)
+
+
 def _of(value: Any, kind: type) -> Any:
     if issubclass(kind, Enum):
         return kind(value)
@@ -103,7 +108,7 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, (np.ndarray, np.generic)):
         return _plain(value.tolist())
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple, set, frozenset, range)):
         return [_plain(inner) for inner in value]
     if isinstance(value, Enum):
         return value.value

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cpmodel.pipeline.material import Material
     from cpmodel.pipeline.stages import Fits
     from cpmodel.samples import Samples
-    from cpmodel.surrogates.precision.model import Coefficient
+    from cpmodel.surrogates.estimator import Coefficient
 
 DONE, NOT_REACHED = 0, 1
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -13,10 +13,9 @@ from cpmodel.space import Floats, Space
 
 Kind = Literal["log", "power", "linear", "onehot", "constant"]
 
-# What more of a cost does diminishes faster than its log grows: like this negative power of it. The plain
-# family tells it, whose error is lower for it; other tables hardly tell powers from 0 to 0.8 apart
+# What more of a cost does to the error falls like this negative power of it. Of the tables of
+# scripts/bench/surrogates.py the plain family tells it; the others hardly tell powers from 0 to 0.8 apart
 _POWER = 0.4
-
 # How far beyond the domain, in widths of it, a prediction may still follow its trend
 _BEYOND = 1.0
 # A range narrower than this, relative to its values, is rounding and not a range
@@ -44,7 +43,7 @@ class Column:
 
         Notes
         -----
-        A code that was never seen counts as the mean of those that were.
+        A code that was not declared counts as the mean of all that were.
         """
         if self.kind == "constant":
             return np.empty((len(x), 0))
@@ -130,24 +129,29 @@ class Features:
 
     @classmethod
     def of(
-        cls, X: Floats, domain: Floats | None, categorical: Sequence[int], costs: Sequence[int] = ()
+        cls,
+        X: Floats,
+        domain: Floats | None,
+        categorical: Sequence[int] | Mapping[int, Sequence[float]],
+        costs: Sequence[int] = (),
     ) -> Features:
         """Choose an encoding for each column of X, shape (n, d), scaled over its range and its domain.
 
-        Columns that are `costs` act by powers where they can.
+        Columns that are `costs` act by powers where they can. The codes of a categorical column are those
+        declared, so that a table which lacks some has the same features; else those in its rows.
         """
+        declared = categorical if isinstance(categorical, Mapping) else {}
         columns: list[Column] = []
         for index in range(X.shape[1]):
-            values = X[:, index]
-            seen = np.unique(values)
+            seen = np.unique(X[:, index])
             low, high = float(seen[0]), float(seen[-1])
             if domain is not None:
                 low, high = min(low, float(domain[index, 0])), max(high, float(domain[index, 1]))
             kind: Kind = "linear" if low <= 0 else "power" if index in costs else "log"
             candidate = Column(kind, low, high)
             if index in categorical:
-                one = len(seen) == 1
-                columns.append(Column("constant") if one else Column("onehot", codes=tuple(map(float, seen))))
+                codes = tuple(map(float, declared.get(index, seen)))
+                columns.append(Column("constant") if len(codes) == 1 else Column("onehot", codes=codes))
             elif not _LEAST_WIDTH < candidate.width / max(1.0, abs(low), abs(high)) < np.inf:
                 columns.append(Column("constant"))
             else:
@@ -168,12 +172,3 @@ class Features:
             elif column.kind != "constant":
                 owners.append((index, None))
         return owners
-
-    def to_list(self) -> list[dict[str, Any]]:
-        """A JSON-ready description."""
-        return [{"kind": c.kind, "low": c.low, "high": c.high, "codes": list(c.codes)} for c in self.columns]
-
-    @classmethod
-    def from_list(cls, rows: Sequence[dict[str, Any]]) -> Features:
-        """The features that `to_list` described."""
-        return cls(tuple(Column(r["kind"], r["low"], r["high"], tuple(r["codes"])) for r in rows))

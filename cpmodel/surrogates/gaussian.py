@@ -1,9 +1,9 @@
-"""Gaussian process on features from 0 to 1: linear mean, hyperparameters at their posterior mode."""
+"""The Gaussian process behind the models: linear mean, hyperparameters at their posterior mode."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -12,52 +12,113 @@ from scipy import linalg, optimize, special
 
 from cpmodel.errors import FitError
 from cpmodel.space import Floats, rows_of
+from cpmodel.surrogates.groups import Groups
 
-Shape = Literal["matern", "quadratic", "additive"]
+Shape = Literal["matern", "quadratic", "additive", "steps"]
 
-# The level of all values is known from their mean to about this, before the data are seen in detail
-_LEVEL_SPREAD = 2.0
 # Hyperparameters stay within so many standard deviations of their priors
 _REACH = 4.0
-# Added to the noise's variance, so that covariances of repeated or noiseless rows can be factored
-_JITTER = 1e-9
-# The time of the search grows with the cube of the rows, and hyperparameters need few of them
+# Relative change of the log density at which a search from the beliefs ends
+_PRECISE = 2e-9
+# and at which one ends that starts from a fit to nearly the same rows
+_NEARLY = 1e-5
+# Rows that give the hyperparameters: the time of the search grows with their cube, and it needs few of them
 _SEARCH_ROWS = 150
-# Relative change of the log density at which that search ends: from the beliefs, and from a fit to nearly the
-# same rows
-_PRECISE, _NEARLY = 2e-9, 1e-5
 # Rows that a process is conditioned on; more would change little and cost much
 MOST_ROWS = 1500
+# The loss where a covariance cannot be factored
+HOPELESS = 1e25
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prior:
     """Beliefs about values of order 1 on features that run from 0 to 1.
 
+    Each pair is a median and a standard deviation of the log unless another meaning is told.
+
     Parameters
     ----------
+    shape : how values deviate from the linear mean: "matern" (smoothly, with a length for each feature, once
+        differentiable), "quadratic" (by squares and products of features), "additive" (roughly along each
+        feature by itself) or "steps" (smoothly, twice differentiable, and by an offset for each value of the
+        columns beyond the features)
     slope : shape (m,)
         Expected change of the value over each feature's range.
     slope_spread : standard deviation of that belief
-    amplitude, length, scatter : median, and standard deviation of the log, of the deviations from the linear
-        mean, of the distance over which they live (Matern only), and of one observation about both
+    amplitude, length, scatter : of the deviations, of the distance over which they live ("matern", "steps"),
+        and of one observation about both
+    step : of the offsets of the values of one column ("steps")
     own : mean, and standard deviation, of the logit of the share of that scatter's variance which is the
-        row's own, in all its observations; the rest is noise, and only repeats tell the two apart
+        row's own, in all its observations; the rest is noise, and only repeats tell the two apart. None: all
+        scatter is noise
+    level : standard deviation of the mean of all values about that of the rows, or about 0
+    centred : whether it lies about that of the rows
+    jitter : added to the noise's variance, so that covariances of noiseless rows can be factored
+    unit : 2 pi, so that densities of different models compare; 1 leaves out what moves no hyperparameter
     """
 
+    shape: Shape
     slope: Floats
     slope_spread: float = 0.3
     amplitude: tuple[float, float] = (0.15, 0.7)
     length: tuple[float, float] = (1.7, 0.5)
     scatter: tuple[float, float] = (0.025, 0.6)
-    own: tuple[float, float] = (-5.0, 3.0)
+    step: tuple[float, float] = (0.03, 1.0)
+    own: tuple[float, float] | None = (-5.0, 3.0)
+    level: float = 2.0
+    centred: bool = True
+    jitter: float = 1e-9
+    unit: float = 2 * np.pi
 
+    def beliefs(self, columns: int) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of each hyperparameter's log, of rows of so many columns."""
+        m = len(self.slope)
+        if self.shape in ("quadratic", "additive"):
+            logs = [self.amplitude] * (2 if self.shape == "quadratic" else 1)
+        else:
+            logs = [self.amplitude, *[self.length] * m, *[self.step] * (columns - m)]
+        logs.append(self.scatter)
+        middle, spread = np.log([median for median, _ in logs]), np.array([spread for _, spread in logs])
+        if self.own is not None:
+            middle, spread = np.insert(middle, -1, self.own[0]), np.insert(spread, -1, self.own[1])
+        return middle, spread
 
-def matern(r2: Floats) -> tuple[Floats, Floats]:
-    """Matern-3/2 correlation of squared scaled distances, and minus twice its derivative by them."""
-    r = np.sqrt(3.0 * r2)
-    decay = np.exp(-r)
-    return (1.0 + r) * decay, 3.0 * decay
+    def divided(self, theta: Floats) -> tuple[float, float]:
+        """Variances of what rows have of their own, and of noise, by the last of the hyperparameters."""
+        whole = np.exp(2.0 * theta[-1])
+        if self.own is None:
+            return 0.0, float(whole)
+        share = special.expit([theta[-2], -theta[-2]])
+        return float(whole * share[0]), float(whole * share[1])
+
+    def mean(self, F: Floats, level: float) -> Floats:
+        """The linear mean, shape (n,), whose value at the middle of all features is `level`."""
+        mean: Floats = level + (F[:, : len(self.slope)] - 0.5) @ self.slope
+        return mean
+
+    def linear(self, F: Floats) -> Floats:
+        """Features whose inner products are the covariance of the level and of the linear mean."""
+        level = np.full((len(F), 1), self.level)
+        return np.concatenate([level, self.slope_spread * (F[:, : len(self.slope)] - 0.5)], axis=1)
+
+    def correlation(self, r2: Floats) -> tuple[Floats, Floats]:
+        """Correlation of squared scaled distances, and minus twice its derivative by them.
+
+        Matern's of order 3/2, and of order 5/2 for "steps".
+        """
+        if self.shape == "steps":
+            r = np.sqrt(5.0 * r2)
+            decay = np.exp(-r)
+            return (1.0 + r + r * r / 3.0) * decay, (5.0 / 3.0) * (1.0 + r) * decay
+        r = np.sqrt(3.0 * r2)
+        decay = np.exp(-r)
+        return (1.0 + r) * decay, 3.0 * decay
+
+    def amplified(self, A: Floats, B: Floats) -> list[Floats]:
+        """Covariances, shape (a, b), that each have an amplitude and no other hyperparameter."""
+        if self.shape == "additive":
+            return [own_effects(A, B)]
+        return [of_a @ of_b.T for of_a, of_b in zip(curvatures(A), curvatures(B), strict=True)]
 
 
 def curvatures(F: Floats) -> tuple[Floats, Floats]:
@@ -76,159 +137,56 @@ def own_effects(A: Floats, B: Floats) -> Floats:
     return total
 
 
-def amplified(shape: Shape, A: Floats, B: Floats) -> list[Floats]:
-    """Covariances, shape (a, b), that each have an amplitude and no other hyperparameter."""
-    if shape == "additive":
-        return [own_effects(A, B)]
-    return [of_a @ of_b.T for of_a, of_b in zip(curvatures(A), curvatures(B), strict=True)]
-
-
-def divided(theta: Floats) -> tuple[float, float]:
-    """Variances of what rows have of their own, and of noise, by the last two hyperparameters."""
-    whole, share = np.exp(2.0 * theta[-1]), special.expit([theta[-2], -theta[-2]])
-    return float(whole * share[0]), float(whole * share[1])
-
-
+@dataclass(frozen=True, eq=False)
 class GaussianProcess:
     """A process conditioned on rows, its hyperparameters given; `fit` finds them.
 
     Parameters
     ----------
-    shape : "matern" (deviations with a length per feature), "quadratic" (squares and products of features) or
-        "additive" (rough deviations along each feature by itself)
     prior : what was believed before
     F, z, weight : shapes (n, m), (n,), (n,)
-        The distinct rows: features, mean value, number of observations.
-    theta : logs of the hyperparameters, and the logit of the share of the scatter that is the rows' own
-        "matern": amplitude, lengths, share, scatter; "quadratic": amplitude of squares, of products, share,
-        scatter; "additive": amplitude, share, scatter.
+        The distinct rows: features (and, for "steps", columns whose values have offsets), mean value, number
+        of observations.
+    theta : logs of the hyperparameters, in the order amplitudes ("quadratic": of squares, of products),
+        lengths, steps, scatter; before the last, where there is one, the logit of the share of the rows' own
     evidence : log density of the rows at `theta`, per unit of z, less half the square of how many standard
         deviations `theta` lies from the beliefs: hyperparameters that the rows leave alone cost nothing
     """
 
-    def __init__(
-        self, shape: Shape, prior: Prior, F: Floats, z: Floats, weight: Floats, theta: Floats, evidence: float
-    ) -> None:
-        self.shape, self.prior = shape, prior
-        self.F, self.z, self.weight = F, z, weight
-        self.theta, self.evidence = theta, evidence
-        self._own, self._noise = divided(theta)
-        covariance = self._covariance(F, F)
-        np.einsum("ii->i", covariance)[:] += self._own + (self._noise + _JITTER) / weight
-        factor: Floats = linalg.cholesky(covariance, lower=True)
-        # of few rows and very many predictions: to multiply by the inverse takes a tenth of solving
-        self._whitened: Floats = linalg.lapack.dtrtri(factor, lower=1)[0]
-        self._level = float(np.average(z, weights=weight))
-        self._dual: Floats = linalg.cho_solve((factor, True), z - self._mean(F))
-
-    @property
-    def own(self) -> float:
-        """Standard deviation of what each row has of its own."""
-        return float(np.sqrt(self._own))
-
-    @property
-    def noise(self) -> float:
-        """Standard deviation of one observation about the value."""
-        return float(np.sqrt(self._noise))
-
-    def _mean(self, F: Floats) -> Floats:
-        mean: Floats = self._level + (F - 0.5) @ self.prior.slope
-        return mean
-
-    def _covariance(self, A: Floats, B: Floats) -> Floats:
-        """Covariance of the values at features A, shape (a, m), and B, shape (b, m): shape (a, b).
-
-        Without what equal rows have of their own.
-        """
-        linear = _linear(A, self.prior) @ _linear(B, self.prior).T
-        amplitude = np.exp(2.0 * self.theta)
-        if self.shape != "matern":
-            for size, part in zip(amplitude, amplified(self.shape, A, B), strict=False):
-                linear += size * part
-            return np.asarray(linear)
-        length = np.exp(self.theta[1:-2])
-        deviations: Floats = linear + amplitude[0] * matern(_squared_distances(A / length, B / length))[0]
-        return deviations
-
-    def _variance(self, F: Floats) -> Floats:
-        amplitude = np.exp(2.0 * self.theta)
-        linear: Floats = np.sum(_linear(F, self.prior) ** 2, axis=1)
-        if self.shape == "quadratic":
-            squares, pairs = curvatures(F)
-            linear += amplitude[0] * np.sum(squares**2, axis=1) + amplitude[1] * np.sum(pairs**2, axis=1)
-            return linear
-        linear += amplitude[0] * (F.shape[1] if self.shape == "additive" else 1.0)
-        return linear
-
-    def _with_seen(self, F: Floats) -> Floats:
-        """Covariance of the values at features, shape (n, m), and at the rows conditioned on."""
-        cross = self._covariance(F, self.F)
-        places = rows_of(self.F, F)
-        known = np.flatnonzero(places >= 0)
-        cross[known, places[known]] += self._own
-        return cross
-
-    def predict(self, F: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the values (without noise) at features, shape (n, m)."""
-        cross = self._with_seen(F)
-        seen = cross @ self._whitened.T
-        variance = self._variance(F) + self._own - np.einsum("ij,ij->i", seen, seen)
-        return self._mean(F) + cross @ self._dual, np.sqrt(np.maximum(variance, _JITTER))
-
-    def covariance(self, F: Floats) -> Floats:
-        """Covariance between the values (without noise) at distinct features, shape (n, m): shape (n, n)."""
-        seen = self._with_seen(F) @ self._whitened.T
-        left: Floats = self._covariance(F, F) - seen @ seen.T
-        np.einsum("ii->i", left)[:] += self._own
-        return left
-
-    def slopes(self) -> tuple[Floats, Floats]:
-        """Posterior mean and standard deviation of the linear mean's slopes, shape (m,) each."""
-        spread = self.prior.slope_spread
-        cross = spread**2 * (self.F - 0.5)
-        seen = self._whitened @ cross
-        variance = spread**2 - np.sum(seen**2, axis=0)
-        return self.prior.slope + cross.T @ self._dual, np.sqrt(np.maximum(variance, 0.0))
+    prior: Prior
+    F: Floats
+    z: Floats
+    weight: Floats
+    theta: Floats
+    evidence: float
 
     @classmethod
     def fit(
         cls,
-        shape: Shape,
         prior: Prior,
-        F: Floats,
-        z: Floats,
-        weight: Floats,
-        within: float,
-        freedom: float,
+        rows: Groups,
         start: Floats | None = None,
+        *,
+        tolerance: float | None = None,
+        search_rows: int = _SEARCH_ROWS,
     ) -> Self:
         """The process whose hyperparameters have the greatest posterior density.
 
         Parameters
         ----------
-        F, z, weight : shapes (n, m), (n,), (n,)
-            Features, mean value and number of observations of distinct rows.
-        within, freedom : sum of squares of repeated observations about their means, its degrees of freedom
-        start : logs of hyperparameters to search from, or None to start from the beliefs
-
-        Notes
-        -----
-        Of many rows, taken at random, 150 give the hyperparameters and 1500 are conditioned on.
+        rows : features, mean value and number of observations of distinct rows
+        start : hyperparameters to search from, or None to start from the beliefs
+        tolerance : relative change of the log density at which the search ends; by `start` when None
+        search_rows : of more rows, so many taken at random give the hyperparameters; 1500 are conditioned on
 
         Raises
         ------
         FitError
             No hyperparameters give a covariance that can be factored.
         """
-        some = searched(len(z))
-        objective = _Objective(shape, prior, F[some], z[some], weight[some], within, freedom)
-        bounds = list(
-            zip(
-                objective.middle - _REACH * objective.spread,
-                objective.middle + _REACH * objective.spread,
-                strict=True,
-            )
-        )
+        objective = Objective(prior, rows, chosen(len(rows), search_rows))
+        low = objective.middle - _REACH * objective.spread
+        high = objective.middle + _REACH * objective.spread
         best: Any = None
         for place in objective.starts() if start is None else (start,):
             found = optimize.minimize(
@@ -236,64 +194,129 @@ class GaussianProcess:
                 place,
                 jac=True,
                 method="L-BFGS-B",
-                bounds=bounds,
-                options={"ftol": _PRECISE if start is None else _NEARLY},
+                bounds=list(zip(low, high, strict=True)),
+                options={"ftol": tolerance or (_PRECISE if start is None else _NEARLY)},
             )
             if best is None or found.fun < best.fun:
                 best = found
-        if not np.isfinite(best.fun) or best.fun >= _Objective.HOPELESS:
+        if not np.isfinite(best.fun) or best.fun >= HOPELESS:
             raise FitError("Gaussian process: no covariance of these rows can be factored")
-        kept = _chosen(len(z), MOST_ROWS)
+        kept = chosen(len(rows), MOST_ROWS)
         theta = np.asarray(best.x, dtype=np.float64)
-        return cls(shape, prior, F[kept], z[kept], weight[kept], theta, -float(best.fun))
+        return cls(prior, rows.X[kept], rows.y[kept], rows.weight[kept], theta, -float(best.fun))
 
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready description."""
-        return {
-            "shape": self.shape,
-            "prior": {**asdict(self.prior), "slope": self.prior.slope.tolist()},
-            "features": self.F.tolist(),
-            "values": self.z.tolist(),
-            "weights": self.weight.tolist(),
-            "log_hyperparameters": self.theta.tolist(),
-            "log_evidence": self.evidence,
-        }
+    @property
+    def own(self) -> float:
+        """Standard deviation of what each row has of its own."""
+        return float(np.sqrt(self.prior.divided(self.theta)[0]))
 
-    @classmethod
-    def from_dict(cls, row: Mapping[str, Any]) -> Self:
-        """The process that `to_dict` described."""
-        given = row["prior"]
-        prior = Prior(
-            np.array(given["slope"], dtype=np.float64),
-            float(given["slope_spread"]),
-            tuple(given["amplitude"]),
-            tuple(given["length"]),
-            tuple(given["scatter"]),
-            tuple(given["own"]),
-        )
-        z = np.array(row["values"], dtype=np.float64)
-        F = np.array(row["features"], dtype=np.float64).reshape(len(z), len(prior.slope))
-        weight = np.array(row["weights"], dtype=np.float64)
-        theta = np.array(row["log_hyperparameters"], dtype=np.float64)
-        return cls(row["shape"], prior, F, z, weight, theta, float(row["log_evidence"]))
+    @property
+    def noise(self) -> float:
+        """Standard deviation of one observation about the value."""
+        return float(np.sqrt(self.prior.divided(self.theta)[1]))
+
+    @cached_property
+    def _level(self) -> float:
+        return float(np.average(self.z, weights=self.weight)) if self.prior.centred else 0.0
+
+    @cached_property
+    def _solved(self) -> tuple[Floats, Floats]:
+        """The inverse of the covariance's factor, and the inverse of the covariance times the residuals."""
+        own, noise = self.prior.divided(self.theta)
+        covariance = self._covariance(self.F, self.F)
+        np.einsum("ii->i", covariance)[:] += own + (noise + self.prior.jitter) / self.weight
+        try:
+            factor: Floats = linalg.cholesky(covariance, lower=True)
+        except linalg.LinAlgError as error:
+            raise FitError("Gaussian process: the covariance of these rows cannot be factored") from error
+        # of few rows and very many predictions: to multiply by the inverse takes a tenth of solving
+        whitened: Floats = linalg.lapack.dtrtri(factor, lower=1)[0]
+        return whitened, linalg.cho_solve((factor, True), self.z - self._mean(self.F))
+
+    def _mean(self, F: Floats) -> Floats:
+        return self.prior.mean(F, self._level)
+
+    def _covariance(self, A: Floats, B: Floats) -> Floats:
+        """Covariance of the values at rows A, shape (a, m), and B, shape (b, m): shape (a, b).
+
+        Without what equal rows have of their own.
+        """
+        prior, m = self.prior, len(self.prior.slope)
+        covariance: Floats = prior.linear(A) @ prior.linear(B).T
+        size = np.exp(2.0 * self.theta)
+        if prior.shape in ("quadratic", "additive"):
+            for amplitude, part in zip(size, prior.amplified(A, B), strict=False):
+                covariance += amplitude * part
+            return covariance
+        length = np.exp(self.theta[1 : 1 + m])
+        squares = _squared_distances(A[:, :m] / length, B[:, :m] / length)
+        covariance = covariance + size[0] * prior.correlation(squares)[0]
+        for column in range(m, A.shape[1]):
+            covariance += size[1 + column] * np.equal.outer(A[:, column], B[:, column])
+        return covariance
+
+    def _variance(self, F: Floats) -> Floats:
+        prior, m, size = self.prior, len(self.prior.slope), np.exp(2.0 * self.theta)
+        variance: Floats = np.sum(prior.linear(F) ** 2, axis=1)
+        if prior.shape == "quadratic":
+            squares, pairs = curvatures(F)
+            variance += size[0] * np.sum(squares**2, axis=1) + size[1] * np.sum(pairs**2, axis=1)
+            return variance
+        variance += size[0] * (m if prior.shape == "additive" else 1.0)
+        if prior.shape == "steps":
+            variance += np.sum(size[1 + m : 1 + F.shape[1]])
+        return variance
+
+    def _with_seen(self, F: Floats) -> Floats:
+        """Covariance of the values at rows, shape (n, m), and at the rows conditioned on."""
+        cross = self._covariance(F, self.F)
+        if self.prior.own is not None:
+            places = rows_of(self.F, F)
+            known = np.flatnonzero(places >= 0)
+            cross[known, places[known]] += self.prior.divided(self.theta)[0]
+        return cross
+
+    def mean(self, F: Floats) -> Floats:
+        """Mean of the values at rows, shape (n, m)."""
+        return self._mean(F) + self._with_seen(F) @ self._solved[1]
+
+    def predict(self, F: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation of the values (without noise) at rows, shape (n, m)."""
+        whitened, dual = self._solved
+        cross = self._with_seen(F)
+        seen = cross @ whitened.T
+        own, _ = self.prior.divided(self.theta)
+        variance = self._variance(F) + own - np.einsum("ij,ij->i", seen, seen)
+        return self._mean(F) + cross @ dual, np.sqrt(np.maximum(variance, self.prior.jitter))
+
+    def covariance(self, F: Floats) -> Floats:
+        """Covariance between the values (without noise) at distinct rows, shape (n, m): shape (n, n)."""
+        seen = self._with_seen(F) @ self._solved[0].T
+        left: Floats = self._covariance(F, F) - seen @ seen.T
+        np.einsum("ii->i", left)[:] += self.prior.divided(self.theta)[0]
+        return left
+
+    def slopes(self) -> tuple[Floats, Floats]:
+        """Posterior mean and standard deviation of the linear mean's slopes, shape (m,) each."""
+        whitened, dual = self._solved
+        spread = self.prior.slope_spread
+        cross = spread**2 * (self.F - 0.5)
+        seen = whitened @ cross
+        variance = spread**2 - np.sum(seen**2, axis=0)
+        return self.prior.slope + cross.T @ dual, np.sqrt(np.maximum(variance, 0.0))
+
+    def misses(self) -> Floats:
+        """How far each row is from what the others say of it, in standard deviations; shape (n,)."""
+        whitened, dual = self._solved
+        # residual and variance of leaving one out: dual / diagonal of the inverse, and 1 / that diagonal
+        return np.asarray(np.abs(dual) / np.sqrt(np.sum(whitened**2, axis=0)))
 
 
-def searched(rows: int) -> NDArray[np.int64]:
-    """Positions of the rows, of so many, that give the hyperparameters and the evidence."""
-    return _chosen(rows, _SEARCH_ROWS)
-
-
-def _chosen(rows: int, most: int) -> NDArray[np.int64]:
+def chosen(rows: int, most: int = _SEARCH_ROWS) -> NDArray[np.int64]:
     """Positions of at most so many of the rows, the same ones every time."""
     if rows <= most:
         return np.arange(rows)
     return np.sort(np.random.default_rng(0).choice(rows, most, replace=False)).astype(np.int64)
-
-
-def _linear(F: Floats, prior: Prior) -> Floats:
-    """Features whose inner products are the covariance of the level and of the linear mean."""
-    level = np.full((len(F), 1), _LEVEL_SPREAD)
-    return np.concatenate([level, prior.slope_spread * (F - 0.5)], axis=1)
 
 
 def _squared_distances(A: Floats, B: Floats) -> Floats:
@@ -301,28 +324,23 @@ def _squared_distances(A: Floats, B: Floats) -> Floats:
     return np.maximum(squares, 0.0, out=squares)
 
 
-class _Objective:
+class Objective:
     """Minus the log posterior density of the hyperparameters but for a constant, and its gradient."""
 
-    HOPELESS = 1e25
-
-    def __init__(
-        self, shape: Shape, prior: Prior, F: Floats, z: Floats, weight: Floats, within: float, freedom: float
-    ) -> None:
-        self.shape, self.weight, self.within, self.freedom = shape, weight, within, freedom
-        level = float(np.average(z, weights=weight))
-        self.deviation = z - level - (F - 0.5) @ prior.slope
-        linear = _linear(F, prior)
-        self.fixed = linear @ linear.T + np.diag(_JITTER / weight)
-        amplitude, length, scatter = prior.amplitude, prior.length, prior.scatter
-        if shape == "matern":
-            self.parts = [(F[:, [j]] - F[:, j]) ** 2 for j in range(F.shape[1])]
-            logs = [amplitude, *[length] * F.shape[1], scatter]
+    def __init__(self, prior: Prior, rows: Groups, some: NDArray[np.int64]) -> None:
+        F, z, self.weight = rows.X[some], rows.y[some], rows.weight[some]
+        self.prior, self.within, self.freedom = prior, rows.within, rows.freedom
+        level = float(np.average(z, weights=self.weight)) if prior.centred else 0.0
+        m = len(prior.slope)
+        self.deviation = z - level - (F[:, :m] - 0.5) @ prior.slope
+        linear = prior.linear(F)
+        self.fixed = linear @ linear.T + np.diag(prior.jitter / self.weight)
+        if prior.shape in ("quadratic", "additive"):
+            self.parts = prior.amplified(F, F)
         else:
-            self.parts = amplified(shape, F, F)
-            logs = [*[amplitude] * len(self.parts), scatter]
-        self.middle = np.insert(np.log([median for median, _ in logs]), -1, prior.own[0])
-        self.spread = np.insert([spread for _, spread in logs], -1, prior.own[1])
+            self.parts = [(F[:, [j]] - F[:, j]) ** 2 for j in range(m)]
+        self.equal = [np.equal.outer(F[:, j], F[:, j]) for j in range(m, F.shape[1])]
+        self.middle, self.spread = prior.beliefs(F.shape[1])
 
     def starts(self) -> tuple[Floats, Floats]:
         """The beliefs; and rougher and less noisy ones, with what repeats say of the noise.
@@ -337,39 +355,47 @@ class _Objective:
         return self.middle, rougher
 
     def loss_and_gradient(self, theta: Floats) -> tuple[float, Floats]:
-        n = len(self.deviation)
-        own, noise = divided(theta)
+        """The loss at theta, and its derivatives by theta."""
+        n, unit = len(self.deviation), self.prior.unit
+        own, noise = self.prior.divided(theta)
         covariance, derivatives = self._covariance(theta)
         np.einsum("ii->i", covariance)[:] += own + noise / self.weight
         # LAPACK itself: of so small matrices, the checks around it would take most of the time
         factor, failed = linalg.lapack.dpotrf(covariance, lower=1)
         if failed:
-            return self.HOPELESS, np.zeros_like(theta)
+            return HOPELESS, np.zeros_like(theta)
         log_determinant = float(np.sum(np.log(np.diag(factor))))
         inverse = np.tril(linalg.lapack.dpotri(factor, lower=1)[0])
         inverse += np.tril(inverse, -1).T
         dual = inverse @ self.deviation
         # the last part: repeated observations about their means
-        loss = 0.5 * self.deviation @ dual + log_determinant + 0.5 * n * np.log(2 * np.pi)
-        loss += 0.5 * self.within / noise + 0.5 * self.freedom * np.log(2 * np.pi * noise)
+        loss = 0.5 * self.deviation @ dual + log_determinant + 0.5 * n * np.log(unit)
+        loss += 0.5 * self.within / noise + 0.5 * self.freedom * np.log(unit * noise)
         pull = inverse - np.outer(dual, dual)
         # twice the derivatives of the loss by the two variances
         by_own = np.trace(pull)
         by_noise = np.sum(np.diag(pull) / self.weight) + (self.freedom - self.within / noise) / noise
         moved = own * noise / (own + noise)
         last = [0.5 * moved * (by_own - by_noise), own * by_own + noise * by_noise]
-        gradient = np.array([*[0.5 * np.sum(pull * derivative) for derivative in derivatives], *last])
+        shared = [0.5 * np.sum(pull * derivative) for derivative in derivatives]
+        gradient = np.array([*shared, *(last if self.prior.own is not None else last[1:])])
         belief = (theta - self.middle) / self.spread
         return float(loss + 0.5 * belief @ belief), gradient + belief / self.spread
 
     def _covariance(self, theta: Floats) -> tuple[Floats, list[Floats]]:
-        """Covariance of what is shared, and its derivatives by all of theta but the last two."""
-        amplitude = np.exp(2.0 * theta)
-        if self.shape != "matern":
-            sized = [size * part for size, part in zip(amplitude, self.parts, strict=False)]
+        """Covariance of what is shared, and its derivatives by all of theta but own share and scatter."""
+        size, m = np.exp(2.0 * theta), len(self.prior.slope)
+        if self.prior.shape in ("quadratic", "additive"):
+            sized = [amplitude * part for amplitude, part in zip(size, self.parts, strict=False)]
             return self.fixed + sum(sized), [2.0 * part for part in sized]
-        scaled = [part / np.exp(2.0 * log) for part, log in zip(self.parts, theta[1:-2], strict=True)]
-        correlation, fall = matern(np.sum(scaled, axis=0) if scaled else np.zeros_like(self.fixed))
-        deviations = amplitude[0] * correlation
-        lengths = [amplitude[0] * fall * part for part in scaled]
-        return self.fixed + deviations, [2.0 * deviations, *lengths]
+        scaled = [part / np.exp(2.0 * log) for part, log in zip(self.parts, theta[1 : 1 + m], strict=True)]
+        correlation, fall = self.prior.correlation(
+            np.sum(scaled, axis=0) if scaled else np.zeros_like(self.fixed)
+        )
+        deviations = size[0] * correlation
+        lengths = [size[0] * fall * part for part in scaled]
+        offsets = [step * equal for step, equal in zip(size[1 + m :], self.equal, strict=False)]
+        covariance = self.fixed + deviations
+        for offset in offsets:
+            covariance += offset
+        return covariance, [2.0 * deviations, *lengths, *[2.0 * offset for offset in offsets]]

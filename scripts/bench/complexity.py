@@ -29,10 +29,9 @@ from cpmodel.files import replacing
 from cpmodel.layers import Tally
 from cpmodel.space import Floats
 from cpmodel.surrogates.complexity.auto import AutoComplexity
-from cpmodel.surrogates.complexity.model import ComplexityModel
+from cpmodel.surrogates.complexity.model import ComplexityModel, errors
 from cpmodel.surrogates.complexity.steps import WorkSteps
 from cpmodel.surrogates.complexity.work import Eq1, LinearWork
-from cpmodel.surrogates.heldout import errors
 
 OUT = Path(__file__).parents[2] / "data" / "measured" / "surrogates_c.csv"
 MODELS: dict[str, Callable[[], ComplexityModel]] = {

@@ -11,18 +11,19 @@ from hypothesis import strategies as st
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from cpmodel.errors import BadInputError, FitError, FitWarning
-from cpmodel.surrogates.complexity.auto import AutoComplexity
-from cpmodel.surrogates.complexity.fit import fit_complexity
+from cpmodel.surrogates.complexity.auto import AutoComplexity, foreseen
+from cpmodel.surrogates.complexity.fit import fit_complexity, kept_apart
 from cpmodel.surrogates.complexity.model import (
     complexity_class,
     complexity_models,
+    errors,
     is_work,
     load_complexity,
 )
 from cpmodel.surrogates.complexity.steps import WorkSteps
 from cpmodel.surrogates.complexity.work import Eq1, LinearWork, PowerLaw
-from cpmodel.surrogates.heldout import errors, held_out, kept_apart
-from cpmodel.surrogates.steps import StepProcess, _Objective
+from cpmodel.surrogates.gaussian import GaussianProcess, Objective, Prior
+from cpmodel.surrogates.groups import Groups
 
 pytestmark = pytest.mark.filterwarnings("ignore::cpmodel.errors.FitWarning")
 PRICES = {"conv_macs": 2e-10, "activation_elements": 3e-9, "layers": 1e-5}
@@ -342,17 +343,18 @@ def test_held_out_rows_were_not_seen():
     doubled = pd.concat([X, X], ignore_index=True)
     c = np.random.default_rng(0).lognormal(size=30)  # nothing to learn but the rows themselves
     seen = WorkSteps().fit(doubled, np.r_[c, c]).predict(doubled)
-    unseen = held_out(WorkSteps(), doubled, np.r_[c, c])
+    unseen = foreseen(WorkSteps(names=list(X)), doubled.to_numpy(), np.r_[c, c], np.ones(60))
     assert errors(np.r_[c, c], seen)[0] < errors(np.r_[c, c], unseen)[0]
     with pytest.raises(FitError, match="3 different"):
-        held_out(Eq1(), X.iloc[[0, 0, 1]], c[[0, 0, 1]])
+        foreseen(Eq1(), X.to_numpy()[[0, 0, 1]], c[[0, 0, 1]], np.ones(3))
 
 
 def test_configurations_kept_apart_were_not_seen():
     X = table(400).drop_duplicates(ignore_index=True)  # 45 configurations
     doubled = pd.concat([X, X], ignore_index=True)
     c = np.tile(linear_times(X) * np.random.default_rng(0).lognormal(0, 0.2, len(X)), 2)
-    apart = kept_apart(LinearWork(), doubled, c, count=20)
+    model = LinearWork(names=list(X))
+    apart = kept_apart(model, doubled.to_numpy(), c, count=20)
     assert apart.rows.sum() == 40 and np.array_equal(apart.rows[: len(X)], apart.rows[len(X) :])
     fitted = LinearWork().fit(doubled[~apart.rows], c[~apart.rows])
     np.testing.assert_allclose(apart.predicted[apart.rows], fitted.predict(doubled[apart.rows]))
@@ -360,14 +362,15 @@ def test_configurations_kept_apart_were_not_seen():
     relative = np.abs(apart.predicted - c)[apart.rows] / c[apart.rows]
     assert apart.relative_error == pytest.approx(relative.mean())
     assert apart.within_10 == np.mean(relative <= 0.1)
-    assert kept_apart(LinearWork(), doubled, c, count=23) is None
+    assert kept_apart(model, doubled.to_numpy(), c, count=23) is None
     assert fit_complexity(X, c[: len(X)]).apart is None
 
 
 def test_gradient_of_the_process():
     rng = np.random.default_rng(0)
     smooth, steps = rng.random((12, 2)), rng.integers(0, 3, (12, 2)).astype(float)
-    objective = _Objective(smooth, steps, rng.normal(size=12) / 10, np.arange(1, 13) / 3, 0.02, 4.0)
+    rows = Groups(np.hstack([smooth, steps]), rng.normal(size=12) / 10, np.arange(1, 13) / 3, 0.02, 4.0)
+    objective = Objective(stepped(2), rows, np.arange(12))
     theta = objective.middle + rng.normal(size=len(objective.middle)) / 3
     _, gradient = objective.loss_and_gradient(theta)
     for at in range(len(theta)):
@@ -380,7 +383,96 @@ def test_process_passes_through_precise_rows():
     rng = np.random.default_rng(0)
     smooth, steps = rng.random((30, 2)), rng.integers(0, 3, (30, 1)).astype(float)
     z = 0.3 * np.sin(3 * smooth[:, 0]) + 0.2 * (steps[:, 0] == 1)
-    process = StepProcess.fit(smooth, steps, z, np.ones(30), 0.0, 0.0)
-    np.testing.assert_allclose(process.mean(smooth, steps), z, atol=0.01)
-    assert np.all(process.std(smooth, steps) < 0.02)
-    assert np.all(process.std(smooth + 5, steps + 9) > 0.1)
+    F = np.hstack([smooth, steps])
+    process = GaussianProcess.fit(
+        stepped(2), Groups(F, z, np.ones(30), 0.0, 0.0), np.log([0.1, 1, 1, 0.1, 0.01])
+    )
+    mean, std = process.predict(F)
+    np.testing.assert_allclose(mean, z, atol=0.01)
+    np.testing.assert_array_equal(process.mean(F), mean)
+    assert np.all(std < 0.02)
+    assert np.all(process.predict(F + np.array([5.0, 5.0, 9.0]))[1] > 0.1)
+
+
+def test_rows_are_missed_as_by_a_process_of_the_others():
+    rng = np.random.default_rng(0)
+    F, z = np.hstack([rng.random((9, 2)), rng.integers(0, 3, (9, 1))]), rng.normal(size=9) / 10
+    theta = np.log([0.1, 1.0, 1.0, 0.1, 0.05])
+    missed = GaussianProcess(stepped(2), F, z, np.ones(9), theta, 0.0).misses()
+    for out in range(9):
+        rest = np.arange(9) != out
+        others = GaussianProcess(stepped(2), F[rest], z[rest], np.ones(8), theta, 0.0)
+        mean, std = others.predict(F[[out]])
+        assert missed[out] == pytest.approx(abs(z[out] - mean[0]) / np.hypot(std[0], 0.05), rel=1e-5)
+
+
+def coded(n, codes=("a", "b", "c", "d"), seed=0):
+    """A table with a kind of layer beside the work, which each kind does at a speed of its own."""
+    X, rng = table(n, seed), np.random.default_rng(seed)
+    kind = rng.integers(0, len(codes), n).astype(float)
+    return X.assign(kind=kind), linear_times(X) * np.array([1.0, 3.0, 0.5, 1.7])[kind.astype(int)]
+
+
+KINDS = {"kind": [0.0, 1.0, 2.0, 3.0]}
+
+
+@pytest.mark.parametrize("categorical", [["kind"], KINDS])
+@pytest.mark.parametrize("name", complexity_models())
+def test_codes_have_no_order(name, categorical):
+    (X, c), (fresh, measured) = coded(80), coded(200, seed=5)
+    columns = list(X) if name != "power" else ["f", "s", "l", "kind"]
+    fit = fit_complexity(X[columns], c, name, categorical=categorical)
+    predicted = fit.model.predict(fresh[columns])
+    if name in ("steps", "auto"):
+        assert errors(measured, predicted)[0] < 0.03
+    # other numbers for the same codes change nothing
+    turn = {0.0: 2.0, 1.0: 0.0, 2.0: 3.0, 3.0: 1.0}
+    other = fit_complexity(X[columns].assign(kind=X["kind"].map(turn)), c, name, categorical=categorical)
+    again = other.model.predict(fresh[columns].assign(kind=fresh["kind"].map(turn)))
+    np.testing.assert_allclose(again, predicted, rtol=1e-3)
+    saved = load_complexity(json.loads(json.dumps(fit.model.to_dict(), allow_nan=False)))
+    np.testing.assert_allclose(saved.predict(fresh[columns]), predicted, rtol=1e-9)
+
+
+def test_the_power_law_tells_the_effect_of_each_code():
+    X = coded(60)[0]
+    c = 3e-6 * X["f"] ** 1.5 * np.array([1.0, 3.0, 0.5, 1.7])[X["kind"].astype(int)]
+    found = {k.name: k.value for k in PowerLaw(categorical=["kind"]).fit(X[["f", "kind"]], c).coefficients_}
+    assert np.exp(found["effect of kind=1"]) == pytest.approx(3)
+    assert np.exp(found["effect of kind=2"]) == pytest.approx(0.5)
+    assert found["f"] == pytest.approx(1.5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    name=st.sampled_from(complexity_models()),
+    n=st.integers(3, 12),
+    seed=st.integers(0, 1000),
+    declared=st.booleans(),
+    layers=st.booleans(),
+)
+def test_folds_may_lack_any_code(name, n, seed, declared, layers):
+    X, c = coded(n, seed=seed)
+    columns = ["f", "kind", *(["layers", "conv_macs"] if layers else [])]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)
+        try:
+            fit = fit_complexity(X[columns], c, name, categorical=KINDS if declared else ["kind"])
+        except FitError as error:
+            assert "column" in str(error) and not layers
+            return
+    every = X[columns].iloc[[0] * 4].assign(kind=KINDS["kind"])
+    assert np.all(np.isfinite(fit.model.predict(every, return_std=True)))
+
+
+def test_categorical_columns_that_are_not_there_are_refused():
+    X, c = coded(20)
+    with pytest.raises(FitError, match="categorical: expected some of f, s"):
+        fit_complexity(X, c, categorical=["sort"])
+
+
+def stepped(m):
+    """Beliefs as `WorkSteps` has them, of m smooth features."""
+    beliefs = {"amplitude": (0.15, 1.0), "length": (0.8, 1.0), "scatter": (0.01, 1.0), "own": None}
+    beliefs |= {"level": 0.3, "centred": False, "jitter": 1e-8, "unit": 1.0}
+    return Prior("steps", np.zeros(m), slope_spread=0.0, **beliefs)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
+from cpmodel import codec
 from cpmodel.space import Condition, Parameter, Space
 from cpmodel.surrogates.features import Column, Derived, Features
-from cpmodel.surrogates.precision.loggp import LogErrorGP
+from cpmodel.surrogates.precision.process import LogErrorGP
 
 MACS = np.array([1e4, 1e5, 1e6, 1e7])
 
@@ -44,7 +47,7 @@ def test_beyond_the_range_a_feature_goes_on_no_further_than_its_width(kind):
 def test_features_are_the_same_from_json():
     X = np.array([[8.0, 0, 2, 1e6], [64.0, 1, 3, 1e8], [16.0, 2, 2, 1e7]])
     features = Features.of(X, None, (2,), costs=[3])
-    again = Features.from_list(features.to_list())
+    again = codec.load(Features, json.loads(json.dumps(codec.dump(features))))
     assert again == features
     assert np.array_equal(again.encode(X), features.encode(X))
 
@@ -83,3 +86,11 @@ def test_models_of_a_conditional_space_learn_from_its_cost():
     model = LogErrorGP(domain=space.domain, derived=derived).fit(space.filled(X[shown]), y[shown])
     assert model.coefficients_[-1].name == "change over cost"
     np.testing.assert_allclose(model.predict(space.filled(X[rest])), y[rest], atol=0.01)
+
+
+def test_features_are_those_of_the_declared_codes():
+    declared = Features.of(np.array([[2.0], [0.0]]), None, {0: (0, 1, 2)})
+    assert declared.encode(np.array([[0.0], [1], [2]])).tolist() == [[0, 0], [1, 0], [0, 1]]
+    assert declared == Features.of(np.array([[1.0], [1.0]]), None, {0: (0, 1, 2)})
+    # what was not declared counts as the mean of what was
+    assert declared.encode(np.array([[7.0]])).tolist() == [[1 / 3, 1 / 3]]

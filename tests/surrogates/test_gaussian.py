@@ -11,14 +11,18 @@ from scipy import stats
 
 from cpmodel.errors import BadInputError, FitError
 from cpmodel.surrogates.features import Derived
-from cpmodel.surrogates.gaussian import GaussianProcess, Prior, _Objective, own_effects
-from cpmodel.surrogates.groups import group
-from cpmodel.surrogates.precision.additive import AdditivePrecision
-from cpmodel.surrogates.precision.loggp import LogErrorGP
+from cpmodel.surrogates.gaussian import GaussianProcess, Objective, Prior, own_effects
+from cpmodel.surrogates.groups import Groups, group
 from cpmodel.surrogates.precision.model import load_model
-from cpmodel.surrogates.precision.quadratic import QuadraticPrecision
+from cpmodel.surrogates.precision.process import AdditivePrecision, LogErrorGP, QuadraticPrecision
 
-PRIOR = Prior(slope=np.array([-0.3, 0.0]))
+
+def prior(shape: str) -> Prior:
+    return Prior(shape, slope=np.array([-0.3, 0.0]))
+
+
+def objective_of(prior: Prior, table: Groups) -> Objective:
+    return Objective(prior, table, np.arange(len(table)))
 
 
 def rows(n: int = 12):
@@ -33,7 +37,7 @@ SHAPES = ("matern", "quadratic", "additive")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_gradient_of_the_evidence(shape):
     F, z, weight = rows()
-    objective = _Objective(shape, PRIOR, F, z, weight, within=0.01, freedom=5.0)
+    objective = objective_of(prior(shape), Groups(F, z, weight, within=0.01, freedom=5.0))
     for shift in (0.0, 0.7, -0.7):
         theta = objective.middle + shift * objective.spread
         numeric = [
@@ -51,8 +55,9 @@ def test_evidence_of_repeats_is_that_of_single_rows(shape):
     single = np.repeat(z, 3) + generator.normal(0, 0.02, 36)
     means = single.reshape(-1, 3).mean(axis=1)
     within = float(np.sum((single - np.repeat(means, 3)) ** 2))
-    grouped = _Objective(shape, PRIOR, F, means, np.full(12, 3.0), within, 24.0)
-    plain = _Objective(shape, PRIOR, np.repeat(F, 3, axis=0), single, np.ones(36), 0.0, 0.0)
+    grouped = objective_of(prior(shape), Groups(F, means, np.full(12, 3.0), within, 24.0))
+    repeated = Groups(np.repeat(F, 3, axis=0), single, np.ones(36), 0.0, 0.0)
+    plain = objective_of(prior(shape), repeated)
     first, second = grouped.middle, plain.middle + 0.3
     first[-2] = second[-2] = -20.0  # to the plain one repeats are other rows, with something of their own
     # the same but for a constant: the log of the numbers of repeats
@@ -72,7 +77,7 @@ def test_far_from_rows_only_the_linear_mean_is_left():
 @pytest.mark.parametrize("shape", SHAPES)
 def test_posterior_is_the_textbook_one(shape):
     F, z, weight = rows()
-    process = GaussianProcess.fit(shape, PRIOR, F, z, weight, 0.0, 0.0)
+    process = GaussianProcess.fit(prior(shape), Groups(F, z, weight, 0.0, 0.0))
     fresh = np.random.default_rng(2).uniform(size=(5, 2))
     noisy = process._covariance(F, F) + np.diag(process.own**2 + (process.noise**2 + 1e-9) / weight)
     fresh[2] = F[3]  # what it has of its own is partly known
@@ -81,7 +86,7 @@ def test_posterior_is_the_textbook_one(shape):
     level = np.average(z, weights=weight)
 
     def mean_of(G):
-        return level + (G - 0.5) @ PRIOR.slope
+        return level + (G - 0.5) @ [-0.3, 0.0]
 
     mean = mean_of(fresh) + cross @ np.linalg.solve(noisy, z - mean_of(F))
     covariance = process._covariance(fresh, fresh) + process.own**2 * np.eye(5)
@@ -104,7 +109,7 @@ def test_evidence_is_the_density_of_the_precisions(model):
     covariance = process._covariance(process.F, process.F) + np.eye(len(y)) * scatter
     density = stats.multivariate_normal(process._mean(process.F), covariance).logpdf(model.link_.forward(y))
     slopes = np.abs(model.link_.forward(y + step) - model.link_.forward(y - step)) / (2 * step)
-    objective = _Objective(process.shape, process.prior, process.F, process.z, process.weight, 0.0, 0.0)
+    objective = objective_of(process.prior, Groups(process.F, process.z, process.weight, 0.0, 0.0))
     belief = np.sum(((process.theta - objective.middle) / objective.spread) ** 2)
     expected = density + np.sum(np.log(slopes)) - 0.5 * belief
     assert model.log_evidence_ == pytest.approx(expected, abs=1e-4)
@@ -179,9 +184,7 @@ def test_repeats_tell_what_rows_have_of_their_own_from_noise():
     found = []
     for z in (each, row):
         table = group(F, z, np.ones(len(z)))
-        process = GaussianProcess.fit(
-            "matern", PRIOR, table.X, table.y, table.weight, table.within, table.freedom
-        )
+        process = GaussianProcess.fit(prior("matern"), table)
         scatter = np.hypot(process.own, process.noise)
         assert 0.01 < scatter < 0.03
         found.append(process.own / scatter)

@@ -14,6 +14,7 @@ from precision_tables import DOMAIN, precision, table
 from sklearn.base import clone
 
 from cpmodel.errors import BadInputError, FitError, FitWarning
+from cpmodel.surrogates.crossval import cross_validate
 from cpmodel.surrogates.features import Derived
 from cpmodel.surrogates.precision.model import PrecisionModel, load_model, model_class, precision_models
 
@@ -132,6 +133,29 @@ def test_codes_and_zeros_are_encoded(name):
 
 
 @every_model
+@settings(max_examples=8, deadline=None)
+@given(n=st.integers(5, 14), seed=st.integers(0, 1000), declared=st.booleans())
+def test_folds_may_lack_any_code(name, n, seed, declared):
+    generator = np.random.default_rng(seed)
+    X = np.stack([generator.choice([8.0, 16, 32], n), generator.integers(0, 5, n)], 1)
+    y = 0.9 - 1 / X[:, 0] - 0.03 * X[:, 1] + generator.normal(0, 0.002, n)
+    codes = {1: range(5)} if declared else [1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)
+        try:
+            model = new(name, categorical=codes).fit(X, y)
+            found = cross_validate(new(name, categorical=codes), X, y, folds=4)
+        except FitError as error:
+            assert "distinct" in str(error)
+            return
+    every = np.stack([np.full(5, 16.0), np.arange(5.0)], axis=1)
+    assert np.isfinite(model.predict(every, return_std=True)).all()
+    assert np.isfinite(found.predicted).all()
+    again = load_model(json.loads(json.dumps(model.to_dict(), allow_nan=False)))
+    np.testing.assert_array_equal(again.predict(every), model.predict(every))
+
+
+@every_model
 def test_clone_and_parameters(name):
     model = new(name, domain=DOMAIN, names=["f", "s", "k"], categorical=[2])
     again = clone(model)
@@ -194,7 +218,7 @@ def test_bad_descriptions_are_refused():
         with pytest.raises(BadInputError):
             load_model(broken)
     whole = new("logpower").fit(X, y).to_dict()
-    for key in ("state", "link", "statistics", "parameters"):
+    for key in ("state", "parameters"):
         with pytest.raises(BadInputError):
             load_model({**whole, key: {"no": "such"}})
 

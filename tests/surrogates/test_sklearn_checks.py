@@ -12,9 +12,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from cpmodel.errors import FitWarning
 from cpmodel.surrogates.precision.auto import AutoPrecision
 from cpmodel.surrogates.precision.explinear import ExponentialLinear
-from cpmodel.surrogates.precision.loggp import LogErrorGP
 from cpmodel.surrogates.precision.logpower import LogErrorPower
-from cpmodel.surrogates.precision.quadratic import QuadraticPrecision
+from cpmodel.surrogates.precision.process import LogErrorGP, QuadraticPrecision
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

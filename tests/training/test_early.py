@@ -19,7 +19,7 @@ from cpmodel.records.sample import Request, Sample
 from cpmodel.records.store import Store
 from cpmodel.samples import Samples
 from cpmodel.space import Floats, Parameter, Space
-from cpmodel.surrogates.precision.loggp import LogErrorGP
+from cpmodel.surrogates.precision.process import LogErrorGP
 from cpmodel.training.early import FIRST_EPOCH, LEAST_WHOLE, Forecast, Rule, Stopping, noise_share
 from cpmodel.training.pool import Pool
 

@@ -2,18 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
+
+import numpy as np
 
 from cpmodel.errors import FitError
 from cpmodel.space import Floats
-from cpmodel.surrogates.complexity.model import ComplexityModel, complexity_class, load_complexity
-from cpmodel.surrogates.heldout import errors, held_out
+from cpmodel.surrogates.complexity.model import ComplexityModel, complexity_class, errors
+from cpmodel.surrogates.crossval import fold_count, fold_numbers, left_out
 
 # From the simplest to the most flexible
 _CANDIDATES = ("eq1", "linear", "power", "steps")
 # Errors that differ by less than this are the same, and the simpler model is taken
 _SAME = 1e-4
+# Parts that are left out in turn
+_FOLDS = 10
+
+
+def foreseen(
+    model: ComplexityModel, X: Floats, c: Floats, weight: Floats, *, folds: int = _FOLDS, seed: int = 0
+) -> Floats:
+    """Prediction of each row by a model that has not seen its configuration; shape (n,).
+
+    Parameters
+    ----------
+    folds : parts that are left out in turn; one configuration each where there are fewer than twice as many
+
+    Raises
+    ------
+    FitError
+        Fewer than 3 configurations.
+    """
+    count = len(np.unique(X, axis=0))
+    if count < 3:
+        raise FitError(f"cross-validation: expected 3 different configurations or more, got {count}")
+    fold = fold_numbers(X, fold_count(count, folds), seed, turned=True)
+    predicted = np.empty(len(c))
+    for out, said in left_out(model, X, c, weight, fold):
+        predicted[out] = said
+    return predicted
 
 
 class AutoComplexity(ComplexityModel):
@@ -39,17 +66,18 @@ class AutoComplexity(ComplexityModel):
     cv_predicted_: Floats | None
 
     def _fit(self, X: Floats, c: Floats, weight: Floats) -> None:
-        columns = list(self._columns()) if self._named() else None
+        columns = list(self._column_names()) if self._named() else None
+        categorical = self._codes(X)
         self.scores_, predictions, why_not = {}, {}, ""
         for name in _CANDIDATES:
-            model = complexity_class(name)(names=columns, categorical=self.categorical)
+            model = complexity_class(name)(names=columns, categorical=categorical)
             try:
-                predictions[name] = held_out(model, X, c, weight=weight)
+                predictions[name] = foreseen(model, X, c, weight)
                 self.scores_[name] = errors(c, predictions[name], weight)
             except FitError as error:
                 why_not = why_not or str(error)
         chosen = self._choose(columns is not None and not self._work())
-        self.chosen_ = complexity_class(chosen)(names=columns, categorical=self.categorical)
+        self.chosen_ = complexity_class(chosen)(names=columns, categorical=categorical)
         self.chosen_.fit(X, c, weight)
         self.coefficients_ = self.chosen_.coefficients_
         self.cv_predicted_ = predictions.get(chosen)
@@ -76,16 +104,3 @@ class AutoComplexity(ComplexityModel):
 
     def _std(self, X: Floats, mean: Floats) -> Floats:
         return self.chosen_._std(X, mean)
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "chosen": self.chosen_.to_dict(),
-            "scores": {name: list(score) for name, score in self.scores_.items()},
-            "report": self.report_,
-        }
-
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        self.chosen_ = load_complexity(state["chosen"])
-        self.scores_ = {name: (float(e), float(w)) for name, (e, w) in state["scores"].items()}
-        self.report_ = str(state["report"])
-        self.cv_predicted_ = None

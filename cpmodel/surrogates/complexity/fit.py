@@ -3,18 +3,58 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import clone
 
+from cpmodel import codec
 from cpmodel.errors import FitError, FitWarning
 from cpmodel.space import Floats
-from cpmodel.surrogates.complexity.model import ComplexityModel, complexity_class
-from cpmodel.surrogates.heldout import Apart, errors, held_out, kept_apart
+from cpmodel.surrogates.complexity.auto import foreseen
+from cpmodel.surrogates.complexity.model import ComplexityModel, complexity_class, errors
+from cpmodel.surrogates.crossval import left_out
+from cpmodel.surrogates.groups import group_labels
+
+# How many configurations the paper keeps apart to judge its models by
+HELD_OUT = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Apart:
+    """What a model says of configurations that were kept apart at random, fitted to all others.
+
+    Parameters
+    ----------
+    rows : shape (n,), bool
+        Which rows were kept apart.
+    predicted : shape (n,)
+        Their predictions; NaN elsewhere.
+    relative_error, within_10 : mean relative error of those, and their share with 0.1 or less
+    """
+
+    rows: NDArray[np.bool_]
+    predicted: Floats
+    relative_error: float
+    within_10: float
+
+
+def kept_apart(
+    model: ComplexityModel, X: Floats, c: Floats, *, count: int = HELD_OUT, seed: int = 0
+) -> Apart | None:
+    """Judge a model by `count` random configurations; None where fewer than as many would be left to fit."""
+    labels = group_labels(X)
+    configurations = int(labels.max(initial=-1)) + 1
+    if configurations < 2 * count:
+        return None
+    rows = np.isin(labels, np.random.default_rng(seed).permutation(configurations)[:count])
+    [(_, said)] = left_out(model, X, c, np.ones(len(c)), np.where(rows, 0, -1))
+    predicted = np.full(len(c), np.nan)
+    predicted[rows] = said
+    return Apart(rows, predicted, *errors(c[rows], said))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,28 +94,22 @@ class ComplexityFit:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: the errors (None where they could not be told) and the model itself."""
-        known = np.isfinite(self.cv_relative_error)
-        return {
-            "model": self.name,
-            "why": self.why,
-            "relative_error": self.relative_error,
-            "within_10": self.within_10,
-            "cv_relative_error": self.cv_relative_error if known else None,
-            "cv_within_10": self.cv_within_10 if known else None,
-            "held_out": None
-            if self.apart is None
-            else {
-                "rows": int(self.apart.rows.sum()),
-                "relative_error": self.apart.relative_error,
-                "within_10": self.apart.within_10,
-            },
-            "warnings": list(self.warnings),
-            "fit": self.model.to_dict(),
-        }
+        told = ("why", "relative_error", "within_10", "cv_relative_error", "cv_within_10", "warnings")
+        description = {"model": self.name, **codec.dump({name: getattr(self, name) for name in told})}
+        held_out = None
+        if self.apart is not None:
+            said = {"relative_error": self.apart.relative_error, "within_10": self.apart.within_10}
+            held_out = {"rows": int(self.apart.rows.sum()), **said}
+        return {**description, "held_out": held_out, "fit": self.model.to_dict()}
 
 
 def fit_complexity(
-    X: Any, c: ArrayLike, name: str = "auto", *, categorical: Sequence[str] = (), seed: int = 0
+    X: Any,
+    c: ArrayLike,
+    name: str = "auto",
+    *,
+    categorical: Sequence[str] | Mapping[str, Sequence[float]] = (),
+    seed: int = 0,
 ) -> ComplexityFit:
     """C(T) of measured configurations.
 
@@ -87,8 +121,7 @@ def fit_complexity(
         Measured complexity, above 0.
     name : str
         One of `complexity_models`.
-    categorical : sequence of str
-        Raw parameters whose numbers are codes without order.
+    categorical : raw parameters whose numbers are codes without order, best with all codes there are
 
     Raises
     ------
@@ -101,10 +134,13 @@ def fit_complexity(
         warnings.simplefilter("always", FitWarning)
         model = clone(new).fit(X, measured)
     said = tuple(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, FitWarning)))
+    rows = np.asarray(X, dtype=np.float64)
+    if model._named():
+        new.set_params(names=list(model._column_names()))
     predicted = getattr(model, "cv_predicted_", None)
     if predicted is None:
         try:
-            predicted = held_out(new, X, measured, seed=seed)
+            predicted = foreseen(new, rows, measured, np.ones(len(measured)), seed=seed)
         except FitError:
             predicted = np.full(len(measured), np.nan)
     cv_error, cv_within = errors(measured, predicted)
@@ -119,5 +155,5 @@ def fit_complexity(
         predicted,
         str(getattr(model, "report_", "")),
         said,
-        kept_apart(new, X, measured, seed=seed),
+        kept_apart(new, rows, measured, seed=seed),
     )

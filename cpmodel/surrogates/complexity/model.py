@@ -1,4 +1,4 @@
-"""Complexity models C(T): the interface of the models.
+"""The interface of the complexity models C(T).
 
 A table of complexities has a row for each measured configuration. Its columns are amounts of work
 (`cpmodel.families.Family.costs`: multiply-accumulates, weights, activations, ...), the raw parameters, or
@@ -8,22 +8,18 @@ both; a column's name tells which.
 from __future__ import annotations
 
 import importlib
-import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from numpy.typing import ArrayLike
 
-from cpmodel.errors import BadInputError, FitError, FitWarning
+from cpmodel.errors import BadInputError, FitError
 from cpmodel.space import Floats
-from cpmodel.surrogates.heldout import errors
-from cpmodel.surrogates.precision.model import Coefficient
+from cpmodel.surrogates.estimator import TableModel, described_name
 
+# Where the model of each name is defined: loading one needs none of the others
 _HOMES = {
     "auto": "cpmodel.surrogates.complexity.auto:AutoComplexity",
     "eq1": "cpmodel.surrogates.complexity.work:Eq1",
@@ -50,24 +46,26 @@ def is_work(name: str) -> bool:
     return name in _WORK or name.endswith(_WORK_ENDINGS)
 
 
-class ComplexityModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
+def errors(measured: Floats, predicted: Floats, weight: Floats | None = None) -> tuple[float, float]:
+    """Mean of |predicted - measured| / measured, and the share of rows where that is 0.1 or less."""
+    relative = np.abs(predicted - measured) / measured
+    return float(np.average(relative, weights=weight)), float(np.average(relative <= 0.1, weights=weight))
+
+
+class ComplexityModel(TableModel):
     """Base of the complexity models C(T).
 
     Parameters
     ----------
-    names : sequence of str, optional
-        Names of the columns; a data frame brings its own.
-    categorical : sequence of str
-        Columns of raw parameters whose numbers are codes without order.
+    names : names of the columns, or None; a data frame brings its own
+    categorical : names of the raw parameters whose numbers are codes without order, or their codes by name
+        Declared codes keep the model the same where rows lack some; else the codes in the rows count.
 
     Attributes
     ----------
     coefficients_ : tuple of Coefficient
         Of the readable part of the model; the unit is that of the complexity over that of the column.
-    relative_error_, within_10_ : float
-        On the rows it was fitted to: mean of |predicted - measured| / measured, and the share of rows for
-        which that is 0.1 or less.
-    n_features_in_ : int
+    relative_error_, within_10_ : `errors` on the rows it was fitted to
 
     Notes
     -----
@@ -76,16 +74,18 @@ class ComplexityModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     parameters by the others. Predictions are never negative.
     """
 
-    name: ClassVar[str]
+    kind: ClassVar[str] = "complexity model"
     _reads_work: ClassVar[bool] = True
 
-    n_features_in_: int
-    feature_names_in_: NDArray[np.object_]
-    coefficients_: tuple[Coefficient, ...]
     relative_error_: float
     within_10_: float
 
-    def __init__(self, *, names: Sequence[str] | None = None, categorical: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        names: Sequence[str] | None = None,
+        categorical: Sequence[str] | Mapping[str, Sequence[float]] = (),
+    ) -> None:
         self.names = names
         self.categorical = categorical
 
@@ -102,14 +102,6 @@ class ComplexityModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     @abstractmethod
     def _std(self, X: Floats, mean: Floats) -> Floats:
         """Standard deviations of the predictions `mean`."""
-
-    @abstractmethod
-    def _state(self) -> dict[str, Any]:
-        """What `_restore` needs, JSON-ready."""
-
-    @abstractmethod
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        """Become the fitted model whose `_state` this is."""
 
     # ---- fitting and predicting
 
@@ -131,22 +123,17 @@ class ComplexityModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
             Not numbers, not finite, not of these shapes, out of these ranges, or columns the model needs
             are not there.
         """
-        try:
-            valid: tuple[Any, Any] = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-            given = _check_sample_weight(sample_weight, valid[0], dtype=np.float64, ensure_non_negative=True)
-        except ValueError as error:
-            raise FitError(str(error)) from error
-        rows, c = (np.asarray(part, dtype=np.float64) for part in valid)
-        weight = np.asarray(given, dtype=np.float64)
-        if self.names is not None and len(self.names) != rows.shape[1]:
-            raise FitError(f"names: expected {rows.shape[1]}, one a column, got {len(self.names)}")
+        rows, c, weight = self._checked(X, y, sample_weight)
+        columns = self._column_names()
+        for name in self.categorical:
+            if name not in columns:
+                raise FitError(f"categorical: expected some of {', '.join(columns)}, got {name}")
         if not np.all(c > 0):
             raise FitError(f"complexity: expected numbers above 0, got {c.min():g}")
         for column in self._work() if self._reads_work else ():
-            least, title = rows[:, column].min(), self._columns()[column]
-            if least < 0:
+            if (least := rows[:, column].min()) < 0:
                 raise FitError(
-                    f"Negative values in data: column '{title}': expected 0 or more, got {least:g}"
+                    f"Negative values in data: column '{columns[column]}': expected 0 or more, got {least:g}"
                 )
         used = weight > 0
         rows, c, weight = rows[used], c[used], weight[used]
@@ -163,19 +150,27 @@ class ComplexityModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         std : shape (n,), only if `return_std`
             Standard deviation of a measured complexity about the predicted one.
         """
-        check_is_fitted(self)
-        rows = np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
+        rows = self._asked(X)
         mean = self._mean(rows)
         return (mean, self._std(rows, mean)) if return_std else mean
+
+    def _foresee(self, X: Floats, y: Floats, weight: Floats, new: Floats) -> Floats:
+        self.n_features_in_ = X.shape[1]
+        used = weight > 0
+        self._fit(X[used], y[used], weight[used])
+        return self._mean(new)
+
+    def _settled(self, X: Floats) -> dict[str, Any]:
+        return {"categorical": self._codes(X)}
+
+    def _loaded(self, description: Mapping[str, Any]) -> ComplexityModel:
+        return load_complexity(description)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.positive_only = True
         tags.input_tags.positive_only = self._reads_work
         return tags
-
-    def _warn(self, message: str) -> None:
-        warnings.warn(f"complexity model {self.name}: {message}", FitWarning, stacklevel=4)
 
     def _check_few(self, weight: Floats) -> None:
         """Warn of fewer than twice as many rows as coefficients."""
@@ -185,77 +180,30 @@ class ComplexityModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
     # ---- columns
 
-    def _columns(self) -> tuple[str, ...]:
-        if hasattr(self, "feature_names_in_"):
-            return tuple(map(str, self.feature_names_in_))
-        if self.names is not None:
-            return tuple(self.names)
-        return tuple(f"x{index}" for index in range(self.n_features_in_))
+    def _index(self, column: Any) -> int:
+        return self._column_names().index(column)
 
     def _named(self) -> bool:
         return self.names is not None or hasattr(self, "feature_names_in_")
 
     def _work(self) -> list[int]:
         """Indexes of the amounts of work that say something of their own."""
-        columns = self._columns()
+        columns = self._column_names()
         if not self._named():
             return list(range(len(columns)))
         return [
             index
             for index, name in enumerate(columns)
-            if is_work(name) and not (name in _REPEATED and set(_REPEATED[name]) <= set(columns))
+            if self._is_work(name) and not (name in _REPEATED and set(_REPEATED[name]) <= set(columns))
         ]
 
     def _parameters(self) -> list[int]:
         """Indexes of the raw parameters."""
-        columns = self._columns()
-        return [index for index, name in enumerate(columns) if not self._named() or not is_work(name)]
+        columns = self._column_names()
+        return [i for i, name in enumerate(columns) if not self._named() or not self._is_work(name)]
 
-    # ---- saving
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fitted model, JSON-ready and readable; `load_complexity` gives one that predicts the same."""
-        check_is_fitted(self)
-        return {
-            "model": self.name,
-            "parameters": {key: _plain(value) for key, value in self.get_params(deep=False).items()},
-            "columns": list(self._columns()),
-            "named": hasattr(self, "feature_names_in_"),
-            "relative_error": self.relative_error_,
-            "within_10": self.within_10_,
-            "coefficients": [asdict(coefficient) for coefficient in self.coefficients_],
-            "state": self._state(),
-        }
-
-    @classmethod
-    def from_dict(cls, description: Mapping[str, Any]) -> Self:
-        """The model that `to_dict` described.
-
-        Raises
-        ------
-        BadInputError
-            The description is not one of this kind of model.
-        """
-        if description.get("model") != cls.name:
-            raise BadInputError("complexity model", expected=cls.name, got=description.get("model"))
-        try:
-            model = cls(**description["parameters"])
-            model.n_features_in_ = len(description["columns"])
-            if description["named"]:
-                model.feature_names_in_ = np.array(description["columns"], dtype=object)
-            model.relative_error_ = float(description["relative_error"])
-            model.within_10_ = float(description["within_10"])
-            model.coefficients_ = tuple(Coefficient(**row) for row in description["coefficients"])
-            model._restore(description["state"])
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise BadInputError(f"complexity model {cls.name}: {error!r}", expected="a saved fit") from error
-        return model
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.tolist()
-    return list(value) if isinstance(value, tuple) else value
+    def _is_work(self, name: str) -> bool:
+        return is_work(name) and name not in self.categorical
 
 
 def complexity_models() -> tuple[str, ...]:
@@ -286,6 +234,4 @@ def load_complexity(description: Mapping[str, Any]) -> ComplexityModel:
     BadInputError
         The description is not one of a fitted complexity model.
     """
-    if not isinstance(description, Mapping) or "model" not in description:
-        raise BadInputError("complexity model", expected="a saved fit", got=type(description).__name__)
-    return complexity_class(str(description["model"])).from_dict(description)
+    return complexity_class(described_name(description, ComplexityModel.kind)).from_dict(description)

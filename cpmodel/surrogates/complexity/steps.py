@@ -1,16 +1,20 @@
-"""The complexity model that learns a device's steps: a readable law, and a process for what it leaves."""
+"""The complexity model that learns a device's steps: a readable law, and a process for what it leaves.
+
+A device's run-time jumps where a size stops fitting its vectors, tiles or caches. Every value that a
+parameter takes in several rows therefore has an offset of its own, beside a smooth surface.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from cpmodel.space import Floats
 from cpmodel.surrogates.complexity.model import ComplexityModel, complexity_class
+from cpmodel.surrogates.gaussian import MOST_ROWS, GaussianProcess, Prior, chosen
 from cpmodel.surrogates.groups import group
-from cpmodel.surrogates.steps import StepProcess
 
 # The least that the law may say, as a part of the least complexity seen
 _LEAST_PRICE = 1e-12
@@ -18,6 +22,47 @@ _LEAST_PRICE = 1e-12
 _LEAST = 5e-324
 # Log of the largest factor between the law and the prediction
 _WIDEST = 5.0
+# Median, and standard deviation of the log, of the size of the smooth part of log ratios on features from 0
+# to 1 (this and the next three: scripts/bench/complexity.py)
+_SMOOTH = (0.15, 1.0)
+# of the length of the smooth part
+_LENGTH = (0.8, 1.0)
+# of the size of the steps
+_STEP = (0.03, 1.0)
+# and of the noise of one measurement
+_NOISE = (0.01, 1.0)
+# Standard deviation of the mean of all log ratios; the law before has seen to it that it is small
+_LEVEL = 0.3
+# Added to the noise's variance, so that covariances of noiseless rows can be factored
+_JITTER = 1e-8
+# Relative change of the log density at which the search for hyperparameters ends
+_TOLERANCE = 1e-6
+# A row so many standard deviations from what the others say of it counts a quarter
+_FAR = 2.5
+# Rounds of finding such rows
+_REWEIGHTED = 3
+# Rows that are predicted at once, so that memory stays small
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A column as the smooth part sees it: its log or not, 0 to 1 from `low` to `high`."""
+
+    at: int
+    log: bool
+    low: float
+    high: float
+
+    def of(self, X: Floats) -> Floats:
+        """Values of the rows of X, shape (n,), no further than 1 beyond the range."""
+        value = X[:, self.at]
+        if self.log:
+            # no work at all has no log, and lies just below the least there was
+            value = np.maximum(np.log(np.maximum(value, _LEAST)), self.low - np.log(2))
+        width = self.high - self.low
+        scaled: Floats = (np.clip(value, self.low - width, self.high + width) - self.low) / width
+        return scaled
 
 
 class WorkSteps(ComplexityModel):
@@ -26,87 +71,89 @@ class WorkSteps(ComplexityModel):
     Notes
     -----
     g is a smooth function of the logs of the raw parameters (of the amounts of work where the table has no
-    parameters), plus an offset for each value of a parameter that occurs in several rows. The law is `linear`
-    where the table has amounts of work, else `power`; `coefficients_` are the law's.
+    parameters), plus an offset for each value of a parameter that occurs in several rows, and for each code
+    of a categorical one. The law is `linear` where the table has amounts of work, else `power`;
+    `coefficients_` are the law's.
     """
 
     name: ClassVar[str] = "steps"
 
-    _law: ComplexityModel
-    _smooth: list[tuple[int, bool, float, float]]
-    _stepped: list[int]
-    _process: StepProcess
-    _least: float
+    law_: ComplexityModel
+    smooth_: tuple[Scaled, ...]
+    stepped_: tuple[int, ...]
+    process_: GaussianProcess
+    least_: float
 
     def _fit(self, X: Floats, c: Floats, weight: Floats) -> None:
-        columns = self._columns()
-        work, parameters = self._work(), self._parameters()
-        if not self._named():
-            work = []
-        self._law = complexity_class("linear" if work else "power")(
-            names=list(columns), categorical=self.categorical
+        columns = self._column_names()
+        work, parameters = self._work() if self._named() else [], self._parameters()
+        self.law_ = complexity_class("linear" if work else "power")(
+            names=list(columns), categorical=self._codes(X)
         )
-        self._law.fit(X, c, weight)
-        self.coefficients_ = self._law.coefficients_
-        self._smooth, self._stepped = [], []
+        self.law_.fit(X, c, weight)
+        self.coefficients_ = self.law_.coefficients_
+        smooth, stepped = [], []
         for at in parameters or work:
-            values = X[:, at]
+            values, categorical = X[:, at], columns[at] in self.categorical
             distinct = len(np.unique(values))
             if distinct < 2:
                 continue
-            if columns[at] not in self.categorical:
+            if not categorical:
                 positive = values[values > 0]
                 log = bool(len(positive)) and (at in work or len(positive) == len(values))
                 low, high = (positive.min(), values.max()) if log else (values.min(), values.max())
                 low, high = (float(np.log(v)) if log else float(v) for v in (low, high))
                 if high > low:
-                    self._smooth.append((at, log, low, high))
-            if at in parameters and 2 * distinct <= len(values):
-                self._stepped.append(at)
-        self._least = float(c.min())
-        ratio = np.log(c / self._lawful(X))
+                    smooth.append(Scaled(at, log, low, high))
+            if categorical or (at in parameters and 2 * distinct <= len(values)):
+                stepped.append(at)
+        self.smooth_, self.stepped_ = tuple(smooth), tuple(stepped)
+        self.least_ = float(c.min())
+        self.process_ = self._process(X, np.log(c / self._lawful(X)), weight)
+
+    def _process(self, X: Floats, ratio: Floats, weight: Floats) -> GaussianProcess:
+        """The process of log ratios, in which rows far from what the others say count less."""
         rows = group(X, ratio, weight)
-        self._process = StepProcess.fit(
-            self._features(rows.X), rows.X[:, self._stepped], rows.y, rows.weight, rows.within, rows.freedom
+        kept = chosen(len(rows), MOST_ROWS)
+        rows = replace(rows, X=self._features(rows.X[kept]), y=rows.y[kept], weight=rows.weight[kept])
+        prior = Prior(
+            "steps",
+            np.zeros(len(self.smooth_)),
+            slope_spread=0.0,
+            amplitude=_SMOOTH,
+            length=_LENGTH,
+            scatter=_NOISE,
+            step=_STEP,
+            own=None,
+            level=_LEVEL,
+            centred=False,
+            jitter=_JITTER,
+            unit=1.0,
         )
+        start, trust = prior.beliefs(rows.X.shape[1])[0], np.ones(len(rows))
+        for _ in range(1 + _REWEIGHTED):
+            trusted = replace(rows, weight=rows.weight * trust)
+            process = GaussianProcess.fit(prior, trusted, start, tolerance=_TOLERANCE, search_rows=MOST_ROWS)
+            start, trust = process.theta, 1.0 / (1.0 + (process.misses() / _FAR) ** 2) ** 2
+        return process
 
     def _lawful(self, X: Floats) -> Floats:
         """The law's prediction, kept above zero."""
         # a law without a constant may say 0 for no work, which has no log
-        return np.maximum(self._law._mean(X), _LEAST_PRICE * self._least)
+        return np.maximum(self.law_._mean(X), _LEAST_PRICE * self.least_)
 
     def _features(self, X: Floats) -> Floats:
-        """Columns as the smooth part sees them: 0 to 1 on the rows of the fit, no further than 1 beyond."""
-        if not self._smooth:
-            return np.empty((len(X), 0))
-        scaled = []
-        for at, log, low, high in self._smooth:
-            # no work at all has no log, and lies just below the least there was
-            value = np.maximum(np.log(np.maximum(X[:, at], _LEAST)), low - np.log(2)) if log else X[:, at]
-            width = high - low
-            scaled.append((np.clip(value, low - width, high + width) - low) / width)
-        return np.stack(scaled, axis=1)
+        """What the process sees of the rows of X: the smooth part's features, and the stepped columns."""
+        return np.column_stack([*(column.of(X) for column in self.smooth_), X[:, list(self.stepped_)]])
 
     def _mean(self, X: Floats) -> Floats:
-        ratio = self._process.mean(self._features(X), X[:, self._stepped])
-        return self._lawful(X) * np.exp(np.clip(ratio, -_WIDEST, _WIDEST))
+        parts = [self.process_.mean(self._features(rows)) for rows in _chunks(X)]
+        return self._lawful(X) * np.exp(np.clip(np.concatenate(parts), -_WIDEST, _WIDEST))
 
     def _std(self, X: Floats, mean: Floats) -> Floats:
-        unsure = self._process.std(self._features(X), X[:, self._stepped])
-        return mean * np.hypot(unsure, self._process.noise)
+        parts = [self.process_.predict(self._features(rows))[1] for rows in _chunks(X)]
+        return mean * np.hypot(np.concatenate(parts), self.process_.noise)
 
-    def _state(self) -> dict[str, Any]:
-        return {
-            "law": self._law.to_dict(),
-            "smooth": [list(row) for row in self._smooth],
-            "stepped": list(self._stepped),
-            "least": self._least,
-            "process": self._process.to_dict(),
-        }
 
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        self._law = complexity_class(state["law"]["model"]).from_dict(state["law"])
-        self._smooth = [(int(a), bool(log), float(b), float(t)) for a, log, b, t in state["smooth"]]
-        self._stepped = [int(at) for at in state["stepped"]]
-        self._least = float(state["least"])
-        self._process = StepProcess.from_dict(state["process"])
+def _chunks(X: Floats) -> list[Floats]:
+    return [X[start : start + _ROWS_AT_ONCE] for start in range(0, max(len(X), 1), _ROWS_AT_ONCE)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from scipy import linalg, optimize
@@ -11,31 +11,34 @@ from scipy import linalg, optimize
 from cpmodel.errors import FitError
 from cpmodel.space import Floats
 from cpmodel.surrogates.complexity.model import ComplexityModel
-from cpmodel.surrogates.precision.model import Coefficient
+from cpmodel.surrogates.estimator import Coefficient
 
 # Columns whose part of the total is below this fraction of rounding say nothing
 _RANK = 1e-10
+# A column of no greater values is nothing
 _NOTHING = 1e-100
 # Log of the largest factor between a power law's predictions and 1
 _WIDEST = 300.0
-# Rounds of weighting by the errors of the round before, and the error that counts as none
-_REWEIGHTED, _SMALL_MISS = 15, 0.02
+# Rounds of weighting by the errors of the round before
+_REWEIGHTED = 15
+# The relative error that counts as none (scripts/bench/complexity.py)
+_SMALL_MISS = 0.02
 
 
 class _Linear(ComplexityModel):
     """A sum of columns times coefficients, and a constant."""
 
-    _at: list[int]
-    _slopes: Floats
-    _constant: float
-    _covariance: Floats
-    _residual: float
+    at_: tuple[int, ...]
+    slopes_: Floats
+    constant_: float
+    covariance_: Floats
+    residual_: float
 
     def _design(self, X: Floats) -> Floats:
-        return np.column_stack([X[:, self._at], np.ones(len(X))])
+        return np.column_stack([X[:, list(self.at_)], np.ones(len(X))])
 
     def _solve(self, X: Floats, c: Floats, weight: Floats, *, relative: bool, positive: bool) -> None:
-        """Least squares of (prediction - c), or of its ratio to c, over the columns `_at`."""
+        """Least squares of (prediction - c), or of its ratio to c, over the columns `at_`."""
         design = self._design(X)
         scale = _scales(design)
         row = np.sqrt(weight) / (c if relative else np.exp(np.mean(np.log(c))))
@@ -48,16 +51,16 @@ class _Linear(ComplexityModel):
         covariance = np.zeros((len(solution), len(solution)))
         inner = linalg.pinvh(A[:, active].T @ A[:, active]) if active.any() else np.empty((0, 0))
         covariance[np.ix_(active, active)] = variance * inner / np.outer(scale[active], scale[active])
-        self._slopes, self._constant = (solution / scale)[:-1], float((solution / scale)[-1])
-        self._covariance = covariance
-        self._residual = float(np.sqrt(variance)) if relative else self._relative_residual(X, c, weight)
-        columns = self._columns()
-        names = [*(columns[index] for index in self._at), "constant"]
+        self.slopes_, self.constant_ = (solution / scale)[:-1], float((solution / scale)[-1])
+        self.covariance_ = covariance
+        self.residual_ = float(np.sqrt(variance)) if relative else self._relative_residual(X, c, weight)
+        columns = self._column_names()
+        names = [*(columns[index] for index in self.at_), "constant"]
         sure = np.sqrt(np.diag(covariance))
         self.coefficients_ = tuple(
             Coefficient(name, float(value), float(error) if at and freedom > 0 else None)
             for name, value, error, at in zip(
-                names, [*self._slopes, self._constant], sure, active, strict=True
+                names, [*self.slopes_, self.constant_], sure, active, strict=True
             )
         )
 
@@ -65,28 +68,13 @@ class _Linear(ComplexityModel):
         return float(np.sqrt(np.average((self._mean(X) / c - 1.0) ** 2, weights=weight)))
 
     def _mean(self, X: Floats) -> Floats:
-        return np.maximum(X[:, self._at] @ self._slopes + self._constant, 0.0)
+        return np.maximum(X[:, list(self.at_)] @ self.slopes_ + self.constant_, 0.0)
 
     def _std(self, X: Floats, mean: Floats) -> Floats:
         design = self._design(X)
-        unsure = np.einsum("ij,jk,ik->i", design, self._covariance, design)
-        std: Floats = np.sqrt(np.maximum(unsure, 0.0) + (self._residual * mean) ** 2)
+        unsure = np.einsum("ij,jk,ik->i", design, self.covariance_, design)
+        std: Floats = np.sqrt(np.maximum(unsure, 0.0) + (self.residual_ * mean) ** 2)
         return std
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "at": list(self._at),
-            "slopes": self._slopes.tolist(),
-            "constant": self._constant,
-            "covariance": self._covariance.tolist(),
-            "relative_residual": self._residual,
-        }
-
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        self._at = [int(index) for index in state["at"]]
-        self._slopes = np.array(state["slopes"], dtype=np.float64)
-        self._constant, self._residual = float(state["constant"]), float(state["relative_residual"])
-        self._covariance = np.array(state["covariance"], dtype=np.float64)
 
 
 class Eq1(_Linear):
@@ -114,7 +102,7 @@ class Eq1(_Linear):
         *,
         weighting: Literal["absolute", "relative"] = "absolute",
         names: Sequence[str] | None = None,
-        categorical: Sequence[str] = (),
+        categorical: Sequence[str] | Mapping[str, Sequence[float]] = (),
     ) -> None:
         super().__init__(names=names, categorical=categorical)
         self.weighting = weighting
@@ -122,11 +110,11 @@ class Eq1(_Linear):
     def _fit(self, X: Floats, c: Floats, weight: Floats) -> None:
         if self.weighting not in ("absolute", "relative"):
             raise FitError(f"weighting: expected absolute or relative, got {self.weighting}")
-        columns = self._columns()
+        columns = self._column_names()
         found = [columns.index(name) for name in ("conv_macs", "macs") if name in columns]
         if not found and self._named():
             raise FitError(f"eq. 1: expected a column conv_macs or macs, got {', '.join(columns)}")
-        self._at = found[:1] or [0]
+        self.at_ = tuple(found[:1] or [0])
         self._solve(X, c, weight, relative=self.weighting == "relative", positive=False)
         self._check_few(weight)
 
@@ -161,19 +149,19 @@ class LinearWork(_Linear):
         terms: Sequence[str] | None = None,
         loss: Literal["absolute", "squared"] = "absolute",
         names: Sequence[str] | None = None,
-        categorical: Sequence[str] = (),
+        categorical: Sequence[str] | Mapping[str, Sequence[float]] = (),
     ) -> None:
         super().__init__(names=names, categorical=categorical)
         self.terms = terms
         self.loss = loss
 
     def _fit(self, X: Floats, c: Floats, weight: Floats) -> None:
-        columns = self._columns()
+        columns = self._column_names()
         for term in self.terms or ():
             if term not in columns:
                 raise FitError(f"terms: expected some of {', '.join(columns)}, got {term}")
-        self._at = self._work() if self.terms is None else [columns.index(term) for term in self.terms]
-        if not self._at:
+        self.at_ = tuple(self._work() if self.terms is None else map(columns.index, self.terms))
+        if not self.at_:
             raise FitError(f"no amount of work among the columns {', '.join(columns)}")
         if self.loss not in ("absolute", "squared"):
             raise FitError(f"loss: expected absolute or squared, got {self.loss}")
@@ -191,39 +179,45 @@ class PowerLaw(ComplexityModel):
 
     Notes
     -----
-    For tables without amounts of work. Least squares of the log; coefficients are b0 (``constant``) and the
-    exponents. Categorical columns, and those that never change, have none.
+    For tables without amounts of work. Least squares of the log; coefficients are b0 (``constant``), the
+    exponents, and the ``effect of <name>=<code>``, against the first code, of each further code of a
+    categorical column. Columns that never change have none.
     """
 
     name: ClassVar[str] = "power"
     _reads_work: ClassVar[bool] = False
 
-    _at: list[int]
-    _logged: list[bool]
-    _middle: Floats
-    _exponents: Floats
-    _constant: float
-    _covariance: Floats
-    _residual: float
+    at_: tuple[int, ...]
+    logged_: tuple[bool, ...]
+    codes_: tuple[tuple[int, float], ...]
+    middle_: Floats
+    exponents_: Floats
+    constant_: float
+    covariance_: Floats
+    residual_: float
 
     def _features(self, X: Floats) -> Floats:
         columns = [
             np.log(np.maximum(X[:, at], np.finfo(float).tiny)) if log else X[:, at]
-            for at, log in zip(self._at, self._logged, strict=True)
+            for at, log in zip(self.at_, self.logged_, strict=True)
         ]
+        columns += [(X[:, at] == code).astype(np.float64) for at, code in self.codes_]
         return np.stack(columns, axis=1) if columns else np.empty((len(X), 0))
 
+    def _design(self, X: Floats) -> Floats:
+        return np.column_stack([self._features(X) - self.middle_, np.ones(len(X))])
+
     def _fit(self, X: Floats, c: Floats, weight: Floats) -> None:
-        columns, parameters = self._columns(), self._parameters()
+        columns, parameters = self._column_names(), self._parameters()
         if not parameters:
             raise FitError(f"no raw parameter among the columns {', '.join(columns)}")
-        self._at = [
-            at for at in parameters if columns[at] not in self.categorical and X[:, at].min() < X[:, at].max()
-        ]
-        self._logged = [bool(X[:, at].min() > 0) for at in self._at]
+        codes = {self._index(name): codes for name, codes in self._codes(X).items()}
+        self.at_ = tuple(at for at in parameters if at not in codes and X[:, at].min() < X[:, at].max())
+        self.logged_ = tuple(bool(X[:, at].min() > 0) for at in self.at_)
+        self.codes_ = tuple((at, code) for at in codes for code in codes[at][1:])
         features = self._features(X)
-        self._middle = np.average(features, axis=0, weights=weight) if len(self._at) else np.empty(0)
-        design = np.column_stack([features - self._middle, np.ones(len(X))])
+        self.middle_ = np.average(features, axis=0, weights=weight) if features.shape[1] else np.empty(0)
+        design = self._design(X)
         scale = _scales(design)
         row = np.sqrt(weight)
         A, b = design / scale * row[:, None], np.log(c) * row
@@ -231,51 +225,32 @@ class PowerLaw(ComplexityModel):
         residual = A @ solution - b
         freedom = float(weight.sum()) - len(solution)
         variance = float(residual @ residual) / max(freedom, 1.0)
-        self._covariance = variance * linalg.pinvh(A.T @ A) / np.outer(scale, scale)
-        self._residual = float(np.sqrt(variance))
-        self._exponents, self._constant = (solution / scale)[:-1], float((solution / scale)[-1])
-        sure = np.sqrt(np.diag(self._covariance))
-        values = [*self._exponents, self._constant - float(self._exponents @ self._middle)]
-        to_zero = np.append(-self._middle, 1.0)
-        sure[-1] = float(np.sqrt(max(to_zero @ self._covariance @ to_zero, 0.0)))
+        self.covariance_ = variance * linalg.pinvh(A.T @ A) / np.outer(scale, scale)
+        self.residual_ = float(np.sqrt(variance))
+        self.exponents_, self.constant_ = (solution / scale)[:-1], float((solution / scale)[-1])
+        sure = np.sqrt(np.diag(self.covariance_))
+        values = [*self.exponents_, self.constant_ - float(self.exponents_ @ self.middle_)]
+        to_zero = np.append(-self.middle_, 1.0)
+        sure[-1] = float(np.sqrt(max(to_zero @ self.covariance_ @ to_zero, 0.0)))
+        names = [columns[at] for at in self.at_]
+        names += [f"effect of {columns[at]}={code:g}" for at, code in self.codes_]
         self.coefficients_ = tuple(
             Coefficient(name, float(value), float(error) if freedom > 0 else None)
-            for name, value, error in zip(
-                [*(columns[at] for at in self._at), "constant"], values, sure, strict=True
-            )
+            for name, value, error in zip([*names, "constant"], values, sure, strict=True)
         )
         self._check_few(weight)
 
     def _mean(self, X: Floats) -> Floats:
-        log = (self._features(X) - self._middle) @ self._exponents + self._constant
+        log = (self._features(X) - self.middle_) @ self.exponents_ + self.constant_
         # far outside the rows of the fit powers leave what a float can hold
         mean: Floats = np.exp(np.clip(log, -_WIDEST, _WIDEST))
         return mean
 
     def _std(self, X: Floats, mean: Floats) -> Floats:
-        design = np.column_stack([self._features(X) - self._middle, np.ones(len(X))])
-        unsure = np.einsum("ij,jk,ik->i", design, self._covariance, design)
-        std: Floats = mean * np.sqrt(np.clip(unsure, 0.0, _WIDEST) + self._residual**2)
+        design = self._design(X)
+        unsure = np.einsum("ij,jk,ik->i", design, self.covariance_, design)
+        std: Floats = mean * np.sqrt(np.clip(unsure, 0.0, _WIDEST) + self.residual_**2)
         return std
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "at": list(self._at),
-            "logged": list(self._logged),
-            "middle": self._middle.tolist(),
-            "exponents": self._exponents.tolist(),
-            "constant": self._constant,
-            "covariance": self._covariance.tolist(),
-            "residual": self._residual,
-        }
-
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        self._at = [int(index) for index in state["at"]]
-        self._logged = [bool(log) for log in state["logged"]]
-        self._middle = np.array(state["middle"], dtype=np.float64)
-        self._exponents = np.array(state["exponents"], dtype=np.float64)
-        self._constant, self._residual = float(state["constant"]), float(state["residual"])
-        self._covariance = np.array(state["covariance"], dtype=np.float64)
 
 
 def _scales(design: Floats) -> Floats:

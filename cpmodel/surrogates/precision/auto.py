@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,20 +12,17 @@ from numpy.typing import ArrayLike
 
 from cpmodel.errors import FitError, FitWarning
 from cpmodel.space import Floats
-from cpmodel.surrogates.crossval import fold_numbers, held_out
+from cpmodel.surrogates.crossval import fold_count, fold_numbers, left_out
+from cpmodel.surrogates.estimator import Coefficient, relative_error
 from cpmodel.surrogates.features import Derived
 from cpmodel.surrogates.link import Link
-from cpmodel.surrogates.precision.additive import AdditivePrecision
-from cpmodel.surrogates.precision.loggp import LogErrorGP
-from cpmodel.surrogates.precision.model import (
-    Coefficient,
-    PrecisionModel,
-    least_error,
-    load_model,
-    relative_error,
+from cpmodel.surrogates.precision.model import PrecisionModel, least_error
+from cpmodel.surrogates.precision.process import (
+    AdditivePrecision,
+    LogErrorGP,
+    ProcessModel,
+    QuadraticPrecision,
 )
-from cpmodel.surrogates.precision.process import ProcessModel
-from cpmodel.surrogates.precision.quadratic import QuadraticPrecision
 from cpmodel.surrogates.predictive import Predictive, student_log_density
 
 # What each model weighs before the rows speak: from wide experience with public tables
@@ -124,15 +121,15 @@ class AutoPrecision(PrecisionModel):
         derived: Derived | None = None,
         domain: ArrayLike | None = None,
         names: Sequence[str] | None = None,
-        categorical: Sequence[int] = (),
+        categorical: Sequence[int] | Mapping[int, Sequence[float]] = (),
     ) -> None:
         super().__init__(domain=domain, names=names, categorical=categorical)
         self.folds = folds
         self.derived = derived
 
-    def _candidates(self) -> dict[str, ProcessModel]:
+    def _candidates(self, X: Floats) -> dict[str, ProcessModel]:
         given: dict[str, Any] = {"domain": self.domain, "names": self._column_names()}
-        given["categorical"] = self.categorical
+        given["categorical"] = self._codes(X)
         found: dict[str, ProcessModel] = {
             "loggp": LogErrorGP(**given),
             "loggp, saturating": LogErrorGP(saturation=_SATURATION, **given),
@@ -150,7 +147,7 @@ class AutoPrecision(PrecisionModel):
             raise FitError(f"folds: expected 2 or more, got {self.folds}")
         self.link_ = Link("log_error", floor=least_error(1.0 - y))
         rows = len(np.unique(X, axis=0))
-        candidates = self._candidates()
+        candidates = self._candidates(X)
         names = list(candidates)
         for model in candidates.values():
             with warnings.catch_warnings():
@@ -192,11 +189,11 @@ class AutoPrecision(PrecisionModel):
     ) -> tuple[list[Predictive], Floats]:
         """What each candidate, fitted without a row's fold, says of it: laws, and log densities (m, n)."""
         rows = len(np.unique(X, axis=0))
-        fold = fold_numbers(X, rows if rows < 2 * self.folds else self.folds, seed=0)
+        fold = fold_numbers(X, fold_count(rows, self.folds), seed=0)
         laws, densities = [], np.empty((len(candidates), len(y)))
         for density, model in zip(densities, candidates, strict=True):
             location, scale, noise = np.empty((3, len(y)))
-            for test, law in held_out(model, X, y, weight, fold, model._ended_at()):
+            for test, law in left_out(model, X, y, weight, fold, model._ended_at()):
                 density[test] = law.log_density(y[test])
                 common = law.on(self.link_)
                 location[test], scale[test], noise[test] = common.location, common.scale, common.noise
@@ -219,22 +216,6 @@ class AutoPrecision(PrecisionModel):
                 for member, share in zip(self.members_, shares, strict=True)
             ]
         )
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "report": asdict(self.report_),
-            "members": [member.to_dict() for member in self.members_],
-            "weights": self.weights_.tolist(),
-            "stretch": self.stretch_,
-        }
-
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        report = state["report"]
-        candidates = tuple(Candidate(**row) for row in report["candidates"])
-        self.report_ = AutoReport(report["sentence"], candidates, float(report["stretch"]))
-        self.members_ = tuple(load_model(row, self.derived) for row in state["members"])
-        self.weights_ = np.array(state["weights"], dtype=np.float64)
-        self.stretch_ = float(state["stretch"])
 
 
 def _beliefs(names: Sequence[str], rows: int, d: int) -> Floats:

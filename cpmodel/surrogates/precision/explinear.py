@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cpmodel.errors import FitError
 from cpmodel.space import Floats
+from cpmodel.surrogates.estimator import Coefficient
 from cpmodel.surrogates.groups import Groups
 from cpmodel.surrogates.link import Link
 from cpmodel.surrogates.precision.explinear_terms import Terms
 from cpmodel.surrogates.precision.exponents import OneExponential
-from cpmodel.surrogates.precision.model import Coefficient, PrecisionModel
+from cpmodel.surrogates.precision.model import PrecisionModel
 from cpmodel.surrogates.precision.separable import Basis, SeparableFit, fit_separable, fit_separable_within
 from cpmodel.surrogates.predictive import Predictive
 
@@ -32,10 +33,14 @@ _PRIOR_SCATTER = 0.01
 _LATTICE = 3000
 # How far outside them is rounding
 _TOLERATED = 1e-6
+# Most rounds of weighting rows by their residuals
 _REWEIGHTINGS = 12
-# Random exponents of each of two kinds that are tried out, and the best of them that are searched from: fewer
-# would miss optima whose surroundings are poor
-_TRIED, _SEARCHED = 100, 48
+# Random exponents of each of two kinds that are tried out
+_TRIED = 100
+# and the best of them that are searched from: fewer miss optima whose surroundings are poor, as
+# scripts/bench/surrogates.py tells by its comparison with 20 starts of a general solver
+_SEARCHED = 48
+# What exponents of the second kind are multiplied by, half of them, to be nearly zero
 _NEARLY_ZERO = 0.03
 # Sums of squares nearer than this, relatively, are of one optimum
 _SAME = 1e-3
@@ -88,7 +93,7 @@ class ExponentialLinear(PrecisionModel):
         loss: Loss = "linear",
         domain: ArrayLike | None = None,
         names: Sequence[str] | None = None,
-        categorical: Sequence[int] = (),
+        categorical: Sequence[int] | Mapping[int, Sequence[float]] = (),
     ) -> None:
         super().__init__(domain=domain, names=names, categorical=categorical)
         self.form = form
@@ -104,7 +109,7 @@ class ExponentialLinear(PrecisionModel):
             raise FitError(f"loss: expected linear, soft_l1 or huber, got {self.loss}")
         if self.form not in ("auto", "full", "exponential", "linear", "constant"):
             raise FitError(f"form: expected auto, full, exponential, linear or constant, got {self.form}")
-        terms = Terms.of(X, self._domain(X), self.categorical, self._scale(X))
+        terms = Terms.of(X, self._domain(X), self._codes(X), self._scale(X))
         self.form_ = self._chosen_form(terms, len(groups))
         self.terms_ = terms.reduced(exponential=self.form_ in ("full", "exponential"), linear=self._linear())
         lattice = self._lattice(X)
@@ -233,15 +238,15 @@ class ExponentialLinear(PrecisionModel):
         return fit
 
     def _lattice(self, X: Floats) -> Floats:
-        """Rows over the domain (codes: those seen), among them its corners as far as they are few."""
-        domain = self._domain(X)
+        """Rows over the domain, among them its corners as far as they are few."""
+        domain, codes = self._domain(X), self._codes(X)
         varied = [i for i in range(X.shape[1]) if domain[i, 0] < domain[i, 1]]
         levels = next((n for n in (13, 9, 7, 5, 4, 3) if n ** len(varied) <= _LATTICE), 2)
         axes = []
         for index in varied:
             low, high = domain[index]
-            if index in self.categorical:
-                axes.append(np.unique(X[:, index]))
+            if index in codes:
+                axes.append(np.array(codes[index]))
             elif low > 0:
                 axes.append(np.geomspace(low, high, levels))
             else:
@@ -300,7 +305,8 @@ class ExponentialLinear(PrecisionModel):
         self.freedom_ = 1.0 + told
         self.scatter_ = float(np.sqrt((_PRIOR_SCATTER**2 + self.sse_) / self.freedom_))
         self.noise_ = min(groups.noise_of(self.scatter_), self.scatter_)
-        free = np.concatenate([~at_bound, np.ones(len(self.beta_), dtype=bool)])
+        # no row tells the effect of a code that none has
+        free = np.concatenate([~at_bound, np.any(jacobian[:, len(at_bound) :] != 0, axis=0)])
         information = (jacobian[:, free].T * groups.weight) @ jacobian[:, free]
         self.covariance_ = np.zeros((len(free), len(free)))
         self.covariance_[np.ix_(free, free)] = self.scatter_**2 * np.linalg.pinv(
@@ -345,29 +351,6 @@ class ExponentialLinear(PrecisionModel):
         # misfit is smooth: near rows have the same
         misfit2 = max(self.scatter_**2 - self.noise_**2, 0.0)
         return np.asarray(jacobian @ self.covariance_ @ jacobian.T + misfit2)
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "form": self.form_,
-            "terms": self.terms_.to_dict(),
-            "theta": self.theta_.tolist(),
-            "beta": self.beta_.tolist(),
-            "covariance": self.covariance_.tolist(),
-            "scatter": self.scatter_,
-            "noise": self.noise_,
-            "freedom": self.freedom_,
-            "sse": self.sse_,
-        }
-
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        self.form_ = state["form"]
-        self.terms_ = Terms.from_dict(state["terms"])
-        self.theta_ = np.array(state["theta"], dtype=np.float64)
-        self.beta_ = np.array(state["beta"], dtype=np.float64)
-        size = len(self.theta_) + len(self.beta_)
-        self.covariance_ = np.array(state["covariance"], dtype=np.float64).reshape(size, size)
-        self.scatter_, self.noise_ = float(state["scatter"]), float(state["noise"])
-        self.freedom_, self.sse_ = float(state["freedom"]), float(state["sse"])
 
 
 def _outside(value: Floats) -> Floats:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Self
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,19 +46,18 @@ class Terms:
     codes: tuple[tuple[int, float], ...]
 
     @classmethod
-    def of(cls, X: Floats, domain: Floats, categorical: Sequence[int], scale: Floats) -> Self:
-        """All terms that a table X, shape (n, d), can have."""
+    def of(cls, X: Floats, domain: Floats, categorical: Mapping[int, Sequence[float]], scale: Floats) -> Self:
+        """All terms that a table X, shape (n, d), can have, with the codes of its categorical columns."""
         low, high = (domain / scale[:, None]).T
         exponential, linear, codes = [], [], []
         for index in range(X.shape[1]):
-            seen = np.unique(X[:, index])
-            if len(seen) == 1:
-                continue
             if index in categorical:
-                codes += [(index, float(code)) for code in seen[1:]]
-            elif high[index] - low[index] > _LEAST_WIDTH * max(abs(low[index]), abs(high[index])):
+                codes += [(index, float(code)) for code in categorical[index][1:]]
+            elif X[:, index].min() < X[:, index].max() and (
+                high[index] - low[index] > _LEAST_WIDTH * max(abs(low[index]), abs(high[index]))
+            ):
                 linear.append(index)
-                if low[index] > 0 and seen[0] > 0:
+                if low[index] > 0 and X[:, index].min() > 0:
                     exponential.append(index)
         return cls(
             tuple(map(float, scale)),
@@ -176,22 +175,3 @@ class Terms:
             add(f"effect of {names[index]}={code:g}", beta[position], row)
         add("e", constant, constant_row)
         return labels, np.array(values), np.stack(rows)
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready description."""
-        return {
-            key: [list(v) if isinstance(v, tuple) else v for v in value]
-            for key, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_dict(cls, row: Mapping[str, Any]) -> Self:
-        """The terms that `to_dict` described."""
-        return cls(
-            tuple(row["scale"]),
-            tuple(row["low"]),
-            tuple(row["high"]),
-            tuple(row["exponential"]),
-            tuple(row["linear"]),
-            tuple((int(index), float(code)) for index, code in row["codes"]),
-        )

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from cpmodel.space import Floats
+from cpmodel.surrogates.estimator import Coefficient
 from cpmodel.surrogates.features import Features
 from cpmodel.surrogates.groups import Groups
-from cpmodel.surrogates.precision.model import Coefficient, PrecisionModel
+from cpmodel.surrogates.precision.model import PrecisionModel
 from cpmodel.surrogates.predictive import Predictive
 
-# Weak beliefs, on the log of the error over a parameter's whole range: an effect is below 5 or so, in units
-# where the scatter about the law is 0.05; they matter only where the data say nothing.
+# Weak beliefs on the log of the error, which matter only where the data say nothing. Scatter about the law
 _PRIOR_SCATTER = 0.05
+# Trainings that this belief is worth
 _PRIOR_FREEDOM = 1.0
+# Standard deviation of an effect over a parameter's whole range, in units of the scatter: below 5 or so
 _PRIOR_EFFECT = 100.0
+# Standard deviation of the constant, in units of the scatter
 _PRIOR_CONSTANT = 1e4
 
 
@@ -54,7 +54,7 @@ class LogErrorPower(PrecisionModel):
 
     def _fit(self, groups: Groups) -> None:
         domain = None if self.domain is None else self._domain(groups.X)
-        self.features_ = Features.of(groups.X, domain, self.categorical)
+        self.features_ = Features.of(groups.X, domain, self._codes(groups.X))
         F = self._design(groups.X)
         if len(groups) <= F.shape[1]:
             self._warn(
@@ -121,20 +121,3 @@ class LogErrorPower(PrecisionModel):
         F = self._design(X)
         # misfit is smooth: near rows have the same
         return np.asarray(F @ self.covariance_ @ F.T + self.scatter_**2 - self.noise_**2)
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "features": self.features_.to_list(),
-            "center": self.center_.tolist(),
-            "covariance": self.covariance_.tolist(),
-            "freedom": self.freedom_,
-            "scatter": self.scatter_,
-            "noise": self.noise_,
-        }
-
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        self.features_ = Features.from_list(state["features"])
-        self.center_ = np.array(state["center"], dtype=np.float64)
-        self.covariance_ = np.array(state["covariance"], dtype=np.float64)
-        self.freedom_ = float(state["freedom"])
-        self.scatter_, self.noise_ = float(state["scatter"]), float(state["noise"])

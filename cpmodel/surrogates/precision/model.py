@@ -1,50 +1,39 @@
-"""The interface of every precision model: an estimator whose predictions are laws, saved as readable JSON."""
+"""The interface of the precision models: estimators whose predictions are laws."""
 
 from __future__ import annotations
 
 import importlib
-import warnings
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from numpy.typing import ArrayLike
 
-from cpmodel.errors import BadInputError, FitError, FitWarning
+from cpmodel.errors import BadInputError, FitError
 from cpmodel.space import Floats
+from cpmodel.surrogates.estimator import TableModel, described_name, relative_error
 from cpmodel.surrogates.features import Derived
 from cpmodel.surrogates.groups import Groups, group
 from cpmodel.surrogates.link import Link
 from cpmodel.surrogates.predictive import Predictive, check_level
 
-# Where the model of each name is defined: loading one needs none of the others
+# Where the model of each name is defined, until the installed entry points are these
 _HOMES = {
     "auto": "cpmodel.surrogates.precision.auto:AutoPrecision",
     "explinear": "cpmodel.surrogates.precision.explinear:ExponentialLinear",
-    "loggp": "cpmodel.surrogates.precision.loggp:LogErrorGP",
-    "quadratic": "cpmodel.surrogates.precision.quadratic:QuadraticPrecision",
-    "additive": "cpmodel.surrogates.precision.additive:AdditivePrecision",
+    "loggp": "cpmodel.surrogates.precision.process:LogErrorGP",
+    "quadratic": "cpmodel.surrogates.precision.process:QuadraticPrecision",
+    "additive": "cpmodel.surrogates.precision.process:AdditivePrecision",
     "logpower": "cpmodel.surrogates.precision.logpower:LogErrorPower",
 }
 # The least error (1 - P) that is told from a perfect precision, where no smaller one was measured
 _LEAST_ERROR = 1e-3
-# Rows whose covariances with the training rows stay in a processor cache
+# Rows that are predicted at once: their covariances with the training rows stay in a processor cache
 _ROWS_AT_ONCE = 1024
-# Parameters of networks are far smaller; squares of larger numbers would leave the range of floats
+# Greatest value of a column: squares of larger numbers would leave the range of floats
 _LARGEST = 1e100
-
-
-@dataclass(frozen=True)
-class Coefficient:
-    """One fitted number; NaN never: a standard error that cannot be told is None."""
-
-    name: str
-    value: float
-    standard_error: float | None
 
 
 @dataclass(frozen=True)
@@ -70,7 +59,7 @@ class FitStatistics:
     bic: float | None = None
 
 
-class PrecisionModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
+class PrecisionModel(TableModel):
     """Base of the precision models P(T).
 
     Parameters
@@ -79,12 +68,12 @@ class PrecisionModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         Least and greatest value of each column over which predictions must stay sane; the range of the
         training rows when None.
     names : names of the columns, or None
-        For coefficients and messages; ``x0``, ``x1``, ... (or a data frame's columns) when None.
-    categorical : indexes of the columns whose numbers are codes without order
+        For coefficients and messages; a data frame's columns, or ``x0``, ``x1``, ... when None.
+    categorical : indexes of the columns whose numbers are codes without order, or their codes by index
+        Declared codes keep the model the same where rows lack some; else the codes in the rows count.
 
     Attributes
     ----------
-    n_features_in_ : int
     noise_std_ : float
         Standard deviation of one training's precision about its mean over seeds, at the mean precision.
     coefficients_ : tuple of Coefficient
@@ -93,27 +82,22 @@ class PrecisionModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     Notes
     -----
     Equal rows of X are repeats of one configuration over seeds and tell the noise. A weight w stands for w
-    equal rows. What a subclass must do: choose its link, `_fit` to groups on that scale, `_predictive` for
-    rows of X, `_state` and `_restore` for the JSON.
+    equal rows. A subclass chooses its link, fits groups on that scale (`_fit`), and says the laws of rows
+    (`_predictive`).
     """
 
-    name: ClassVar[str]
+    kind: ClassVar[str] = "precision model"
 
-    n_features_in_: int
-    feature_names_in_: NDArray[np.object_]
     noise_std_: float
-    coefficients_: tuple[Coefficient, ...]
     statistics_: FitStatistics
     link_: Link
-    # where a fit to nearly the same rows ended: a good place to start, and the only one then
-    _begin_at: Floats | None = None
 
     def __init__(
         self,
         *,
         domain: ArrayLike | None = None,
         names: Sequence[str] | None = None,
-        categorical: Sequence[int] = (),
+        categorical: Sequence[int] | Mapping[int, Sequence[float]] = (),
     ) -> None:
         self.domain = domain
         self.names = names
@@ -136,14 +120,6 @@ class PrecisionModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     @abstractmethod
     def _predictive(self, X: Floats) -> Predictive:
         """The laws of the rows of X, shape (n, d)."""
-
-    @abstractmethod
-    def _state(self) -> dict[str, Any]:
-        """What `_restore` needs, JSON-ready."""
-
-    @abstractmethod
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        """Become the fitted model whose `_state` this is."""
 
     def _covariance(self, X: Floats) -> Floats:
         """Covariance of what is not known of the rows of X, on the link's scale, shape (n, n)."""
@@ -180,14 +156,7 @@ class PrecisionModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         FitError
             Not numbers, not finite, not of these shapes, or precision outside [0, 1].
         """
-        try:
-            table, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-            weight: Floats = _check_sample_weight(
-                sample_weight, table, dtype=np.float64, ensure_non_negative=True
-            )
-        except ValueError as error:
-            raise FitError(str(error)) from error
-        X, y = np.asarray(table, dtype=np.float64), np.asarray(target, dtype=np.float64)
+        X, y, weight = self._checked(X, y, sample_weight)
         if np.abs(X).max() > _LARGEST:
             raise FitError(f"X: expected values up to {_LARGEST:g}, got {np.abs(X).max():g}")
         if y.min() < 0.0 or y.max() > 1.0:
@@ -220,8 +189,6 @@ class PrecisionModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
                 raise FitError(
                     f"domain: expected {d} rows of least and greatest value, got {domain.tolist()}"
                 )
-        if self.names is not None and len(self.names) != d:
-            raise FitError(f"names: expected {d}, one a column, got {len(self.names)}")
         if any(not 0 <= index < d for index in self.categorical):
             raise FitError(
                 f"categorical: expected column numbers from 0 to {d - 1}, got {list(self.categorical)}"
@@ -233,15 +200,11 @@ class PrecisionModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
             return np.asarray(self.domain, dtype=np.float64)
         return np.stack([X.min(axis=0), X.max(axis=0)], axis=1)
 
-    def _column_names(self) -> tuple[str, ...]:
-        if self.names is not None:
-            return tuple(self.names)
-        if hasattr(self, "feature_names_in_"):
-            return tuple(map(str, self.feature_names_in_))
-        return tuple(f"x{index}" for index in range(self.n_features_in_))
+    def _loaded(self, description: Mapping[str, Any]) -> PrecisionModel:
+        return load_model(description, self.get_params(deep=False).get("derived"))
 
-    def _warn(self, message: str) -> None:
-        warnings.warn(f"{self.name}: {message}", FitWarning, stacklevel=4)
+    def _settled(self, X: Floats) -> dict[str, Any]:
+        return {"domain": self._domain(X), "categorical": self._codes(X)}
 
     def _describe(self, X: Floats, y: Floats, weight: Floats) -> None:
         """Set `noise_std_` and `statistics_` from the fitted model."""
@@ -274,8 +237,7 @@ class PrecisionModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
     def predictive(self, X: ArrayLike) -> Predictive:
         """The laws behind all predictions for the rows of X, shape (n, d)."""
-        check_is_fitted(self)
-        return self._laws(np.asarray(validate_data(self, X, dtype=np.float64, reset=False)))
+        return self._laws(self._asked(X))
 
     def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
         """Expected precision of the rows of X.
@@ -306,66 +268,7 @@ class PrecisionModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         Neighbours are wrong together, so that the draws say what no law of single rows can: how good the
         best of them may be.
         """
-        check_is_fitted(self)
-        table = np.asarray(validate_data(self, X, dtype=np.float64, reset=False))
-        return self._draws(table, count, np.random.default_rng(seed))
-
-    # ---- saving
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fitted model, JSON-ready and readable; `load_model` gives a model that predicts the same."""
-        check_is_fitted(self)
-        given = self.get_params(deep=False)
-        derived = given.pop("derived", None)
-        parameters = {key: _plain(value) for key, value in given.items()}
-        description: dict[str, Any] = {"model": self.name, "parameters": parameters}
-        if derived is not None:
-            description["derived"] = list(derived.names)
-        description["n_features_in"] = self.n_features_in_
-        if hasattr(self, "feature_names_in_"):
-            description["feature_names_in"] = list(map(str, self.feature_names_in_))
-        description["noise_std"] = self.noise_std_
-        description["link"] = asdict(self.link_)
-        description["coefficients"] = [asdict(coefficient) for coefficient in self.coefficients_]
-        description["statistics"] = asdict(self.statistics_)
-        description["state"] = self._state()
-        return description
-
-    @classmethod
-    def from_dict(cls, description: Mapping[str, Any], derived: Derived | None = None) -> Self:
-        """The model that `to_dict` described.
-
-        Parameters
-        ----------
-        derived : what the model was given to derive columns with, which no text can hold
-            Without it a model that needs it says all that was fitted, but predicts nothing.
-
-        Raises
-        ------
-        BadInputError
-            The description is not one of this kind of model, or one of a model with other derived columns.
-        """
-        if description.get("model") != cls.name:
-            raise BadInputError("precision model", expected=cls.name, got=description.get("model"))
-        columns = tuple(description.get("derived", ()))
-        if columns and derived is not None and derived.names != columns:
-            raise BadInputError("derived columns", expected=", ".join(columns), got=", ".join(derived.names))
-        try:
-            parameters = dict(description["parameters"])
-            if columns:
-                parameters["derived"] = derived or Derived(columns)
-            model = cls(**parameters)
-            model.n_features_in_ = int(description["n_features_in"])
-            if "feature_names_in" in description:
-                model.feature_names_in_ = np.array(description["feature_names_in"], dtype=object)
-            model.noise_std_ = float(description["noise_std"])
-            model.link_ = Link(**description["link"])
-            model.coefficients_ = tuple(Coefficient(**row) for row in description["coefficients"])
-            model.statistics_ = FitStatistics(**description["statistics"])
-            model._restore(description["state"])
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise BadInputError(f"precision model {cls.name}: {error!r}", expected="a saved fit") from error
-        return model
+        return self._draws(self._asked(X), count, np.random.default_rng(seed))
 
 
 def least_error(errors: Floats) -> float:
@@ -374,27 +277,8 @@ def least_error(errors: Floats) -> float:
     return float(min(_LEAST_ERROR, positive.min())) if len(positive) else _LEAST_ERROR
 
 
-def relative_error(y: ArrayLike, predicted: ArrayLike, weight: ArrayLike | None = None) -> float:
-    """Mean of |predicted - measured| / measured; rows whose measured precision is 0 are left out."""
-    y, predicted = np.asarray(y, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
-    weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
-    kept = (y > 0) & (weight > 0)
-    if not kept.any():
-        return 0.0
-    return float(np.average(np.abs(predicted[kept] - y[kept]) / y[kept], weights=weight[kept]))
-
-
-def _plain(value: Any) -> Any:
-    """Arrays as lists, numpy numbers as Python's: what JSON can hold."""
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.tolist()
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
-
-
 def precision_models() -> tuple[str, ...]:
-    """Names of the precision models."""
+    """Names of the precision models that are installed."""
     return tuple(sorted(_HOMES))
 
 
@@ -421,6 +305,4 @@ def load_model(description: Mapping[str, Any], derived: Derived | None = None) -
     BadInputError
         The description is not one of a fitted precision model.
     """
-    if not isinstance(description, Mapping) or "model" not in description:
-        raise BadInputError("precision model", expected="a saved fit", got=type(description).__name__)
-    return model_class(str(description["model"])).from_dict(description, derived)
+    return model_class(described_name(description, PrecisionModel.kind)).from_dict(description, derived)

@@ -1,0 +1,203 @@
+"""What models of precision and of complexity share: checked rows, categories, and saving as readable JSON."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from cpmodel import codec
+from cpmodel.errors import BadInputError, FitError, FitWarning
+from cpmodel.space import Floats
+from cpmodel.surrogates.features import Derived
+
+
+@dataclass(frozen=True)
+class Coefficient:
+    """One fitted number; NaN never: a standard error that cannot be told is None."""
+
+    name: str
+    value: float
+    standard_error: float | None
+
+
+class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
+    """Base of all models of a table.
+
+    Notes
+    -----
+    Fitted attributes, whose names end in "_", are declared with type hints, by which they are saved and read.
+    """
+
+    name: ClassVar[str]
+    kind: ClassVar[str]
+
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+    coefficients_: tuple[Coefficient, ...]
+    names: Sequence[str] | None
+    categorical: Sequence[Any] | Mapping[Any, Sequence[float]]
+    # where a fit to nearly the same rows ended: a good place to start, and the only one then
+    _begin_at: Floats | None = None
+
+    @abstractmethod
+    def _foresee(self, X: Floats, y: Floats, weight: Floats, new: Floats) -> Any:
+        """Learn from rows of a table that was checked, and say of new rows only what `left_out` needs."""
+
+    @abstractmethod
+    def _settled(self, X: Floats) -> dict[str, Any]:
+        """Parameters that parts of the table X must have in common, whichever rows they lack."""
+
+    def _checked(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
+    ) -> tuple[Floats, Floats, Floats]:
+        """Rows, target and weights as finite numbers of fitting shapes."""
+        try:
+            table, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+            weight = _check_sample_weight(sample_weight, table, dtype=np.float64, ensure_non_negative=True)
+        except ValueError as error:
+            raise FitError(str(error)) from error
+        rows = np.asarray(table, dtype=np.float64)
+        if self.names is not None and len(self.names) != rows.shape[1]:
+            raise FitError(f"names: expected {rows.shape[1]}, one a column, got {len(self.names)}")
+        return rows, np.asarray(target, dtype=np.float64), np.asarray(weight, dtype=np.float64)
+
+    def _asked(self, X: ArrayLike) -> Floats:
+        """Rows to predict, of the columns that the model was fitted to."""
+        check_is_fitted(self)
+        return np.asarray(validate_data(self, X, dtype=np.float64, reset=False), dtype=np.float64)
+
+    def _column_names(self) -> tuple[str, ...]:
+        if self.names is not None:
+            return tuple(self.names)
+        if hasattr(self, "feature_names_in_"):
+            return tuple(map(str, self.feature_names_in_))
+        return tuple(f"x{index}" for index in range(self.n_features_in_))
+
+    def _codes(self, X: Floats) -> dict[Any, tuple[float, ...]]:
+        """The codes of each categorical column: those declared, else those in the rows of X."""
+        if isinstance(self.categorical, Mapping):
+            return {column: tuple(map(float, codes)) for column, codes in self.categorical.items()}
+        seen = {column: np.unique(X[:, self._index(column)]) for column in self.categorical}
+        return {column: tuple(map(float, codes)) for column, codes in seen.items()}
+
+    def _index(self, column: Any) -> int:
+        """The position of a column of `categorical`."""
+        return int(column)
+
+    def _warn(self, message: str) -> None:
+        warnings.warn(f"{self.kind} {self.name}: {message}", FitWarning, stacklevel=4)
+
+    # ---- saving
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fitted model, JSON-ready and readable; `from_dict` gives a model that predicts the same."""
+        check_is_fitted(self)
+        given = self.get_params(deep=False)
+        derived = given.pop("derived", None)
+        description: dict[str, Any] = {"model": self.name, "parameters": codec.dump(given)}
+        if derived is not None:
+            description["derived"] = list(derived.names)
+        description["n_features_in"] = self.n_features_in_
+        if hasattr(self, "feature_names_in_"):
+            description["feature_names_in"] = list(map(str, self.feature_names_in_))
+        return {**description, "state": self._state()}
+
+    @abstractmethod
+    def _loaded(self, description: Mapping[str, Any]) -> TableModel:
+        """The model of the same kind that `to_dict` described, whichever it is."""
+
+    @classmethod
+    def _fitted(cls) -> dict[str, Any]:
+        """The fitted attributes that are saved, with their type hints."""
+        apart = ("n_features_in_", "feature_names_in_")
+        hints = get_type_hints(cls)
+        return {name: hint for name, hint in hints.items() if name.endswith("_") and name not in apart}
+
+    def _state(self) -> dict[str, Any]:
+        state = {}
+        for name in self._fitted():
+            value = getattr(self, name)
+            if isinstance(value, tuple) and value and isinstance(value[0], TableModel):
+                value = [model.to_dict() for model in value]
+            state[name.strip("_")] = value.to_dict() if isinstance(value, TableModel) else codec.dump(value)
+        return state
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        for name, hint in self._fitted().items():
+            data: Any = state[name.strip("_")]
+            value: Any
+            inner = get_args(hint)[0] if get_origin(hint) is tuple else hint
+            if isinstance(inner, type) and issubclass(inner, TableModel):
+                value = self._loaded(data) if inner is hint else tuple(map(self._loaded, data))
+            else:
+                value = codec.load(hint, data, what=name.strip("_"))
+            setattr(self, name, value)
+
+    @classmethod
+    def from_dict(cls, description: Mapping[str, Any], derived: Derived | None = None) -> Self:
+        """The model that `to_dict` described.
+
+        Parameters
+        ----------
+        derived : what the model was given to derive columns with, which no text can hold
+            Without it a model that needs it says all that was fitted, but predicts nothing.
+
+        Raises
+        ------
+        BadInputError
+            The description is not one of this kind of model, or one of a model with other derived columns.
+        """
+        if description.get("model") != cls.name:
+            raise BadInputError(cls.kind, expected=cls.name, got=description.get("model"))
+        columns = tuple(description.get("derived", ()))
+        if columns and derived is not None and derived.names != columns:
+            raise BadInputError("derived columns", expected=", ".join(columns), got=", ".join(derived.names))
+        try:
+            parameters = dict(description["parameters"])
+            if columns:
+                parameters["derived"] = derived or Derived(columns)
+            if isinstance(parameters["categorical"], Mapping):
+                # JSON's keys are texts
+                parameters["categorical"] = {
+                    int(column) if column.isdigit() else column: codes
+                    for column, codes in parameters["categorical"].items()
+                }
+            model = cls(**parameters)
+            model.n_features_in_ = int(description["n_features_in"])
+            if "feature_names_in" in description:
+                model.feature_names_in_ = np.array(description["feature_names_in"], dtype=object)
+            model._restore(description["state"])
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise BadInputError(f"{cls.kind} {cls.name}: {error!r}", expected="a saved fit") from error
+        return model
+
+
+def described_name(description: Any, kind: str) -> str:
+    """The name of the model that a saved fit is of.
+
+    Raises
+    ------
+    BadInputError
+        The description is not one of a fitted model.
+    """
+    if not isinstance(description, Mapping) or "model" not in description:
+        raise BadInputError(kind, expected="a saved fit", got=type(description).__name__)
+    return str(description["model"])
+
+
+def relative_error(y: ArrayLike, predicted: ArrayLike, weight: ArrayLike | None = None) -> float:
+    """Mean of |predicted - measured| / measured; rows whose measured value is 0 are left out."""
+    y, predicted = np.asarray(y, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
+    kept = (y > 0) & (weight > 0)
+    if not kept.any():
+        return 0.0
+    return float(np.average(np.abs(predicted[kept] - y[kept]) / y[kept], weights=weight[kept]))
