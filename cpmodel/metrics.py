@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cpmodel import registry
 from cpmodel.errors import BadInputError
@@ -61,6 +61,15 @@ class Metric(ABC):
         del labels
         return None
 
+    def require(self, classes: int) -> None:
+        """Refuse a task of so many classes, if the metric says nothing about it.
+
+        Raises
+        ------
+        BadInputError
+        """
+        del classes
+
     def inside(self, value: float) -> float:
         """A value of the metric as P, which is better when it is higher."""
         return value if self.direction == "higher" else 1.0 - value
@@ -70,8 +79,18 @@ class Metric(ABC):
         return self.inside(precision)
 
     def precision_of(self, scores: Floats, labels: Labels) -> Floats:
-        """What each image adds to P, shape (n,): its value, turned where lower is better."""
+        """What each image adds to P, shape (n,): its value, turned where lower is better.
+
+        Raises
+        ------
+        BadInputError
+            The metric did not give one value in [0, 1] for each image.
+        """
         values = np.asarray(self.values(scores, labels), dtype=np.float64)
+        if values.shape != labels.shape or not np.all((values >= 0) & (values <= 1)):
+            expected = f"{len(labels)} values in [0, 1], one an image"
+            got = f"shape {values.shape}, from {values.min():g} to {values.max():g}"
+            raise BadInputError(f"metric {self.name}", expected=expected, got=got)
         return values if self.direction == "higher" else 1.0 - values
 
 
@@ -106,29 +125,17 @@ class TopK(Metric):
         self.label = f"top-{k} accuracy"
 
     def values(self, scores: Floats, labels: Labels) -> Floats:
-        """1 where fewer than k scores are larger than that of the label; ties count by position."""
+        """1 where fewer than k scores are larger than that of the label; of equal ones the first counts."""
         own = scores[np.arange(len(labels)), labels][:, None]
         earlier = np.arange(scores.shape[1]) < labels[:, None]
-        rank = (scores > own).sum(axis=1) + ((scores == own) & earlier).sum(axis=1)
-        return np.asarray(rank < self.k, dtype=np.float64)
+        # a score that is no number is never among the largest
+        rank = (~(scores <= own)).sum(axis=1) + ((scores == own) & earlier).sum(axis=1)
+        return np.asarray((rank < self.k) & ~np.isnan(own[:, 0]), dtype=np.float64)
 
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure of a whole split that rides along with P."""
-
-    label: str
-    unit: str = ""
-
-
-FIGURES: Mapping[str, Figure] = MappingProxyType(
-    {
-        "balanced": Figure("balanced accuracy", "%"),
-        "top5": Figure("top-5 accuracy", "%"),
-        "nll": Figure("negative log likelihood", "nats"),
-        "macro_f1": Figure("macro F1", "%"),
-    }
-)
+    def require(self, classes: int) -> None:
+        """With k classes or fewer every image would be right."""
+        if classes <= self.k:
+            raise BadInputError(f"metric {self.name}", expected=f"more than {self.k} classes", got=classes)
 
 
 def get_metric(name: str) -> Metric:
@@ -158,3 +165,85 @@ def mean(values: Floats, strata: Labels | None = None) -> float:
         return float(values.mean())
     _, place, counts = np.unique(strata, return_inverse=True, return_counts=True)
     return float((np.bincount(place, weights=values) / counts).mean())
+
+
+def effective_images(counts: ArrayLike) -> float:
+    """Images that tell a plain mean as well as strata of these sizes tell P: K^2 / sum 1 / n_s.
+
+    It is the number of all images where the K strata are equally large.
+
+    Parameters
+    ----------
+    counts : shape (K,), each 1 or more
+
+    Examples
+    --------
+    >>> effective_images([40]), effective_images([30, 10])
+    (40.0, 30.0)
+    """
+    sizes = np.asarray(counts, dtype=np.float64)
+    return float(sizes[0]) if len(sizes) == 1 else float(len(sizes) ** 2 / np.sum(1.0 / sizes))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a whole split that rides along with P; it needs no value for each image.
+
+    Parameters
+    ----------
+    of : callable
+        The figure, from scores of shape (n, classes) and labels of shape (n,).
+    least_classes : int
+        With fewer classes it says nothing.
+    """
+
+    label: str
+    unit: str
+    of: Callable[[Floats, Labels], float]
+    least_classes: int = 2
+
+
+def _mean_of(metric: Metric) -> Callable[[Floats, Labels], float]:
+    return lambda scores, labels: mean(metric.values(scores, labels), metric.strata(labels))
+
+
+def _nll(scores: Floats, labels: Labels) -> float:
+    """Mean negative log likelihood of the labels, nats."""
+    from scipy.special import logsumexp
+
+    wide = scores.astype(np.float64)
+    return float((logsumexp(wide, axis=1) - wide[np.arange(len(labels)), labels]).mean())
+
+
+def _macro_f1(scores: Floats, labels: Labels) -> float:
+    """Mean over classes that occur, or are said to, of 2 right / (there + said)."""
+    classes, said = scores.shape[1], scores.argmax(axis=1)
+    right = np.bincount(labels[said == labels], minlength=classes)
+    either = np.bincount(labels, minlength=classes) + np.bincount(said, minlength=classes)
+    return float((2 * right[either > 0] / either[either > 0]).mean())
+
+
+FIGURES: Mapping[str, Figure] = MappingProxyType(
+    {
+        "accuracy": Figure("accuracy", "%", _mean_of(Accuracy())),
+        "balanced": Figure("balanced accuracy", "%", _mean_of(Balanced())),
+        "nll": Figure("negative log likelihood", "nats", _nll),
+        "top5": Figure("top-5 accuracy", "%", _mean_of(TopK(5)), least_classes=10),
+        "macro_f1": Figure("macro F1", "%", _macro_f1),
+    }
+)
+
+
+def figures(scores: Floats, labels: Labels, metric: Metric) -> dict[str, float]:
+    """All figures of a split that tell something beside `metric`, by name, each in its unit.
+
+    Parameters
+    ----------
+    scores : shape (n, classes)
+    labels : shape (n,)
+    """
+    return {
+        name: figure.of(scores, labels)
+        for name, figure in FIGURES.items()
+        if name != metric.name and scores.shape[1] >= figure.least_classes
+    }

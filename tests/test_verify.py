@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -10,9 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from cpmodel.codec import dump, load
 from cpmodel.errors import BadInputError
+from cpmodel.metrics import TopK
 from cpmodel.verify import (
     ERROR,
+    Networks,
+    Opened,
     Verdict,
     compared,
     difference_interval,
@@ -22,6 +27,7 @@ from cpmodel.verify import (
 )
 
 Bools = NDArray[np.bool_]
+THREE = Networks("", {}, (0, 1, 2), (1.0, 1.0, 1.0))
 
 
 def simulated(
@@ -152,7 +158,7 @@ def test_the_mean_is_always_inside() -> None:
 
 @pytest.mark.parametrize("shape", [(0, 5), (3, 0), (5,), (2, 3, 4)])
 def test_tables_of_another_shape(shape: tuple[int, ...]) -> None:
-    with pytest.raises(BadInputError, match=r"correct: expected shape \(seeds, images\)"):
+    with pytest.raises(BadInputError, match=r"values: expected shape \(seeds, images\)"):
         precision_interval(np.ones(shape, bool))
 
 
@@ -285,9 +291,7 @@ def test_false_claims_over_many_openings_stay_within_the_stated_error() -> None:
     for _ in range(studies):
         for opening in range(1, 11):
             correct, _, _ = simulated(rng, 3, 150, 0.8, 1.0, 0.0)
-            found = judge(
-                {}, "", 0.8, seeds=(0, 1, 2), validation=(1, 1, 1), correct=correct, opening=opening
-            )
+            found = judge(THREE, 0.8, correct, Opened(opening=opening))
             if found.status != "undecided":
                 wrong += 1
                 break
@@ -300,15 +304,8 @@ def test_false_claims_over_many_openings_stay_within_the_stated_error() -> None:
 def test_verdicts(target: float, status: str) -> None:
     rng = np.random.default_rng(0)
     correct = rng.random((3, 1000)) < 0.8
-    verdict = judge(
-        {"f": 8},
-        "f=8",
-        target,
-        seeds=(1000, 1001, 1002),
-        validation=(0.8, 0.83, 0.81),
-        correct=correct,
-        groups=np.arange(1000) // 2,
-    )
+    networks = Networks("f=8", {"f": 8}, (1000, 1001, 1002), (0.8, 0.83, 0.81))
+    verdict = judge(networks, target, correct, Opened(np.arange(1000) // 2))
     assert verdict.status == status
     assert verdict.exported_seed == 1001  # chosen on validation, whatever the test split says
     assert verdict.test == tuple(correct.mean(axis=1))
@@ -316,7 +313,7 @@ def test_verdicts(target: float, status: str) -> None:
     level = 1 - error_of_opening(1)
     assert verdict.interval == precision_interval(correct, level=level, groups=np.arange(1000) // 2)
     assert (verdict.opening, verdict.error, verdict.comparison) == (1, 0.05, None)
-    assert Verdict.from_dict(json.loads(json.dumps(verdict.to_dict()))) == verdict
+    assert load(Verdict, json.loads(json.dumps(dump(verdict)))) == verdict
 
 
 def test_a_limit_on_the_target_itself() -> None:
@@ -324,7 +321,7 @@ def test_a_limit_on_the_target_itself() -> None:
     interval = precision_interval(correct, level=1 - error_of_opening(1))
 
     def status(target: float) -> str:
-        return judge({}, "", target, seeds=(0, 1), validation=(1, 1), correct=correct).status
+        return judge(Networks("", {}, (0, 1), (1.0, 1.0)), target, correct).status
 
     assert status(interval.low) == "reached"
     assert status(np.nextafter(interval.low, 1)) == "undecided"
@@ -334,23 +331,14 @@ def test_a_limit_on_the_target_itself() -> None:
 @pytest.mark.parametrize(("drop", "status"), [(0.10, "reached"), (0.05, "undecided"), (0.01, "missed")])
 def test_a_drop_is_judged_by_the_difference(drop: float, status: str) -> None:
     mine, other, _ = rivals(np.random.default_rng(1), (3, 3), 2000, (0.82, 0.87), 2.0, 0.3, 0.0)
-    seen = compared(
-        "f=64", drop, seeds=(0, 1, 2), validation=(0.9, 0.9, 0.9), correct=mine, reference=other, opening=2
-    )
+    baseline = Networks("f=64", {"f": 64}, (0, 1, 2), (0.9, 0.9, 0.9))
+    seen = compared(baseline, drop, mine, other, Opened(opening=2))
     assert seen.difference == difference_interval(mine, other, level=1 - error_of_opening(2))
     assert seen.test == tuple(other.mean(axis=1))
-    verdict = judge(
-        {"f": 8},
-        "f=8",
-        0.5,
-        seeds=(7, 8, 9),
-        validation=(0.8, 0.8, 0.8),
-        correct=mine,
-        opening=2,
-        comparison=seen,
-    )
+    networks = Networks("f=8", {"f": 8}, (7, 8, 9), (0.8, 0.8, 0.8))
+    verdict = judge(networks, 0.5, mine, Opened(opening=2), seen)
     assert verdict.status == status  # whatever the absolute target is
-    assert Verdict.from_dict(json.loads(json.dumps(verdict.to_dict()))) == verdict
+    assert load(Verdict, json.loads(json.dumps(dump(verdict)))) == verdict
     again = verdict.judged(0.6, 0.2)
     assert (again.status, again.target, again.comparison.drop) == ("reached", 0.6, 0.2)  # type: ignore[union-attr]
     assert again.interval == verdict.interval
@@ -360,9 +348,199 @@ def test_a_drop_is_judged_by_the_difference(drop: float, status: str) -> None:
 
 def test_another_target_needs_no_other_interval() -> None:
     correct = np.random.default_rng(0).random((3, 1000)) < 0.8
-    verdict = judge({}, "", 0.7, seeds=(0, 1, 2), validation=(1, 1, 1), correct=correct)
+    verdict = judge(THREE, 0.7, correct)
     for target in (0.7, 0.8, 0.9):
-        fresh = judge({}, "", target, seeds=(0, 1, 2), validation=(1, 1, 1), correct=correct)
+        fresh = judge(THREE, target, correct)
         assert verdict.judged(target) == fresh
     with pytest.raises(BadInputError, match=r"drop: expected none, got 0\.1"):
         verdict.judged(0.7, 0.1)
+
+
+def unequal(
+    rng: np.random.Generator,
+    sizes: list[int],
+    levels: list[float],
+    seeds: int,
+    seed_sd: float = 0.0,
+    group_size: int = 1,
+) -> tuple[Bools, Any, Any]:
+    """As `simulated`, by class: of unequal sizes and levels; networks that differ differ by class, too."""
+    strata = np.repeat(np.arange(len(sizes)), sizes)
+    groups = np.arange(len(strata)) // group_size
+    hardness = rng.normal(0, 1.5, groups[-1] + 1)[groups]
+    skill = rng.normal(0, seed_sd, (seeds, 1)) + rng.normal(0, seed_sd, (seeds, len(sizes)))[:, strata]
+    middle = stats.norm.ppf(levels)[strata] * np.sqrt(1 + 1.5**2 + 2 * seed_sd**2)
+    return rng.normal(middle + hardness + skill) > 0, strata, groups
+
+
+BALANCED = [
+    ([500, 50], [0.9, 0.7], 1, 0.0),
+    ([500, 50], [0.9, 0.7], 3, 0.1),
+    ([50] * 10, list(np.linspace(0.7, 0.99, 10)), 3, 0.1),
+    ([300, 100, 50, 20, 10], [0.95, 0.9, 0.85, 0.8, 0.9], 1, 0.0),
+    ([10] * 20, list(np.linspace(0.6, 0.99, 20)), 3, 0.1),
+    ([1] * 15 + [60], [0.8] * 16, 1, 0.0),
+    ([400, 10], [0.9, 0.75], 3, 0.1),  # ten images of a class that are often all right
+]
+
+
+@pytest.mark.parametrize(("sizes", "levels", "seeds", "seed_sd"), BALANCED)
+def test_means_over_unequal_classes_are_covered(
+    sizes: list[int], levels: list[float], seeds: int, seed_sd: float
+) -> None:
+    rng, truth, repeats = np.random.default_rng(13), float(np.mean(levels)), 300
+    missed = {"interval": 0, "without strata": 0, "difference": 0}
+    for _ in range(repeats):
+        values, strata, _ = unequal(rng, sizes, levels, seeds, seed_sd)
+        other = unequal(rng, sizes, levels, seeds, seed_sd)[0]
+        found = precision_interval(values, strata=strata)
+        plain = precision_interval(values)
+        between = difference_interval(values, other, strata=strata)
+        missed["interval"] += not found.low <= truth <= found.high
+        missed["without strata"] += not plain.low <= truth <= plain.high
+        missed["difference"] += not between.low <= 0 <= between.high
+    most = stats.binom.ppf(0.999, repeats, 0.05)
+    assert missed["interval"] <= most
+    assert missed["difference"] <= most
+    if sizes[0] == 500:
+        assert missed["without strata"] > most
+
+
+def test_top_five_is_covered() -> None:
+    """Scores of 20 classes with noise: the truth is the share of a great many images."""
+    rng, metric = np.random.default_rng(14), TopK(5)
+
+    def values(images: int, seeds: int) -> Any:
+        labels = rng.integers(0, 20, images)
+        signal = 0.8 * (np.arange(20) == labels[:, None]) + rng.normal(0, 0.5, (images, 20))
+        noise = rng.normal(0, 0.5, (seeds, images, 20))
+        return np.array([metric.values(signal + own, labels) for own in noise])
+
+    truth = values(200_000, 1).mean()
+    missed = 0
+    for _ in range(400):
+        found = precision_interval(values(150, 3))
+        missed += not found.low <= truth <= found.high
+    assert 0.4 < truth < 0.8
+    assert missed <= stats.binom.ppf(0.999, 400, 0.05)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("groups", [None, np.arange(900) // 3])
+def test_one_stratum_is_none_and_equal_ones_nearly(seeds: int, groups: Any) -> None:
+    rng = np.random.default_rng(15)
+    values, other = rng.random((seeds, 900)) < 0.8, rng.random((seeds, 900)) < 0.7
+    plain = precision_interval(values, groups=groups)
+    same = precision_interval(values, groups=groups, strata=np.full(900, 7))
+    assert (same.low, same.high, same.freedom) == pytest.approx((plain.low, plain.high, plain.freedom))
+    # strata that say nothing: the mean is the same, and nearly what is known of it, too
+    thirds = np.arange(900) // 3 % 3
+    equal = precision_interval(values, groups=groups, strata=thirds)
+    apart = difference_interval(values, other, groups=groups)
+    by_class = difference_interval(values, other, groups=groups, strata=thirds)
+    for found, expected in ((equal, plain), (by_class, apart)):
+        assert found.mean == pytest.approx(expected.mean)
+        assert found.seed_sd == pytest.approx(expected.seed_sd, abs=2e-3, nan_ok=True)
+        if seeds == 1:  # with three, a variance known by two degrees of freedom makes much of little
+            assert found.high - found.low == pytest.approx(expected.high - expected.low, rel=0.03)
+
+
+def test_a_stratified_interval_is_wilson_s_with_the_effective_number() -> None:
+    """One seed: the variance of each class's mean, over K^2, by hand; two made-up images hardly count."""
+    sizes, right = np.array([4000, 900]), np.array([3600, 630])
+    strata = np.repeat([0, 1], sizes)
+    values = np.concatenate([np.arange(n) < k for n, k in zip(sizes, right, strict=True)])[None]
+    found = precision_interval(values, strata=strata)
+    p, each = float(np.mean(right / sizes)), right / sizes
+    variance = float(np.sum(each * (1 - each) / (sizes - 1))) / 4
+    n, z = p * (1 - p) / variance, stats.norm.ppf(0.975)
+    centre, half = (p + z**2 / (2 * n)), z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    assert found.mean == p
+    assert found.low == pytest.approx((centre - half) / (1 + z**2 / n), abs=1e-4)
+    assert found.high == pytest.approx((centre + half) / (1 + z**2 / n), abs=1e-4)
+
+
+def test_the_order_of_images_and_the_names_of_strata_say_nothing() -> None:
+    rng = np.random.default_rng(16)
+    values, strata, groups = unequal(rng, [60, 30, 9, 1], [0.9, 0.8, 0.7, 0.9], 3, 0.2, 3)
+    other = values[:2] ^ (rng.random((2, 100)) < 0.1)
+    order, names = rng.permutation(100), rng.permutation(1000)
+    for given in ({}, {"groups": groups}):
+        moved = {key: names[array[order]] for key, array in {**given, "strata": strata}.items()}
+        there = precision_interval(values, strata=strata, **given)
+        back = precision_interval(values[:, order], **moved)
+        assert dataclasses.astuple(there) == pytest.approx(dataclasses.astuple(back))
+        ahead = difference_interval(values, other, strata=strata, **given)
+        again = difference_interval(values[:, order], other[:, order], **moved)
+        assert dataclasses.astuple(ahead) == pytest.approx(dataclasses.astuple(again))
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_persons_within_and_across_classes(within: bool) -> None:
+    """Ten images a person; of one class, or of all: what a person's images share is seen in both cases."""
+    rng, levels, sizes = np.random.default_rng(17), [0.85, 0.7], [400, 200]
+    missed = apart = 0
+    for _ in range(300):
+        strata = np.repeat([0, 1], sizes)
+        persons = np.arange(600) // 10
+        if not within:
+            persons = np.concatenate([np.arange(400), np.arange(200) * 2]) % 60
+        hardness = rng.normal(0, 1.5, 60)[persons]
+        values = rng.normal(stats.norm.ppf(levels)[strata] * np.sqrt(1 + 1.5**2) + hardness, 1, (3, 600)) > 0
+        found = precision_interval(values, groups=persons, strata=strata)
+        missed += not found.low <= np.mean(levels) <= found.high
+        found = precision_interval(values, strata=strata)
+        apart += not found.low <= np.mean(levels) <= found.high
+    assert missed <= stats.binom.ppf(0.999, 300, 0.05) < apart
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_all_right_in_every_class(value: float) -> None:
+    found = precision_interval(np.full((2, 60), value), strata=np.arange(60) % 3)
+    assert found.mean == value
+    assert (found.low, found.high)[int(value)] == value
+    # no surer than the rule of three allows, nor much less sure
+    assert 0.5 * 3 / 60 < found.high - found.low < 3 * 3 / 60
+
+
+def test_values_between_right_and_wrong() -> None:
+    """A metric's values may be any in [0, 1]: the interval is Student's where they are far from both."""
+    values = np.random.default_rng(18).uniform(0.45, 0.55, (1, 2000))
+    found = precision_interval(values)
+    half = stats.t.ppf(0.975, 1999) * values.std(ddof=1) / np.sqrt(2000)
+    assert found.high - found.mean == pytest.approx(half, rel=0.01)
+    assert found.mean - found.low == pytest.approx(half, rel=0.01)
+    with pytest.raises(BadInputError, match=r"values: expected values in \[0, 1\], got 0 to 3"):
+        precision_interval(np.array([[0.0, 3.0]]))
+    with pytest.raises(BadInputError, match="strata: expected one number for each of 2000 images"):
+        precision_interval(values, strata=np.arange(3))
+
+
+def test_the_residual_is_taken_off_the_spread_of_seeds() -> None:
+    """Seeds that differ by the images alone have no spread of their own, however few the images are."""
+    rng = np.random.default_rng(19)
+    strata = np.arange(60) % 3
+    for given in (None, strata):
+        found = [precision_interval(rng.random((50, 60)) < 0.7, strata=given) for _ in range(40)]
+        # what 60 images scatter is 0.06; the spread beyond is nought half of the time
+        assert np.mean([one.seed_sd == 0 for one in found]) > 0.3
+        assert np.mean([one.seed_sd for one in found]) < 0.02
+    skilled = rng.random((200, 60)) < 0.7 + rng.normal(0, 0.05, (200, 1))
+    assert precision_interval(skilled, strata=strata).seed_sd == pytest.approx(0.05, rel=0.25)
+
+
+def test_parts_of_the_variance_by_hand() -> None:
+    """Two seeds and four images: mean squares of the two-way table, worked out by hand."""
+    values = np.array([[1, 1, 1, 0], [1, 0, 0, 0]])
+    # means of the images 1, 0.5, 0.5, 0, of the seeds 0.75, 0.25; in all 0.5
+    v_images = 4 / 3 * (0.25 + 0.25) / 16
+    ms_seeds, ms_residual = 4 * 0.125, (4 * 0.0625 + 4 * 0.0625) / 3
+    v_seeds = (ms_seeds - ms_residual) / 8
+    bound, variance = ms_seeds / 8, v_images + v_seeds
+    freedom = variance**2 / (v_images**2 / 3 + bound**2 / 1)
+    t, n = stats.t.ppf(0.95, freedom), 0.25 / variance
+    half = t / (1 + t**2 / n) * np.sqrt(0.25 / n + t**2 / (4 * n**2))
+    found = precision_interval(values, level=0.9)
+    assert found.freedom == pytest.approx(freedom)
+    assert (found.low, found.high) == pytest.approx((0.5 - half, 0.5 + half))
+    assert found.seed_sd == pytest.approx(np.sqrt(v_seeds * 2))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cpmodel.codec import dump
+from cpmodel.codec import dump, load
 from cpmodel.errors import BadInputError
 from cpmodel.files import read_json, write_json
 from cpmodel.optimize import Candidate, Choice, Envelope
@@ -194,8 +194,8 @@ class Answer:
             "target": self.target,
             "choice": asdict(self.choice, dict_factory=plain_values),
             "evidence": [{**asdict(e), "mean": e.mean} for e in self.evidence],
-            "verdict": None if self.verdict is None else self.verdict.to_dict(),
-            "openings": [opening.to_dict() for opening in self.openings],
+            "verdict": dump(self.verdict),
+            "openings": dump(self.openings),
             "trainings": self.trainings,
             "train_s": self.train_s,
             "grounds": asdict(self.grounds),
@@ -216,8 +216,8 @@ class Answer:
                 Evidence(**{**e, "seeds": tuple(e["seeds"]), "precisions": tuple(e["precisions"])})
                 for e in evidence
             ),
-            None if fields["verdict"] is None else Verdict.from_dict(fields["verdict"]),
-            tuple(map(Opening.from_dict, fields["openings"])),
+            None if fields["verdict"] is None else load(Verdict, fields["verdict"], what="verdict"),
+            tuple(load(Opening, kept, what="opening") for kept in fields["openings"]),
             int(fields["trainings"]),
             float(fields["train_s"]),
             Grounds(**grounds),

@@ -4,47 +4,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cpmodel.codec import dump, load
 from cpmodel.datasets.base import ImageSet
 from cpmodel.errors import StudyError
 from cpmodel.locks import locked
+from cpmodel.metrics import get_metric
 from cpmodel.pipeline.project import Project
 from cpmodel.pipeline.watch import Watcher
 from cpmodel.records.sample import Purpose, Request
 from cpmodel.search.decide import LEAST_SEEDS, Evidence, training_seed
-from cpmodel.space import Configuration
+from cpmodel.space import Floats
 from cpmodel.training.pool import Pool
-from cpmodel.verify import ERROR, Verdict, compared, error_of_opening, judge
+from cpmodel.verify import ERROR, Networks, Opened, Verdict, compared, error_of_opening, judge
 
 SILENT = Watcher()
 _NOTE = "openings"
-
-
-@dataclass(frozen=True)
-class Networks:
-    """Trained networks of one configuration whose weights are kept.
-
-    Parameters
-    ----------
-    key : str
-    configuration : mapping
-    seeds : tuple of int
-    validation : tuple of float
-        Precision of each.
-    """
-
-    key: str
-    configuration: Configuration
-    seeds: tuple[int, ...]
-    validation: tuple[float, ...]
-
-    def __str__(self) -> str:
-        return f"{self.key} seeds={','.join(map(str, self.seeds))}"
 
 
 @dataclass(frozen=True)
@@ -71,20 +49,10 @@ class Opening:
     spent: float
     verdict: Verdict | None
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready fields."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> Opening:
-        """The opening that `to_dict` described."""
-        verdict = fields["verdict"]
-        return cls(**{**fields, "verdict": None if verdict is None else Verdict.from_dict(verdict)})
-
 
 def openings(project: Project) -> tuple[Opening, ...]:
     """Every opening of the study's test split, in order."""
-    return tuple(map(Opening.from_dict, project.study.note(_NOTE) or []))
+    return tuple(load(Opening, kept, what="opening") for kept in project.study.note(_NOTE) or [])
 
 
 def prove(
@@ -128,7 +96,7 @@ def prove(
 
 
 def _keep(project: Project, known: Sequence[Opening]) -> None:
-    project.study.keep(_NOTE, [opening.to_dict() for opening in known])
+    project.study.keep(_NOTE, dump(known))
 
 
 def _looked_at(
@@ -140,43 +108,27 @@ def _looked_at(
     baseline: Networks | None,
     number: int,
 ) -> Verdict:
-    correct = on_test(project, images, candidate)
+    values = on_test(project, images, candidate)
+    test, metric = images.test, get_metric(project.study.settings.metric)
+    opened = Opened(test.groups, metric.strata(test.labels), number)
     comparison = None
     if baseline is not None and drop is not None:
-        comparison = compared(
-            baseline.key,
-            drop,
-            seeds=baseline.seeds,
-            validation=baseline.validation,
-            correct=correct,
-            reference=on_test(project, images, baseline),
-            groups=images.test.groups,
-            opening=number,
-        )
-    return judge(
-        candidate.configuration,
-        candidate.key,
-        target,
-        seeds=candidate.seeds,
-        validation=candidate.validation,
-        correct=correct,
-        groups=images.test.groups,
-        opening=number,
-        comparison=comparison,
-    )
+        comparison = compared(baseline, drop, values, on_test(project, images, baseline), opened)
+    return judge(candidate, target, values, opened, comparison)
 
 
-def on_test(project: Project, images: ImageSet, networks: Networks) -> NDArray[np.bool_]:
-    """Whether each of the networks classifies each test image rightly, shape (seeds, images)."""
+def on_test(project: Project, images: ImageSet, networks: Networks) -> Floats:
+    """What each test image adds to the precision of each of the networks, shape (seeds, images)."""
     from cpmodel.training.trainer import Trainer
 
-    trainer = Trainer(images, project.family, project.study.settings.recipe)
-    correct = []
+    settings = project.study.settings
+    trainer = Trainer(images, project.family, settings.recipe, metric=get_metric(settings.metric))
+    values = []
     for seed in networks.seeds:
         path = project.study.weights_of(Request(networks.configuration, seed))
         network = trainer.restore(networks.configuration, path)
-        correct.append(trainer.evaluate(network, networks.configuration, "test").correct)
-    return np.array(correct)
+        values.append(trainer.evaluate(network, networks.configuration, "test").values)
+    return np.array(values)
 
 
 def fresh_networks(evidence: Evidence) -> Networks:

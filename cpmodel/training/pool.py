@@ -231,6 +231,7 @@ class Pool:
                 "study": str(self.study.folder),
                 "family": settings.family,
                 "recipe": dump(settings.recipe),
+                "metric": settings.metric,
             }
         )
         return workers[0]

@@ -216,7 +216,7 @@ def _outcome(trained: Trained, epochs: int, stopping: Stopping | None) -> dict[s
     done = len(trained.curve)
     forecast = None if stopping is None or done == epochs else stopping.forecast(trained.curve)
     if forecast is None:
-        return {"precision": trained.validation.precision, "metrics": dict(trained.validation.metrics)}
+        return {"precision": trained.validation.precision, "metrics": dict(trained.validation.figures)}
     return {
         "precision": forecast.precision,
         "precision_sd": forecast.sd,

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cpmodel.datasets.base import ImageSet
@@ -30,8 +29,9 @@ from cpmodel.families.base import Family, Task
 from cpmodel.files import replacing
 from cpmodel.heap import kept_heap
 from cpmodel.locks import locked
+from cpmodel.metrics import Accuracy, Labels, Metric, figures, mean
 from cpmodel.recipe import Recipe
-from cpmodel.space import Configuration, Space
+from cpmodel.space import Configuration, Floats, Space
 
 EVALUATION_BATCH = 250  # few enough that the maps stay in the caches
 DEVICE_EVALUATION_BATCH = 1000  # many enough that a GPU is not kept waiting for the next
@@ -90,20 +90,22 @@ class Evaluation:
 
     Parameters
     ----------
-    correct : bool, shape (n,)
-        Whether each image was classified rightly, in the order of the split.
-    metrics : mapping
-        ``balanced`` (mean over classes of the fraction right), ``top5`` (ten classes or more), ``nll``
-        (mean negative log likelihood, nats).
+    values : shape (n,), in [0, 1]
+        What each image adds to P by the metric, in the order of the split; for accuracy 1 where it is right.
+    strata : shape (n,), or None
+        See `cpmodel.metrics`.
+    figures : mapping
+        Whole-set figures by name, see `cpmodel.metrics.FIGURES`.
     """
 
-    correct: NDArray[np.bool_]
-    metrics: Mapping[str, float]
+    values: Floats
+    strata: Labels | None
+    figures: Mapping[str, float]
 
     @property
     def precision(self) -> float:
-        """Fraction of images classified rightly."""
-        return float(self.correct.mean())
+        """P: the mean over strata of the mean of each."""
+        return mean(self.values, self.strata)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +177,8 @@ class Trainer:
     cache : Path, optional
         Existing folder for the resized images of this set: made once, then mapped into memory and shared by
         all processes that train. Without it they stay in this process.
+    metric : Metric, optional
+        What precision means; accuracy unless given.
     """
 
     def __init__(
@@ -184,14 +188,17 @@ class Trainer:
         recipe: Recipe,
         plan: Plan | None = None,
         cache: Path | None = None,
+        metric: Metric | None = None,
     ) -> None:
         self.images = images
+        self.metric = metric or Accuracy()
         self.family = family
         self.recipe = recipe
         self.plan = plan or default_plan()
         self._cache = cache
         height, width, channels = images.image_shape
         self.task = Task(height, width, channels, len(images.class_names))
+        self.metric.require(self.task.classes)
         pixels = images.train.images.reshape(-1, channels)
         # float64 sums in one pass; the statistics are part of what an exported network needs to know
         self.mean = tuple(float(m) / 255 for m in pixels.mean(axis=0, dtype=np.float64))
@@ -455,7 +462,9 @@ class Trainer:
         return torch.cat([engine.logits(chunk) for chunk in _batches(images, size)])
 
     def _judged(self, logits: Tensor, split: str) -> Evaluation:
-        return _evaluation(logits.cpu(), self._labels(split, "cpu"), self.task.classes)
+        scores, labels = logits.cpu().numpy(), self.images.splits[split].labels
+        values = self.metric.precision_of(scores, labels)
+        return Evaluation(values, self.metric.strata(labels), figures(scores, labels, self.metric))
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
@@ -485,16 +494,3 @@ def _batches(images: Tensor, size: int = EVALUATION_BATCH) -> Iterator[Tensor]:
     """Pieces small enough that what is computed of them needs little memory."""
     for start in range(0, len(images), size):
         yield images[start : start + size]
-
-
-def _evaluation(logits: Tensor, labels: Tensor, classes: int) -> Evaluation:
-    correct = logits.argmax(1) == labels
-    right = torch.bincount(labels[correct], minlength=classes).double()
-    there = torch.bincount(labels, minlength=classes).double()
-    metrics = {
-        "balanced": float((right / there)[there > 0].mean()),
-        "nll": float(F.cross_entropy(logits, labels)),
-    }
-    if classes >= 10:
-        metrics["top5"] = float((logits.topk(5).indices == labels[:, None]).any(1).double().mean())
-    return Evaluation(correct.cpu().numpy(), metrics)

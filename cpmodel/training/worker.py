@@ -4,10 +4,10 @@ A process of its own, so that a crash, a lack of memory or a kill takes its trai
 When its parent dies, however it dies, standard input ends and the worker ends with it.
 
 First line in: ``{"device": name, "images": folder, "study": folder, "family": name, "space": {...}, "recipe":
-{...}}``; then one job a line: ``{"seat": n, "alone": bool, "configuration": {...}, "seed": n, "weights": path
-or null, "stopping": rule or null}`` (see `together` and `early`); a seat has one job at a time.
-Out: ``{"event": "ready"}``, then for each job, with its seat, ``begun``, ``epoch`` events, and one ``done``
-or ``failed``.
+{...}, "metric": name}``; then one job a line: ``{"seat": n, "alone": bool, "configuration": {...}, "seed": n,
+"weights": path or null, "stopping": rule or null}`` (see `together` and `early`); a seat has one job at a
+time. Out: ``{"event": "ready"}``, then for each job, with its seat, ``begun``, ``epoch`` events, and one
+``done`` or ``failed``.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ def main() -> None:
     from cpmodel.codec import load
     from cpmodel.datasets.cache import open_arrays
     from cpmodel.families import get_family
+    from cpmodel.metrics import get_metric
     from cpmodel.recipe import Recipe
     from cpmodel.space import Space
     from cpmodel.training.together import Job, Together
@@ -46,7 +47,8 @@ def main() -> None:
 
     folder = Path(setup["images"])
     family, recipe = get_family(setup["family"]), load(Recipe, setup["recipe"])
-    trainer = Trainer(open_arrays(folder), family, recipe, default_plan(setup["device"]), cache=folder)
+    plan, metric = default_plan(setup["device"]), get_metric(setup["metric"])
+    trainer = Trainer(open_arrays(folder), family, recipe, plan, folder, metric)
     together = Together(trainer, load(Space, setup["space"]), Path(setup["study"]), say)
     say(event="ready")
     while True:

@@ -256,8 +256,8 @@ def _judged(
     for seed in seeds:
         path = project.study.weights_of(Request(configuration, seed))
         found = trainer.evaluate(trainer.restore(configuration, path), configuration, "validation")
-        correct.append(found.correct)
-        balanced.append(found.metrics["balanced"])
+        correct.append(found.values)
+        balanced.append(found.figures["balanced"])
     table = np.array(correct)
     return {
         "seeds": list(seeds),

@@ -106,7 +106,7 @@ def test_a_seed_decides_every_bit(plan: Plan) -> None:
     other = same.train(CONFIGURATION, 5)
     assert equal(one, other)
     assert one.curve == other.curve
-    assert one.validation.metrics == other.validation.metrics
+    assert one.validation.figures == other.validation.figures
     assert not equal(one, same.train(CONFIGURATION, 6))
 
 
@@ -174,7 +174,7 @@ def test_every_optimizer_lowers_the_loss(optimizer: Any) -> None:
         optimizer=optimizer, learning_rate=rates.get(optimizer, 0.01), epochs=2, batch_size=16, augment=()
     )
     trained = trainer(recipe).train(CONFIGURATION, 0)
-    assert trained.validation.metrics["nll"] < math.log(3)
+    assert trained.validation.figures["nll"] < math.log(3)
     assert trained.validation.precision > 0.5
 
 
@@ -235,8 +235,9 @@ def test_patience_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     def scripted(*arguments: Any) -> Any:
         found = original(*arguments)
         p = next(left, None)
-        n = len(found.correct)
-        return found if p is None else type(found)(np.arange(n) < round(p * n), found.metrics)
+        n = len(found.values)
+        values = np.arange(n) < round(p * n) if p is not None else found.values
+        return type(found)(values.astype(np.float64), None, found.figures)
 
     monkeypatch.setattr(t, "_judged", scripted)
     trained = t.train(CONFIGURATION, 0)
@@ -431,20 +432,20 @@ def test_metrics_are_scikit_learn_s(classes: int, split: str) -> None:
     with torch.no_grad():
         logits = network(x).double()
     truth, names = there.labels, list(range(classes))
-    assert found.correct.dtype == np.bool_
+    assert set(np.unique(found.values)) <= {0.0, 1.0}
     assert found.precision == accuracy_score(truth, logits.argmax(1).numpy())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         balanced = balanced_accuracy_score(truth, logits.argmax(1).numpy())
-    assert found.metrics["balanced"] == pytest.approx(balanced)
-    assert found.metrics["nll"] == pytest.approx(
+    assert found.figures["balanced"] == pytest.approx(balanced)
+    assert found.figures["nll"] == pytest.approx(
         log_loss(truth, torch.softmax(logits, 1).numpy(), labels=names), rel=1e-4
     )
     if classes >= 10:
         top5 = top_k_accuracy_score(truth, logits.numpy(), k=5, labels=names)
-        assert found.metrics["top5"] == pytest.approx(top5)
+        assert found.figures["top5"] == pytest.approx(top5)
     else:
-        assert "top5" not in found.metrics
+        assert "top5" not in found.figures
 
 
 def test_images_enter_normalised_by_the_training_split() -> None:
@@ -466,7 +467,7 @@ def test_images_enter_normalised_by_the_training_split() -> None:
 def test_images_of_one_colour_are_no_division_by_zero() -> None:
     flat = Split(np.full((20, 8, 8, 1), 7, np.uint8), np.arange(20) % 2)
     trained = trainer(images=ImageSet("flat", flat, flat, flat, ("a", "b"))).train(CONFIGURATION, 0)
-    assert math.isfinite(trained.validation.metrics["nll"])
+    assert math.isfinite(trained.validation.figures["nll"])
 
 
 def test_resized_images_are_kept_within_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -490,7 +491,7 @@ def test_weights_come_back(tmp_path: Path) -> None:
     trained.save(path)
     network = t.restore(CONFIGURATION, path)
     again = t.evaluate(network, CONFIGURATION, "validation")
-    assert np.array_equal(again.correct, trained.validation.correct)
+    assert np.array_equal(again.values, trained.validation.values)
     assert not network.training
     assert set(torch.load(path, weights_only=True)) == set(weights(trained))
 
