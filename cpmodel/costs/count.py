@@ -1,63 +1,136 @@
-"""Complexity of a built network, counted: a check on what families compute."""
+"""Complexity of a built network, counted operator by operator: a check on what families compute."""
 
 from __future__ import annotations
 
-import math
+import copy
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
+
+# Operators, by a part of their name, whose outputs are activations as those of convolutions and products are
+_POOLINGS = ("avg_pool", "max_pool", "adaptive")
+# Over the last dimensions these are poolings to one pixel
+_GLOBAL_POOLINGS = ("mean", "amax")
+# What makes a larger map around another is a part of the layer that comes next
+_PADDING = "pad"
+# Operators that move numbers, normalise them or bend them one by one count nothing, as in a `Tally`
+_FREE = (
+    *("norm", "softmax", "elu", "glu", "silu", "mish", "hard", "dropout"),
+    *("copy", "view", "empty", "cat", "stack", "index", "gather", "shuffle", "embedding", "roll", "flip"),
+    *("nearest", "im2col", "zeros", "ones", "full", "arange", "lift", "detach"),
+)
 
 
-def count(network: nn.Module, input_shape: Sequence[int]) -> dict[str, int]:
-    """Complexity of a built network, counted layer by layer: a check on `Family.costs`, same columns.
+@dataclass(frozen=True)
+class Counted:
+    """What was counted on one forward pass of one image.
 
-    The network is copied to torch's meta device, so nothing is computed and it stays as it is. Convolutions,
-    poolings and dense layers must be modules (not functions) to be seen.
+    Parameters
+    ----------
+    costs : dict
+        The columns of `cpmodel.layers.Tally`; ``dense_macs`` are those of all products of matrices, attention
+        included.
+    unseen : tuple of str
+        Operators that compute with many numbers, and of which nobody has said how many multiply-accumulates
+        they take: what they do is missing in ``macs``.
+    """
+
+    costs: dict[str, int]
+    unseen: tuple[str, ...]
+
+
+def count(network: nn.Module, input_shape: Sequence[int]) -> Counted:
+    """Complexity of a built network, counted on every operator that runs: modules and functions alike.
+
+    The network is copied to torch's meta device, so nothing is computed and it stays as it is. Its products
+    are counted by torch's own `torch.utils.flop_counter.FlopCounterMode`: 1 MAC is 2 FLOPs.
 
     Parameters
     ----------
     input_shape : sequence of int
         Of one image: (channels, height, width).
     """
-    import copy
-
     import torch
-    from torch import nn
-    from torch.nn.modules import pooling
-
-    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    poolings = tuple(
-        getattr(pooling, name)
-        for name in ("_MaxPoolNd", "_AvgPoolNd", "_AdaptiveMaxPoolNd", "_AdaptiveAvgPoolNd")
-    )
-    totals = dict.fromkeys(
-        ("conv_macs", "dense_macs", "activation_elements", "activation_peak_elements", "layers"), 0
-    )
-
-    def seen(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if isinstance(layer, convolutions):
-            fan_in = layer.in_channels // layer.groups * math.prod(layer.kernel_size)
-            totals["conv_macs"] += output.numel() * fan_in
-            totals["layers"] += 1
-        elif isinstance(layer, nn.Linear):
-            totals["dense_macs"] += output.numel() * layer.in_features
-            totals["layers"] += 1
-        totals["activation_elements"] += output.numel()
-        both = inputs[0].numel() + output.numel()
-        totals["activation_peak_elements"] = max(totals["activation_peak_elements"], both)
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
     ghost = copy.deepcopy(network).to("meta").eval()
-    for module in ghost.modules():
-        if isinstance(module, (*convolutions, *poolings, nn.Linear)):
-            module.register_forward_hook(seen)
-    with torch.no_grad():
-        ghost(torch.empty((1, *input_shape), device="meta"))
     weights = [*ghost.parameters(), *ghost.buffers()]
-    return {
-        "macs": totals["conv_macs"] + totals["dense_macs"],
-        **totals,
+    kept = {_place(weight) for weight in weights}
+    activations: list[tuple[int, int]] = []  # elements that go in and come out
+    padded: dict[int, tuple[torch.Tensor, int]] = {}  # a padded map and the elements before; kept, so that
+    # no other map takes its place
+    layers, unseen = 0, set()
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            nonlocal layers
+            result = operator(*args, **(kwargs or {}))
+            output = result[0] if isinstance(result, (tuple, list)) and result else result
+            given = [a for a in args if isinstance(a, torch.Tensor)]
+            if not isinstance(output, torch.Tensor) or not given or operator.is_view:
+                return result
+            name = operator._opname
+            product = operator.overloadpacket in flop_registry
+            if _PADDING in name:
+                padded[_place(output)] = output, _elements(given[0])
+            elif product or _pools(name, args, given[0]):
+                coming = [t for t in given if _place(t) not in kept]
+                inputs = sum(padded[_place(t)][1] if _place(t) in padded else t.numel() for t in coming)
+                activations.append((inputs, output.numel()))
+                layers += product and name not in ("bmm", "baddbmm")
+            elif _hides(operator, output, given):
+                unseen.add(name)
+            return result
+
+    # the counter takes composed operators apart before they are watched
+    with torch.no_grad(), Watch(), FlopCounterMode(display=False) as flops:
+        ghost(torch.empty((1, *input_shape), device="meta"))
+    by_operator = {str(name): n for name, n in flops.get_flop_counts().get("Global", {}).items()}
+    convolutions = sum(n for name, n in by_operator.items() if "conv" in name) // 2
+    products = sum(by_operator.values()) // 2 - convolutions
+    costs = {
+        "macs": convolutions + products,
+        "conv_macs": convolutions,
+        "dense_macs": products,
         "params": sum(p.numel() for p in ghost.parameters() if p.requires_grad),
         "weight_bytes": sum(w.numel() * w.element_size() for w in weights),
+        "activation_elements": sum(out for _, out in activations),
+        "activation_peak_elements": max((coming + out for coming, out in activations), default=0),
+        "layers": layers,
     }
+    return Counted(costs, tuple(sorted(unseen)))
+
+
+def _place(tensor: Any) -> int:
+    """Where its numbers lie; views of one tensor share it."""
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _elements(tensor: Any) -> int:
+    """How many different numbers it can hold: a view may repeat some."""
+    return min(tensor.numel(), tensor.untyped_storage().nbytes() // tensor.element_size())
+
+
+def _pools(name: str, args: Any, image: Any) -> bool:
+    if any(part in name for part in _POOLINGS):
+        return True
+    if name not in _GLOBAL_POOLINGS or len(args) < 2 or image.dim() < 3:
+        return False
+    dims = {dim % image.dim() for dim in ([args[1]] if isinstance(args[1], int) else args[1])}
+    return dims == set(range(image.dim() - len(dims), image.dim()))
+
+
+def _hides(operator: Any, output: Any, given: Sequence[Any]) -> bool:
+    """Whether an operator without a formula may be more than a non-linearity, a sum or a move of numbers."""
+    import torch
+
+    if not any(t.is_floating_point() for t in given) or torch.Tag.reduction in operator.tags:
+        return False
+    if torch.Tag.pointwise in operator.tags:
+        # an outer product: more numbers come out than went in
+        return output.numel() > max(map(_elements, given))
+    return not any(part in operator._opname for part in _FREE)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cpmodel.costs.describe import sizes
 from cpmodel.datasets.base import ImageSet
 from cpmodel.engine.average import Average
 from cpmodel.engine.base import Engine, Normalisation
@@ -256,14 +257,8 @@ class Trainer:
 
     def device_bytes(self, space: Space, configuration: Configuration) -> int:
         """Memory that a training of a configuration of `space` will take of its GPU, bytes."""
-        columns = self.family.costs(space.matrix([configuration]), self.task)
-        return training_bytes(
-            float(columns["activation_elements"][0]),
-            float(columns["params"][0]),
-            self.recipe.batch_size,
-            DEVICE_EVALUATION_BATCH,
-            float(columns["activation_peak_elements"][0]),
-        )
+        activations, params, peak = sizes(self.family, self.task, space.network(configuration))
+        return training_bytes(activations, params, self.recipe.batch_size, DEVICE_EVALUATION_BATCH, peak)
 
     @property
     def image_bytes(self) -> int:

@@ -7,13 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
 
 from cpmodel.cost import CONDITIONS, Conditions, relative
-from cpmodel.costs.count import count
 from cpmodel.costs.table import MEASURED, CostsTable, Measurement, read_csv
 from cpmodel.errors import BadInputError
 from cpmodel.space import Condition, Configuration, Parameter, Space
@@ -233,30 +230,3 @@ def test_relative_complexity() -> None:
     for wrong in (0.0, -1.0, math.nan, math.inf):
         with pytest.raises(BadInputError, match="baseline"):
             relative([1.0], wrong)
-
-
-def test_count_by_hand_and_leaves_the_network_alone() -> None:
-    network = nn.Sequential(
-        nn.Conv2d(4, 8, 3, groups=2),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.AvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(72, 5),
-    )
-    network[0].bias.requires_grad_(False)
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    params = 8 * 2 * 9 + 16 + 365
-    assert count(network, (4, 8, 8)) == {
-        "macs": 8 * 36 * 2 * 9 + 360,
-        "conv_macs": 8 * 36 * 2 * 9,
-        "dense_macs": 360,
-        "params": params,
-        "weight_bytes": 4 * (params + 8 + 16) + 8,
-        "activation_elements": 8 * 36 + 8 * 9 + 5,
-        "activation_peak_elements": 4 * 64 + 8 * 36,
-        "layers": 2,
-    }
-    assert network.training
-    assert not any(module._forward_hooks for module in network.modules())
-    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())

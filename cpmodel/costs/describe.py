@@ -1,0 +1,118 @@
+"""What a configuration of a family costs, said with names and units; a count on its network beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cpmodel.cost import Cost
+from cpmodel.families import Family, Task
+from cpmodel.space import Configuration, Value
+
+if TYPE_CHECKING:
+    from cpmodel.costs.count import Counted
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A cost of a configuration, as its family computes it and as it was counted on the built network.
+
+    Parameters
+    ----------
+    cost : Cost
+    value : float
+        In the cost's unit.
+    counted : float or None
+        None where nothing was counted, or nobody knows how to.
+    """
+
+    cost: Cost
+    value: float
+    counted: float | None = None
+
+    @property
+    def equal(self) -> bool | None:
+        """Whether both agree; None where it was not counted."""
+        return None if self.counted is None else self.counted == self.value
+
+
+@dataclass(frozen=True)
+class Described:
+    """The costs of a configuration.
+
+    Parameters
+    ----------
+    configuration : mapping
+        A value for every parameter of the family.
+    figures : tuple of Figure
+        In the family's order.
+    unseen : tuple of str
+        Operators of the network whose multiplications the count cannot see; see `Counted`.
+    """
+
+    configuration: Configuration
+    figures: tuple[Figure, ...]
+    unseen: tuple[str, ...] = ()
+
+    @property
+    def agrees(self) -> bool:
+        """Whether whatever was counted is what the family computes."""
+        return all(figure.equal is not False for figure in self.figures)
+
+
+def describe(
+    family: Family, task: Task, configuration: Configuration | None = None, *, check: bool = False
+) -> Described:
+    """Every computed cost of a configuration.
+
+    Parameters
+    ----------
+    configuration : mapping, optional
+        Values of some parameters or all, in the family's own space or not; the others are the baseline's.
+    check : bool
+        Whether the network is built and counted, too. Needs torch.
+
+    Raises
+    ------
+    BadInputError
+        The family cannot build it.
+    """
+    given, own = configuration or {}, family.space(task)
+    others = {n: (*own[n].values, v) for n, v in given.items() if v not in own[n].values}
+    space, whole = family.space(task, others), dict[str, Value]()
+    for parameter in space.parameters:
+        if parameter.when is None or whole.get(parameter.when.parameter) in parameter.when.values:
+            default = own.baseline.get(parameter.name, own[parameter.name].values[-1])
+            whole[parameter.name] = given.get(parameter.name, default)
+    whole = space.validated({**whole, **given})
+    columns = family.costs(space.matrix([whole]), task)
+    counted = count_configuration(family, task, whole) if check else None
+    figures = tuple(
+        Figure(cost, float(columns[cost.name][0]), None if counted is None else counted.costs.get(cost.name))
+        for cost in family.cost_kinds(task)
+    )
+    return Described(whole, figures, () if counted is None else counted.unseen)
+
+
+def sizes(family: Family, task: Task, configuration: Configuration) -> tuple[float, float, float]:
+    """Activation elements of all layers, parameters, and the peak: what a training keeps in memory.
+
+    What the family does not compute is counted.
+    """
+    names = ("activation_elements", "params", "activation_peak_elements")
+    known = {figure.cost.name: figure.value for figure in describe(family, task, configuration).figures}
+    if not set(names) <= set(known):
+        known |= count_configuration(family, task, configuration).costs
+    activations, params, peak = (float(known[name]) for name in names)
+    return activations, params, peak
+
+
+def count_configuration(family: Family, task: Task, configuration: Configuration) -> Counted:
+    """What is counted on the network of a configuration; it is built without any memory for its weights."""
+    import torch
+
+    from cpmodel.costs.count import count
+
+    with torch.device("meta"):
+        network = family.build(configuration, task)
+    return count(network, (task.channels, *family.input_size(configuration, task)))
