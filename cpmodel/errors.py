@@ -1,6 +1,31 @@
-"""Everything cpmodel raises or warns on purpose. Imports nothing."""
+"""Everything cpmodel raises or warns on purpose, with secrets hidden. Imports nothing of cpmodel."""
 
 from __future__ import annotations
+
+import re
+
+# the user's part of a database's URL, though its slashes may be missing, up to the colon before the password
+_LOGIN = r"""(?i:[a-z][\w+.-]*://|\b(?:postgres|mysql|mariadb|oracle|mssql|cockroachdb|redis)[\w+]*+:?+/*+)[^\s:/@'"]*:"""
+_SECRETS = (
+    # all up to the last @ of the word; else a password with blanks in it, up to the next @
+    re.compile(rf"(?P<before>{_LOGIN})(?:\S*(?=@)|[^@\n]*(?=@))"),
+    # what an option of a URL, or of a connection's text, says
+    re.compile(
+        r"""(?P<before>(?i:(?<![a-z])\w*(?:passwo?r?d|pwd|secret|token|api_?key)\w*\s*=\s*))"""
+        r"""(?:'[^']*'|"[^"]*"|[^\s&;'"]+)"""
+    ),
+)
+
+
+def hidden(text: str) -> str:
+    """`text`, a storage's URL or a sentence or command with one, without its passwords.
+
+    >>> hidden("postgresql://me:SECRET@host/studies?sslpassword=SECRET")
+    'postgresql://me:***@host/studies?sslpassword=***'
+    """
+    for pattern in _SECRETS:
+        text = pattern.sub(r"\g<before>***", text)
+    return text
 
 
 class CpmodelError(Exception):
@@ -34,7 +59,7 @@ class BadInputError(CpmodelError, ValueError):
         head = ": ".join(part for part in (where, what) if part)
         message = head + (": " + ", ".join(clauses) if clauses else "")
         # one line always, and printable: what the user gave may hold line breaks or half characters
-        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in message))
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in hidden(message)))
 
 
 class DatasetError(BadInputError):

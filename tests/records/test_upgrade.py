@@ -1,0 +1,196 @@
+"""A study made by the version before formats had numbers: it is read, goes on, and repeats nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_images import make_images
+
+import cpmodel
+from cpmodel.datasets import load
+from cpmodel.errors import StudyError
+from cpmodel.records.sample import Purpose, Request, Start
+from cpmodel.records.settings import FORMAT, Settings
+from cpmodel.records.store import Store
+
+ASSET = Path(__file__).parent / "assets" / "study_format_1.tar.gz"
+PACKAGE = Path(cpmodel.__file__).parent
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """The old study, in another folder than the one that it was made in."""
+    with tarfile.open(ASSET) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return (tmp_path / "study").rename(tmp_path / "moved")
+
+
+def pictures(folder: Path) -> Path:
+    path = folder / "elsewhere.npz"
+    return path if path.exists() else make_images(path)
+
+
+def called(*words: object, package: Path = PACKAGE) -> str:
+    """What a command prints, that ends well."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cpmodel", *map(str, words)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(package.parent), "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run_again(folder: Path, package: Path = PACKAGE) -> dict[str, Any]:
+    """The command that made the study, once more."""
+    called(
+        *["run", "--study", folder, "--dataset", f"npz:{pictures(folder.parent)}", "--drop", "0.05"],
+        *["--budget", "20", "--measured", "4", "--workers", "1", "--full"],
+        package=package,
+    )
+    return answer_of(folder)
+
+
+def answer_of(folder: Path) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads((folder / "choice.json").read_text())
+    return answer
+
+
+def test_it_is_read_without_its_images(old: Path) -> None:
+    study = Store.open(old)
+    assert study.settings.format == 1
+    assert study.settings.metric == "accuracy"
+    table = study.samples()
+    assert len(table) == 12
+    assert table.frame["purpose"].value_counts().to_dict() == {
+        "design": 5,
+        "baseline": 3,
+        "verify": 3,
+        "refine": 1,
+    }
+    assert set(table.frame["recipe"]) == {study.settings.recipe.hash}
+    assert study.open_requests() == []
+    assert len(study.note("openings")) == 1
+    fresh = table.frame[table.frame["purpose"] == "verify"]
+    for key, seed in zip(study.samples([Purpose.VERIFY]).keys, fresh["seed"], strict=True):
+        path = study.weights_of(Request(study.settings.space.parse(key), int(seed), Purpose.VERIFY))
+        assert path.exists()
+        assert path.name == f"{key}_seed{seed}.pt"
+    assert Store.open(old).settings.format == 1, "to read it changes nothing"
+
+
+@pytest.mark.parametrize("command", ["fit", "optimize", "report"])
+def test_views_of_it(old: Path, command: str) -> None:
+    before = answer_of(old)
+    options = {"fit": ["--json"], "optimize": ["--drop", "0.05", "--json"], "report": []}[command]
+    printed = called(command, old, *options)
+    if command == "optimize":
+        assert json.loads(printed)["safe"]["key"] == before["choice"]["safe"]["key"]
+    if command == "report":
+        assert "95.37" in (old / "report.html").read_text()  # what the test images said of the answer
+    assert answer_of(old) == before
+
+
+def test_it_goes_on_and_repeats_nothing(old: Path, tmp_path: Path) -> None:
+    before, weights = answer_of(old), sorted((old / "weights").iterdir())
+    samples = Store.open(old).samples().frame
+    assert_same(run_again(old), before)
+    study = Store.open(old)
+    images = load(f"npz:{pictures(old.parent)}")
+    assert study.settings.format == FORMAT
+    assert (study.settings.data, study.settings.test) == (images.data_hash, images.test_hash)
+    assert study.samples().frame.drop(columns="data").equals(samples.drop(columns="data"))
+    assert sorted((old / "weights").iterdir()) == weights
+    # the next release has one more field in the recipe, with a default
+    package = shutil.copytree(PACKAGE, tmp_path / "next" / "cpmodel", ignore=lambda *_: {"__pycache__"})
+    recipe = package / "recipe.py"
+    field = "    patience: int | None = None\n"
+    assert field in recipe.read_text()
+    recipe.write_text(recipe.read_text().replace(field, field + "    mixup: float = 0.0\n"))
+    assert_same(run_again(old, package), before)
+    assert sorted((old / "weights").iterdir()) == weights
+    assert len(Store.open(old).samples()) == 12
+
+
+def assert_same(found: dict[str, Any], before: dict[str, Any]) -> None:
+    """The same answer from the same trainings and openings; what the study is made of has other names."""
+    kept = [
+        {name: value for name, value in answer.items() if name != "grounds"} for answer in (found, before)
+    ]
+    assert kept[0] == kept[1]
+    assert found["grounds"]["samples"] == before["grounds"]["samples"]
+    assert found["grounds"]["model"] == before["grounds"]["model"]
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_other_images_are_refused(old: Path, split: str) -> None:
+    images = load(f"npz:{pictures(old.parent)}")
+    changed = images.splits[split].images.copy()
+    changed[0, 0, 0, 0] ^= 1
+    other = replace(images, **{split: replace(images.splits[split], images=changed)})
+    study = Store.open(old)
+    with pytest.raises(StudyError, match="are others than when the study was made: expected content 4d3f"):
+        study.accept(other)
+    assert Store.open(old).settings.format == 1
+    study.accept(images)
+    assert Store.open(old).settings == study.settings
+    with pytest.raises(StudyError, match="others than when the study was made") as caught:
+        Store.open(old).accept(other)
+    assert "\n" not in str(caught.value)
+    named = {"train": "data", "validation": "data", "test": "test split"}[split]
+    settings = study.settings
+    given = Settings.of(other, settings.family, settings.space, settings.recipe)
+    with pytest.raises(StudyError, match=f"another {named}: expected"):
+        Store.create(old, given, images=other)
+
+
+def test_a_newer_study_is_refused(old: Path) -> None:
+    study = Store.open(old)
+    kept = study._storage.get_study_user_attrs(study._study_id)["cpmodel:settings"]
+    study.keep("settings", {**kept, "format": FORMAT + 1})
+    with pytest.raises(
+        StudyError, match=r"made by a newer cpmodel: expected format 2 or older, got"
+    ) as caught:
+        Store.open(old)
+    assert "\n" not in str(caught.value)
+    assert str(old) in str(caught.value)
+
+
+def test_what_format_1_said_of_parents_is_read(old: Path) -> None:
+    """A parent was a field of the request that nothing heeded; any text was a purpose."""
+    study = Store.open(old)
+    where = dict(study.settings.space.baseline)
+    queue = [
+        {"configuration": where, "seed": 77, "purpose": "prune", "parent": "0123456789abcdef"},
+        {"configuration": where, "seed": 78, "purpose": "verify", "parent": ""},
+    ]
+    study.keep("queue", queue)
+    assert study.enqueue([]) == 2
+    again = Store.open(old)
+    wanted = Request(where, 78, Purpose.VERIFY)
+    # nothing can train the first one, so it is left where it is
+    assert again.open_requests() == [wanted]
+    claim = again.claim()
+    assert claim is not None
+    assert claim.request == wanted
+    assert again.claim() is None
+    pruned = Request(where, 77, Purpose.DESIGN, Start("pruned", "0123456789abcdef"))
+    assert again.weights_of(pruned) != again.weights_of(replace(pruned, start=Start()))
+
+
+def test_the_hashes_of_the_images_are_those_of_the_asset(tmp_path: Path) -> None:
+    images = load(f"npz:{make_images(tmp_path / 'images.npz')}")
+    assert np.bincount(images.test.labels).tolist() == [24, 24, 24]
+    assert images.data_hash != images.test_hash
