@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cpmodel.costs.table import CostsTable
 from cpmodel.costs.table import read_csv as read_costs
 from cpmodel.engine.devices import training_devices
-from cpmodel.errors import BadInputError, StudyError
+from cpmodel.errors import BadInputError, StudyError, hidden
 from cpmodel.families import Task, get_family
 from cpmodel.optimize import Choice
 from cpmodel.pipeline.answer import Answer, Goal, last_answer, last_verdict
@@ -548,7 +548,7 @@ def _write_page(
         material,
         fits,
         title=path.parent.resolve().name if path.name == "report.html" else path.stem,
-        command=" ".join(["cpmodel", *sys.argv[1:]]) if sys.argv[0].endswith("cpmodel") else "",
+        command=" ".join(["cpmodel", *map(hidden, sys.argv[1:])]) if sys.argv[0].endswith("cpmodel") else "",
         complexity=complexity or default_complexity(material),
         choice=choice,
         answer=answer,

@@ -76,7 +76,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _said(error: Exception) -> int:
     """Say an error in one line on standard error, and give its exit code; one that is a fault goes on."""
-    from cpmodel.errors import CpmodelError
+    from cpmodel.errors import CpmodelError, hidden
 
     if isinstance(error, typer.Abort):
         return INTERRUPTED
@@ -95,7 +95,7 @@ def _said(error: Exception) -> int:
     else:
         raise error
     # whatever stood in a broken file, the terminal gets one line of printable text
-    line = "".join(c if c.isprintable() else " " for c in text)
+    line = "".join(c if c.isprintable() else " " for c in hidden(text))
     print("cpmodel:", shortened(" ".join(line.split())), file=sys.stderr)
     return BAD_INPUT
 
