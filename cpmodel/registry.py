@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from contextlib import suppress
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from cpmodel.errors import BadInputError
@@ -23,16 +24,40 @@ def names(kind: Kind) -> tuple[str, ...]:
 
 
 def plugin(kind: Kind, name: str) -> Any:
-    """What the entry point `name` of the group ``cpmodel.<kind>`` names, loaded.
+    """What the entry point `name` of the group ``cpmodel.<kind>`` names, or ``module:name``, loaded.
 
     Raises
     ------
     BadInputError
         Nothing of that name is installed, or it cannot be imported.
     """
-    for point in entry_points(group=f"cpmodel.{kind}", name=name):
+    group = f"cpmodel.{kind}"
+    direct = [EntryPoint(name, name, group)] if ":" in name else []
+    for point in [*direct, *entry_points(group=group, name=name)]:
         try:
             return point.load()
         except (ImportError, AttributeError) as error:
             raise BadInputError(f"{_WORDS[kind]} {name}: {error}", expected="one that imports") from error
-    raise BadInputError(_WORDS[kind], expected="one of " + ", ".join(names(kind)), got=name)
+    known = ", ".join(names(kind))
+    raise BadInputError(_WORDS[kind], expected=f"one of {known}, or MODULE:NAME", got=name)
+
+
+def name_of(kind: Kind, made: Any) -> str:
+    """The name by which another process finds what an object is made from, itself called without arguments.
+
+    Raises
+    ------
+    BadInputError
+        There is none: its class was defined in a program or a function.
+    """
+    known = [getattr(made, "name", ""), f"{type(made).__module__}:{type(made).__qualname__}"]
+    for name in known:
+        if name and "__main__" not in name:
+            with suppress(BadInputError):
+                if plugin(kind, name) is type(made):
+                    return str(name)
+    raise BadInputError(
+        f"{_WORDS[kind]} {known[0]}",
+        expected="a class of a module, which worker processes can import",
+        got=known[1],
+    )

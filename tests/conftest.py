@@ -20,10 +20,7 @@ from cpmodel.locks import locked
 @pytest.fixture(scope="session")
 def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study of a dozen trainings whose answer is verified; for reading only, copy it to change it."""
-    from cpmodel import study as api
-    from cpmodel.pipeline.answer import Goal
-    from cpmodel.pipeline.project import reopen
-    from cpmodel.pipeline.run import verify
+    import cpmodel
 
     shared = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -32,16 +29,14 @@ def small_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with locked(shared / "small_study.lock"):
         if not (study / "choice.json").exists():
             images = make_images(shared / "images.npz")
-            api.sample(
+            made = cpmodel.open(
                 study,
                 dataset=f"npz:{images}",
                 values={"f": (2, 4, 8), "s": (6, 8), "k": (2, 3), "l": (1, 2)},
                 recipe={"epochs": 2, "batch_size": 32},
-                budget=10,
-                workers=1,
             )
-            project = reopen(study)
-            candidate = project.space.parse("f=8,s=8,k=2,l=1")
-            answer = verify(project, project.images(), Goal(0.5), configuration=candidate, workers=1)
+            made.sample(budget=10, workers=1)
+            made.measure(count=0)
+            answer = made.verify(target=0.5, configuration="f=8,s=8,k=2,l=1", workers=1)
             assert answer.verdict is not None
     return study

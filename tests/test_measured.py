@@ -7,13 +7,11 @@ import pytest
 
 import cpmodel
 from cpmodel.costs.table import read_csv as read_costs
-from cpmodel.families.base import Task
 from cpmodel.files import read_json
 from cpmodel.pipeline.fitting import fit_precision
-from cpmodel.pipeline.stages import read_material
 
 LFW = Path(__file__).parents[1] / "data" / "measured" / "lfw_gender"
-FACES = Task(64, 64, 3, 2)
+IMAGE = "64x64x3"
 BASELINE_MACS = 64 * 25 * (3 * 64**2 + 64 * 32**2 + 64 * 16**2) + 8 * 8 * 64 * 2
 
 
@@ -23,15 +21,15 @@ def summary():
 
 
 def test_a_choice_on_faces_without_faces():
-    choice = cpmodel.optimize(LFW / "samples.csv", task=FACES, drop=0.02)
+    choice = cpmodel.read(LFW / "samples.csv", image=IMAGE, classes=2).optimize(drop=0.02)
     assert choice.baseline.complexity == BASELINE_MACS
     assert choice.safe.complexity < BASELINE_MACS / 30
 
 
 def test_the_samples_tell_what_the_search_found_elsewhere():
     """Configurations that only the search trained are foreseen far better than by their mean."""
-    known = read_material(LFW / "samples.csv").samples
-    found = read_material(LFW / "run_samples.csv").samples
+    known = cpmodel.read(LFW / "samples.csv").samples()
+    found = cpmodel.read(LFW / "run_samples.csv").samples()
     new = ~np.isin(found.keys, known.keys)
     assert new.sum() >= 20
     X, precision = found.X[new], found.precision[new]
@@ -40,7 +38,7 @@ def test_the_samples_tell_what_the_search_found_elsewhere():
 
 
 def test_the_summary_tells_what_the_samples_hold(summary):
-    samples = read_material(LFW / "samples.csv").samples
+    samples = cpmodel.read(LFW / "samples.csv").samples()
     assert len(samples) == summary["trainings"]["paper"]
     rows = (samples.frame[["f", "s", "k", "l"]] == [64, 64, 5, 3]).all(axis=1)
     assert sorted(samples.precision[rows]) == pytest.approx(sorted(summary["baseline"]["validation"]))
@@ -49,9 +47,8 @@ def test_the_summary_tells_what_the_samples_hold(summary):
 
 
 def test_run_times_of_the_study_can_be_minimised():
-    table = read_costs(LFW / "costs.csv", read_material(LFW / "samples.csv").space)
+    table = read_costs(LFW / "costs.csv", cpmodel.read(LFW / "samples.csv").samples().space)
     assert {conditions.batch for conditions in table.conditions} == {1, 64}
-    choice = cpmodel.optimize(
-        LFW / "samples.csv", task=FACES, target=0.93, costs=LFW / "costs.csv", complexity="latency_s"
-    )
+    faces = cpmodel.read(LFW / "samples.csv", image=IMAGE, classes=2)
+    choice = faces.optimize(target=0.93, costs=LFW / "costs.csv", complexity="latency_s")
     assert choice.plain.complexity < choice.baseline.complexity / 10

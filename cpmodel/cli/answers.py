@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cpmodel import numbers
+from cpmodel.codec import dump
 from cpmodel.files import write_json
 
 if TYPE_CHECKING:
@@ -36,13 +37,12 @@ def show_answer(study: str, storage: str | None, answer: Answer, wall_s: float, 
     """Print what a run or a verification ends with; 1 when the target was not reached."""
     from cpmodel.pipeline import wording
     from cpmodel.pipeline.costing import compared_costs
-    from cpmodel.pipeline.material import Material
     from cpmodel.pipeline.project import reopen
     from cpmodel.pipeline.stages import answered
 
     reached = answer.verdict is not None and answer.verdict.status != "missed"
     if as_json:
-        _print_json(answer.to_dict())
+        _print_json(dump(answer))
         return DONE if reached else NOT_REACHED
     out = _console()
     project = reopen(study, storage)
@@ -71,7 +71,7 @@ def show_answer(study: str, storage: str | None, answer: Answer, wall_s: float, 
                 table.add_row("less than the baseline", "", lost, "")
                 table.add_row("may be less by", "", f"{against.drop:.4f}", "")
         table.add_row("target", "", f"{answer.target:.4f}", "")
-        material, first = Material.of_study(project), answer.choice.complexity
+        material, first = project.material(), answer.choice.complexity
         for line in compared_costs(material, configuration, first):
             cost = line.cost
             name = cost.name if cost.conditions is None else f"{cost.name}, batch {cost.conditions.batch}"
@@ -97,7 +97,7 @@ def show_curve(study: str, curve: Curve, wall_s: float, *, as_json: bool) -> int
 
     code = DONE if curve.keys[0] else NOT_REACHED
     if as_json:
-        _print_json(curve.to_dict())
+        _print_json(dump(curve))
         return code
     console = _console()
     settled = "C(P) is known" if curve.status == "settled" else "C(P) so far"
@@ -174,13 +174,11 @@ def show_costs(table: CostsTable, out: str | None, *, as_json: bool) -> int:
 
 def show_fits(material: Material, fits: Fits, out: str | None, *, as_json: bool) -> int:
     """Print the fitted models: their errors, coefficients and warnings."""
-    from cpmodel.pipeline.fitting import no_nan
-
     _note(material.samples.notes)
     if out is not None:
-        write_json(out, no_nan(fits.to_dict()))
+        write_json(out, fits.to_dict())
     if as_json:
-        _print_json(no_nan(fits.to_dict()))
+        _print_json(fits.to_dict())
         return DONE
     console = _console()
     table = _table("model", ">samples", ">relative error", ">cross-validated", title="P(T)")
@@ -218,7 +216,6 @@ def show_fits(material: Material, fits: Fits, out: str | None, *, as_json: bool)
 def show_choice(material: Material, choice: Choice, envelope: str | None, *, as_json: bool) -> int:
     """Print what the models choose; 1 when no configuration is predicted to reach the target."""
     from cpmodel.optimize import envelope_table
-    from cpmodel.pipeline.answer import plain_values
     from cpmodel.pipeline.wording import Notation, unreachable_text
 
     if envelope is not None:
@@ -229,7 +226,7 @@ def show_choice(material: Material, choice: Choice, envelope: str | None, *, as_
     code = DONE if choice.status == "reachable" else NOT_REACHED
     _note((*material.samples.notes, *choice.notes))
     if as_json:
-        _print_json(asdict(choice, dict_factory=plain_values))
+        _print_json(dump(choice))
         return code
     console = _console()
     if choice.plain is None:

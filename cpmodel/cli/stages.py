@@ -30,7 +30,7 @@ def run(
     ] = None,
     study: o.Study = o.STUDY,
     dataset: o.Dataset = None,
-    complexity: o.Complexity = "macs",
+    complexity: o.Complexity = "",
     limit: o.Limit = None,
     confidence: o.Confidence = 0.9,
     budget: Annotated[
@@ -74,8 +74,8 @@ def run(
 
     started = time.monotonic()
     most = values.budget(budget)
+    opened = api.open(study, **_settings(context, dataset, family, baseline, recipe, epochs, seed, storage))
     common: dict[str, Any] = {
-        **_settings(context, dataset, family, baseline, recipe, epochs, seed, storage),
         "budget": most.trainings,
         "seconds": most.seconds,
         "tolerance": tolerance,
@@ -85,15 +85,16 @@ def run(
         "device": device,
         "full": full,
         "watch": Progress(),
+        "command": values.command(),
     }
     if curve is not None:
         low, high = values.span(curve, "--curve")
         values.alone("--curve", **{"--target": target, "--drop": drop})
-        found = api.curve(
-            study, low=low, high=high, complexity=complexity, limits=values.limits(limit or []), **common
+        found = opened.curve(
+            low=low, high=high, complexity=complexity, limits=values.limits(limit or []), **common
         )
         return answers.show_curve(study, found, time.monotonic() - started, as_json=json)
-    answer = api.run(study, **_goal(target, drop, complexity, limit, confidence), **common)
+    answer = opened.run(**_goal(target, drop, complexity, limit, confidence), **common)
     return answers.show_answer(study, storage, answer, time.monotonic() - started, as_json=json)
 
 
@@ -132,9 +133,8 @@ def sample(
     from cpmodel.cli.progress import Progress
 
     most = values.Budget() if budget is None else values.budget(budget)
-    table = api.sample(
-        study,
-        **_settings(context, dataset, family, baseline, recipe, epochs, seed, storage),
+    opened = api.open(study, **_settings(context, dataset, family, baseline, recipe, epochs, seed, storage))
+    table = opened.sample(
         design=design,
         budget=most.trainings,
         vary=None if vary is None else vary.split(","),
@@ -156,7 +156,7 @@ def verify(
         str | None,
         typer.Option(metavar="T", help="Configuration f=8,s=20,...; default: what optimize chooses."),
     ] = None,
-    complexity: o.Complexity = "macs",
+    complexity: o.Complexity = "",
     limit: o.Limit = None,
     confidence: o.Confidence = 0.9,
     seeds: Annotated[
@@ -173,20 +173,19 @@ def verify(
     The test split is opened only for a choice that stands on validation.
     """
     from cpmodel import study as api
-    from cpmodel.cli import answers
+    from cpmodel.cli import answers, values
     from cpmodel.cli.progress import Progress
 
     started = time.monotonic()
-    answer = api.verify(
-        study,
+    answer = api.open(study, storage=storage).verify(
         **_goal(target, drop, complexity, limit, confidence),
         configuration=config,
         seeds=seeds,
         batch=batch,
         workers=workers,
         device=device,
-        storage=storage,
         watch=Progress(),
+        command=values.command(),
     )
     return answers.show_answer(study, storage, answer, time.monotonic() - started, as_json=json)
 
@@ -221,20 +220,17 @@ def measure(
     from cpmodel import study as api
     from cpmodel.cli import answers, values
     from cpmodel.cli.progress import Progress
+    from cpmodel.families import get_family
+    from cpmodel.pipeline.costing import measure as measure_networks
 
-    table = api.measure(
-        study,
-        count=count,
-        costs=costs,
-        task=None if image is None else values.task(image, classes),
-        family=family,
-        storage=storage,
-        batch=batch,
-        threads=threads,
-        dtype=dtype,
-        device=device,
-        watch=Progress(),
-    )
+    how: dict[str, Any] = {"batch": batch, "threads": threads, "dtype": dtype, "device": device}
+    if image is None:
+        opened = api.open(study, storage=storage)
+        table = opened.measure(count=count, costs=costs, watch=Progress(), **how)
+    else:
+        task, networks = values.task(image, classes), get_family(family or "plain")
+        space = networks.space(task)
+        table = measure_networks(networks, task, space, count, progress=Progress().measured, **how)
     if out is not None:
         table.write_csv(out)
     return answers.show_costs(table, out, as_json=json)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cpmodel.cli import options as o
+
+if TYPE_CHECKING:
+    from cpmodel.pipeline.options import TableOptions
 
 
 def add_tables(app: typer.Typer) -> None:
@@ -37,11 +40,12 @@ def fit(
 ) -> int:
     """Fit P(T), and C(T) to measured run-times."""
     from cpmodel.cli import answers
-    from cpmodel.pipeline import stages
+    from cpmodel.study import source as read
 
-    how = _how(parameters, precision, seed_column, unit, baseline, family, image, classes, costs, storage)
-    material = stages.read_material(source, **how)
-    return answers.show_fits(material, stages.fit(material, model), out, as_json=json)
+    how = _how(parameters, precision, seed_column, unit, baseline, family, image, classes)
+    samples = read(source, storage, how)
+    fits = samples.fit(model=model, costs=costs)
+    return answers.show_fits(samples.material(), fits, out, as_json=json)
 
 
 def optimize(
@@ -73,23 +77,22 @@ def optimize(
     json: o.Json = False,
 ) -> int:
     """The cheapest configuration predicted to reach the target."""
-    from cpmodel import study as api
     from cpmodel.cli import answers, values
-    from cpmodel.pipeline.stages import read_material
+    from cpmodel.study import source as read
 
-    how = _how(parameters, precision, seed_column, unit, baseline, family, image, classes, costs, storage)
-    material = read_material(source, **how)
-    choice = api.choose_from(
-        material,
+    how = _how(parameters, precision, seed_column, unit, baseline, family, image, classes)
+    samples = read(source, storage, how)
+    choice = samples.optimize(
         target=None if target is None else values.fraction(target, "--target"),
         drop=None if drop is None else values.fraction(drop, "--drop"),
-        complexity=complexity,
+        complexity=complexity or "",
         limits=values.limits(limit or []),
         confidence=confidence,
         model=model,
+        costs=costs,
         whole=True if envelope is not None else None,
     )
-    return answers.show_choice(material, choice, envelope, as_json=json)
+    return answers.show_choice(samples.material(), choice, envelope, as_json=json)
 
 
 def report(
@@ -124,20 +127,20 @@ def report(
 
     One HTML file that works offline.
     """
-    from cpmodel import study as api
     from cpmodel.cli import values
+    from cpmodel.study import source as read
 
-    how = _how(parameters, precision, seed_column, unit, baseline, family, image, classes, costs, storage)
-    page = api.report(
-        source,
+    how = _how(parameters, precision, seed_column, unit, baseline, family, image, classes)
+    page = read(source, storage, how).report(
         out,
         target=None if target is None else values.fraction(target, "--target"),
         drop=None if drop is None else values.fraction(drop, "--drop"),
-        complexity=complexity,
+        complexity=complexity or "",
         confidence=confidence,
         model=model,
+        costs=costs,
         paper_grid=paper_grid,
-        **how,
+        command=values.command(),
     )
     typer.echo(str(page))
     return 0
@@ -158,7 +161,7 @@ def export(
     from cpmodel import study as api
     from cpmodel.cli import answers
 
-    return answers.show_export(api.export(study, out, storage), as_json=json)
+    return answers.show_export(api.open(study, storage=storage).export(out), as_json=json)
 
 
 def _how(
@@ -170,20 +173,18 @@ def _how(
     family: str | None,
     image: str | None,
     classes: int,
-    costs: str | None,
-    storage: str | None,
-) -> dict[str, Any]:
-    """How to read the source, as arguments."""
+) -> TableOptions:
+    """How to read the source."""
     from cpmodel.cli import values
+    from cpmodel.pipeline.options import TableOptions
 
-    return {
-        "parameters": [name.strip() for name in parameters.split(",")] if parameters else (),
-        "precision": precision,
-        "seed": seed_column,
-        "unit": values.choice(unit, ("auto", "fraction", "percent"), "--unit"),
-        "baseline": values.assignments(baseline.split(","), "--baseline") if baseline else None,
-        "family": family,
-        "task": None if image is None else values.task(image, classes),
-        "costs": costs,
-        "storage": storage,
-    }
+    return TableOptions(
+        [name.strip() for name in parameters.split(",")] if parameters else (),
+        precision,
+        seed_column,
+        values.choice(unit, ("auto", "fraction", "percent"), "--unit"),
+        values.assignments(baseline.split(","), "--baseline") if baseline else None,
+        family,
+        image,
+        classes,
+    )

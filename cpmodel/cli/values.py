@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cpmodel.errors import BadInputError
+from cpmodel.errors import BadInputError, hidden
 from cpmodel.families.base import Task
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -143,6 +144,11 @@ def task(image: str, classes: int) -> Task:
         raise BadInputError("--image", expected="HEIGHTxWIDTHxCHANNELS, like 28x28x1", got=repr(image))
     height, width, channels = map(int, match.groups())
     return Task(height, width, channels, classes)
+
+
+def command() -> str:
+    """The command as it was written."""
+    return " ".join(["cpmodel", *map(hidden, sys.argv[1:])]) if sys.argv[0].endswith("cpmodel") else ""
 
 
 def choice(text: str, known: Sequence[str], option: str) -> Any:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from scipy.optimize import nnls
 
-from cpmodel.pipeline.project import Project
-from cpmodel.samples import Samples
+from cpmodel.pipeline.material import Material
 from cpmodel.search.decide import View
 from cpmodel.space import Floats
 
@@ -45,31 +44,30 @@ class Clock:
         return self.left <= 0
 
 
-def timed(project: Project, view: View, clock: Clock) -> View:
+def timed(material: Material, view: View, clock: Clock) -> View:
     """The view of a search whose time is limited: time as trainings that fit into it, and what each takes."""
     recent = view.samples.frame["train_s"].to_numpy(dtype=np.float64)[-_RECENT:]
     each = float(recent.mean()) if len(recent) else 0.0
     fit = len(view.samples) + (int(clock.left * view.workers / each) if each > 0 else view.workers)
     budget = min(view.budget, len(view.samples) if clock.late else fit)
-    return replace(view, budget=budget, seconds=training_seconds(project, view.samples, view.X))
+    return replace(view, budget=budget, seconds=training_seconds(material, view.X))
 
 
-def training_seconds(project: Project, samples: Samples, X: Floats) -> Floats | None:
+def training_seconds(material: Material, X: Floats) -> Floats | None:
     """Expected training time of each row of X: a + b effort + c activations, none negative; shape (n,).
 
     None while too little was trained to tell.
     """
+    samples = material.samples
     seconds = samples.frame["train_s"].to_numpy(dtype=np.float64)
     there = np.isfinite(samples.precision) & (seconds > 0)
     if there.sum() < 3:
         return None
 
     def terms(rows: Floats) -> Floats:
-        columns = [np.ones(len(rows)), project.effort(rows)]
-        computed = project.family.costs(project.space.networks_of(rows), project.task)
-        # convolutions over large maps take longer than their share of the effort
-        columns += [computed[name] for name in ("activation_elements",) if name in computed]
-        return np.column_stack(columns)
+        columns = [np.ones(len(rows)), material.effort(rows)]
+        activations = material.computed(rows).get("activation_elements")
+        return np.column_stack(columns if activations is None else [*columns, activations])
 
     A = terms(samples.X[there])
     scale = A.max(axis=0)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,11 +16,13 @@ from cpmodel.costs.table import CostsTable
 from cpmodel.errors import BadInputError
 from cpmodel.families import Family, Task
 from cpmodel.pipeline.material import Material
-from cpmodel.pipeline.project import Plan
+from cpmodel.pipeline.options import ComplexityOptions
 from cpmodel.pipeline.threads import one_thread
 from cpmodel.samples import COLUMNS
 from cpmodel.space import CANDIDATES, Configuration, Floats, Space, rows_of
 from cpmodel.surrogates.complexity.fit import ComplexityFit, fit_complexity
+
+G = TypeVar("G", bound=ComplexityOptions)
 
 LEAST_MEASURED = 5  # values below which no model of them is fitted
 
@@ -55,13 +57,20 @@ class Complexity:
 
 
 def complexity_of(material: Material, name: str) -> Complexity:
-    """The complexity called `name` of all configurations of the material's space.
+    """The complexity called `name` of all configurations of the material's space; a model is fitted once.
 
     Raises
     ------
     BadInputError
         No such complexity, or it must be measured and too little was.
     """
+    if name not in material.priced:
+        material.priced[name] = _priced(material, name)
+    complexity: Complexity = material.priced[name]
+    return complexity
+
+
+def _priced(material: Material, name: str) -> Complexity:
     family, task = material.family, material.task
     if family is not None and task is not None:
         computed = [cost.name for cost in family.cost_kinds(task)]
@@ -110,18 +119,23 @@ def within(material: Material, limits: Mapping[str, float] | None) -> Floats:
     return X
 
 
-def require_complexities(planned: Plan, complexity: str, limits: Mapping[str, float] | None) -> None:
-    """Refuse names of complexities that networks of the planned study's family do not have.
+def require_complexities(family: Family, task: Task, names: Iterable[str]) -> None:
+    """Refuse names of complexities that networks of a family do not have.
 
     Raises
     ------
     BadInputError
         One of them is neither computed nor measured.
     """
-    known = [*(cost.name for cost in planned.family.cost_kinds(planned.task)), LATENCY]
-    for name in [complexity, *(limits or {})]:
+    known = [*(cost.name for cost in family.cost_kinds(task)), LATENCY]
+    for name in names:
         if name not in known:
             raise BadInputError("complexity", expected="one of " + ", ".join(known), got=name)
+
+
+def resolved(goal: G, material: Material) -> G:
+    """The goal with the complexity that is meant where none is named."""
+    return goal if goal.complexity else replace(goal, complexity=default_complexity(material))
 
 
 def default_complexity(material: Material) -> str:

@@ -1,23 +1,20 @@
-"""Fits of a samples table: P(T) and, for measured costs, C(T); each with its errors, kept as `fit.json`."""
+"""P(T) fitted to a samples table, with its errors."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from cpmodel.errors import BadInputError, FitError, FitWarning
-from cpmodel.files import read_json, write_json
+from cpmodel.errors import FitError, FitWarning
 from cpmodel.pipeline.threads import one_thread
 from cpmodel.samples import Samples
 from cpmodel.space import Floats, Space
 from cpmodel.surrogates.crossval import cross_validate
 from cpmodel.surrogates.features import Derived
-from cpmodel.surrogates.precision.model import PrecisionModel, load_model, model_class
+from cpmodel.surrogates.precision.model import PrecisionModel, model_class
 
 _NOISE_MODEL = "loggp"  # tells the noise of a seed in a hundredth of a second
 _LEAST_ERROR = 1e-3
@@ -85,7 +82,7 @@ def fit_precision(
     name : str
         A model of `cpmodel.surrogates.precision_models`.
     validate : bool
-        Whether to cross-validate, which costs several fits; else those fields are NaN and empty.
+        Whether to cross-validate, too; see `validated`.
     derived : Derived, optional
         Further features, for the models that can use them.
 
@@ -97,30 +94,35 @@ def fit_precision(
     usable = samples.usable
     if not len(usable):
         raise FitError("no sample has a precision: nothing to fit")
-    space = samples.space
-    X, y = space.filled(usable.X), usable.precision
-    weight, new = weights(usable), _model(name, space, derived)
+    X, y = samples.space.filled(usable.X), usable.precision
+    weight, new = weights(usable), _model(name, samples.space, derived)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FitWarning)
         model = new.fit(X, y, weight)
     said = tuple(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, FitWarning)))
-    error = float("nan")
-    predicted = low = high = np.full(len(y), np.nan)
-    if validate and len(np.unique(X, axis=0)) >= 4:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FitWarning)  # said once, of the whole table
-            result = cross_validate(_model(name, space, derived), X, y, weight, seed=seed)
-        error, predicted, low, high = result.relative_error, result.predicted, result.low, result.high
-    return PrecisionFit(
-        name,
-        model,
-        model.statistics_.relative_error,
-        error,
-        y,
-        predicted,
-        low,
-        high,
-        said,
+    unknown = np.full(len(y), np.nan)
+    error = model.statistics_.relative_error
+    fit = PrecisionFit(name, model, error, float("nan"), y, unknown, unknown, unknown, said)
+    return validated(fit, samples, seed, derived) if validate else fit
+
+
+@one_thread()
+def validated(fit: PrecisionFit, samples: Samples, seed: int, derived: Derived | None) -> PrecisionFit:
+    """The fit with what cross-validation says of it, which costs several fits; as it is with too few rows."""
+    usable = samples.usable
+    X = samples.space.filled(usable.X)
+    if not np.isnan(fit.cv_relative_error) or len(np.unique(X, axis=0)) < 4:
+        return fit
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FitWarning)  # said once, of the whole table
+        new = _model(fit.name, samples.space, derived)
+        found = cross_validate(new, X, usable.precision, weights(usable), seed=seed)
+    return replace(
+        fit,
+        cv_relative_error=found.relative_error,
+        predicted=found.predicted,
+        low=found.low,
+        high=found.high,
     )
 
 
@@ -155,28 +157,3 @@ def _model(name: str, space: Space, derived: Derived | None = None) -> Precision
     given["categorical"] = [i for i, p in enumerate(space.parameters) if p.categorical]
     new = model_class(name)(**given)
     return new.set_params(derived=derived) if "derived" in new.get_params() else new
-
-
-def write_fit(path: Path, space: Space, fits: Mapping[str, Any]) -> None:
-    """Keep fits as JSON that a person can read; what could not be told (NaN) is null."""
-    write_json(path, no_nan({"space": space.to_dict(), **fits}))
-
-
-def read_precision_fit(path: Path) -> tuple[Space, PrecisionModel]:
-    """The space and the fitted P(T) that `write_fit` kept."""
-    kept = read_json(path)
-    try:
-        return Space.from_dict(kept["space"]), load_model(kept["precision"]["fit"])
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise BadInputError(
-            "not a fit", expected="what cpmodel fit wrote (run it again)", where=str(path)
-        ) from error
-
-
-def no_nan(value: Any) -> Any:
-    """The value with null for every number that could not be told."""
-    if isinstance(value, dict):
-        return {key: no_nan(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [no_nan(inner) for inner in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

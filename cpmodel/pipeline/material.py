@@ -1,18 +1,24 @@
-"""What the stages after training work on: samples, and what is known of their complexity."""
+"""What the stages after training work on: samples, what is known of their complexity, and fits to them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cpmodel.costs.table import CostsTable
 from cpmodel.families import Family, Task
-from cpmodel.pipeline.project import Project
+from cpmodel.pipeline.fitting import PrecisionFit, fit_precision, validated
 from cpmodel.samples import Samples
 from cpmodel.space import Floats, Space
 from cpmodel.surrogates.features import Derived
+
+if TYPE_CHECKING:
+    from cpmodel.pipeline.project import Project
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +36,8 @@ class Material:
         The study they come from.
     source : str
         The file of a person's table, for messages.
+    priced, fits : dict
+        Complexities by name, and models of P(T) by name and seed, that were made already.
     """
 
     samples: Samples
@@ -38,6 +46,8 @@ class Material:
     costs: CostsTable | None = None
     project: Project | None = None
     source: str = ""
+    priced: dict[str, Any] = field(default_factory=dict, repr=False)
+    fits: dict[tuple[str, int], PrecisionFit] = field(default_factory=dict, repr=False)
 
     @property
     def space(self) -> Space:
@@ -45,38 +55,62 @@ class Material:
         return self.samples.space
 
     @property
-    def derived(self) -> Derived | None:
-        """Exact costs as further features of a configuration, where its family is known.
+    def folder(self) -> Path | None:
+        """The study's folder, if there is one."""
+        return None if self.project is None else self.project.folder
 
-        What cannot be built, like most of the paper's grid, counts as the nearest that can.
-        """
-        family, task = self.family, self.task
-        if family is None or task is None:
-            return None
-        there = {cost.name for cost in family.cost_kinds(task)}
-        names = tuple(name for name in family.telling if name in there)
-        if not names:
-            return None
-
-        def of(X: Floats) -> Floats:
-            costs = self.computed(X)
-            return np.stack([costs[name] for name in names], axis=1)
-
-        return Derived.of_space(names, self.space, of)
-
-    def computed(self, X: Floats) -> dict[str, Floats]:
-        """What the family, if any, computes of each row of X, shape (n, d): columns of shape (n,)."""
+    def computed(self, X: Floats) -> Mapping[str, Floats]:
+        """What the family computes of X, shape (n, d): name -> shape (n,); nothing where it is unknown."""
         if self.family is None or self.task is None:
             return {}
         return self.family.costs(self.space.networks_of(X), self.task)
 
-    @classmethod
-    def of_study(cls, project: Project, samples: Samples | None = None) -> Material:
-        """A study's own samples (or those given) and run-times."""
-        table = project.study.samples() if samples is None else samples
-        return cls(table, project.family, project.task, project.costs.for_space(project.space), project)
+    def effort(self, X: Floats) -> Floats:
+        """How long a training of each row of X takes, relative to others: shape (n,), any unit."""
+        assert self.family is not None and self.task is not None
+        return effort_of(self.family, self.task, self.space, X)
 
-    @property
-    def folder(self) -> Path | None:
-        """The study's folder, if there is one."""
-        return None if self.project is None else self.project.folder
+    @cached_property
+    def derived(self) -> Derived | None:
+        """Exact costs as further features of a configuration, where its family is known."""
+        if self.family is None or self.task is None:
+            return None
+        return derived_costs(self.family, self.task, self.space)
+
+    def precision(self, model: str = "auto", *, seed: int = 0, validate: bool = False) -> PrecisionFit:
+        """P(T) fitted to the samples, once for each model; see `fit_precision`.
+
+        Parameters
+        ----------
+        validate : bool
+            Whether to cross-validate, too, which costs several fits.
+        """
+        fit = self.fits.get((model, seed)) or fit_precision(self.samples, model, derived=self.derived)
+        if validate:
+            fit = validated(fit, self.samples, seed, self.derived)
+        self.fits[model, seed] = fit
+        return fit
+
+
+def effort_of(family: Family, task: Task, space: Space, X: Floats) -> Floats:
+    """How long a training of each row of X, shape (n, d), takes, relative to others: shape (n,), any unit."""
+    effort = family.effort(space.networks_of(X), task)
+    by_epochs = any(p.axis and p.name == "epochs" for p in space.parameters)
+    return effort * X[:, space.names.index("epochs")] if by_epochs else effort
+
+
+def derived_costs(family: Family, task: Task, space: Space) -> Derived | None:
+    """What a family computes of a configuration and tells the most, as further features of models.
+
+    What cannot be built, like most of the paper's grid, counts as the nearest that can.
+    """
+    there = {cost.name for cost in family.cost_kinds(task)}
+    names = tuple(name for name in family.telling if name in there)
+    if not names:
+        return None
+
+    def of(X: Floats) -> Floats:
+        costs = family.costs(space.networks_of(X), task)
+        return np.stack([costs[name] for name in names], axis=1)
+
+    return Derived.of_space(names, space, of)

@@ -21,7 +21,7 @@ from dataclasses import Field, dataclass, field, fields
 from functools import partial, wraps
 from inspect import Parameter, signature
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from cpmodel import registry
 from cpmodel.errors import BadInputError
@@ -68,7 +68,7 @@ class Options:
 class StudyOptions(Options):
     """What a study is made of; what is None is as the study there has it."""
 
-    dataset: str | ImageSet | Any = option(
+    dataset: str | ImageSet | None = option(
         None,
         "Images: {datasets}; default: embedded.",
         "NAME",
@@ -111,7 +111,7 @@ class StudyOptions(Options):
 
 
 @dataclass(frozen=True)
-class _Complexity(Options):
+class ComplexityOptions(Options):
     """What is minimised, and what limits other complexities."""
 
     complexity: str = option(
@@ -135,8 +135,8 @@ class _Complexity(Options):
 
 
 @dataclass(frozen=True)
-class Goal(_Complexity):
-    """What is asked for: a precision, or a drop below the baseline's, and how sure it must be."""
+class Asked(ComplexityOptions):
+    """What may be asked for: a precision, or a drop below the baseline's, and how sure it must be."""
 
     target: float | None = option(
         None,
@@ -156,6 +156,16 @@ class Goal(_Complexity):
     confidence: float = option(
         0.9, "Probability of reaching the target that an answer needs.", "P", within="[0.5, 1)"
     )
+
+    @property
+    def goal(self) -> Goal | None:
+        """The goal, where one is asked for."""
+        return None if self.target is None and self.drop is None else Goal(**vars(self))
+
+
+@dataclass(frozen=True)
+class Goal(Asked):
+    """What is asked for: either a target or a drop."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -187,7 +197,7 @@ class Goal(_Complexity):
 
 
 @dataclass(frozen=True)
-class CurveGoal(_Complexity):
+class CurveGoal(ComplexityOptions):
     """Which part of C(P) is asked for: that between two precisions."""
 
     low: float = option(0.0, "The lower precision.", flags=(), within="(0, 1)")
@@ -202,27 +212,9 @@ class CurveGoal(_Complexity):
 
 
 @dataclass(frozen=True)
-class Effort(Options):
-    """How much is spent, and on what machine."""
+class Machine(Options):
+    """What trains, and how much of it at once."""
 
-    budget: int | None = option(
-        40,
-        "Trainings, verification included (40), or a time (90s, 10m, 2h).",
-        "N|TIME",
-        words="budget",
-        within="[1, inf)",
-    )
-    seconds: float | None = option(
-        None, "Time after which no training is started any more.", flags=(), within="(0, inf)"
-    )
-    tolerance: float = option(
-        0.05,
-        "Stop when the expected further saving is below it; of a curve, when C(P) is known to it.",
-        "FRACTION",
-        within="[0, 1)",
-    )
-    measured: int = option(60, "Run-times measured for the model of them.", "N", within="[0, inf)")
-    batch: int = option(64, "Images in one forward pass when run-time is measured.", "N", within="[1, inf)")
     workers: int | None = option(
         None,
         "Trainings at once; default: one a core, 8 a GPU.",
@@ -231,7 +223,37 @@ class Effort(Options):
         within="[1, inf)",
     )
     device: str | None = option(None, "What trains: cpu, cuda (all GPUs), cuda:1, auto (default).", "NAME")
+
+
+@dataclass(frozen=True)
+class Training(Machine):
+    """How much is trained."""
+
+    budget: int | None = option(
+        40,
+        "Trainings in all, verification included (40), or a time (90s, 10m, 2h).",
+        "N|TIME",
+        words="budget",
+        within="[1, inf)",
+    )
+    seconds: float | None = option(
+        None, "Time after which no training is started any more.", flags=(), within="(0, inf)"
+    )
     full: bool = option(False, "Train everything to its end, even where the end can be foreseen.")
+
+
+@dataclass(frozen=True)
+class Effort(Training):
+    """How much a search may spend."""
+
+    tolerance: float = option(
+        0.05,
+        "Stop when the expected further saving is below it; of a curve, when C(P) is known to it.",
+        "FRACTION",
+        within="[0, 1)",
+    )
+    measured: int = option(60, "Run-times measured for the model of them.", "N", within="[0, inf)")
+    batch: int = option(64, "Images in one forward pass when run-time is measured.", "N", within="[1, inf)")
 
 
 @dataclass(frozen=True)
@@ -285,7 +307,7 @@ class TableOptions(Options):
     )
     precision: str = option("precision", "CSV: name of the precision column.", "NAME")
     seed_column: str = option("seed", "CSV: name of the seed column.", "NAME")
-    unit: str = option(
+    unit: Literal["auto", "fraction", "percent"] = option(
         "auto",
         "CSV: precision is a fraction or percent; auto looks at it.",
         "UNIT",
@@ -297,7 +319,7 @@ class TableOptions(Options):
         "T",
         words="configuration",
     )
-    family: str | Family | None = option(None, "Without a study: family of networks; default: plain.", "NAME")
+    family: str | None = option(None, "Without a study: family of networks; default: plain.", "NAME")
     image: str | tuple[int, int, int] | None = option(
         None, "Without a study: what networks take, height x width x channels, 28x28x1.", "HxWxC"
     )

@@ -1,30 +1,34 @@
-"""A study together with its family and images: what every stage starts from."""
+"""A study together with its family and images: what every stage starts from; nothing of it is read twice."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from cpmodel import registry
 from cpmodel.costs.table import CostsTable
 from cpmodel.costs.table import read_csv as read_costs
 from cpmodel.datasets import load
 from cpmodel.datasets.base import ImageSet
 from cpmodel.errors import StudyError
 from cpmodel.families import Family, Task, get_family
+from cpmodel.metrics import Metric, get_metric
+from cpmodel.pipeline.material import Material, effort_of
+from cpmodel.pipeline.options import StudyOptions
 from cpmodel.recipe import Recipe
 from cpmodel.records.settings import Settings
 from cpmodel.records.store import Store
-from cpmodel.space import Configuration, Floats, Space, Value
+from cpmodel.samples import Samples
+from cpmodel.space import Floats, Space
 
 DATASET = "embedded"
 FAMILY = "plain"
 
 
-@dataclass(frozen=True)
 class Project:
-    """An opened study and the family of its networks.
+    """An opened study and the family of its networks, with what was read of them so far.
 
     Parameters
     ----------
@@ -32,11 +36,25 @@ class Project:
     family : Family
     task : Task
         The images that come in and the classes that go out.
+    images : ImageSet, optional
+        Those of the study, where they are at hand.
     """
 
-    study: Store
-    family: Family
-    task: Task
+    def __init__(self, study: Store, family: Family, task: Task, images: ImageSet | None = None) -> None:
+        self.study = study
+        self.family = family
+        self.task = task
+        self._images = images
+        self._costs: tuple[Any, CostsTable, CostsTable] | None = None
+        self._material: Material | None = None
+
+    def __repr__(self) -> str:
+        return f"Project({str(self.folder)!r}, family={self.family.name!r})"
+
+    @cached_property
+    def metric(self) -> Metric:
+        """What precision means in this study."""
+        return get_metric(self.study.settings.metric)
 
     @property
     def space(self) -> Space:
@@ -45,7 +63,7 @@ class Project:
 
     def effort(self, X: Floats) -> Floats:
         """How long a training of each row of X takes, relative to others: shape (n,), any unit."""
-        return self.family.effort(self.space.networks_of(X), self.task)
+        return effort_of(self.family, self.task, self.space, X)
 
     @property
     def folder(self) -> Path:
@@ -54,13 +72,45 @@ class Project:
 
     @property
     def costs(self) -> CostsTable:
-        """The run-times measured for this study, here or on other devices."""
-        path = self.folder / "costs.csv"
-        return read_costs(path, self.space) if path.exists() else CostsTable.of(self.space, [])
+        """The run-times measured for this study's space, here or on other devices."""
+        return self._read_costs()[1]
 
     def add_costs(self, table: CostsTable) -> None:
         """Keep run-times with the study; newer ones of the same configuration and conditions win."""
-        self.costs.merged(table.for_space(self.space)).write_csv(self.folder / "costs.csv")
+        merged = self._read_costs()[0].merged(table.for_space(self.space))
+        merged.write_csv(self._costs_file)
+        self._costs = self._costs_state(), merged, merged.for_space(self.space)
+
+    def _read_costs(self) -> tuple[CostsTable, CostsTable]:
+        """All that was measured, and what of it is of the space; read again when others have added to it."""
+        state = self._costs_state()
+        if self._costs is None or self._costs[0] != state:
+            table = (
+                CostsTable.of(self.space, []) if state is None else read_costs(self._costs_file, self.space)
+            )
+            self._costs = state, table, table.for_space(self.space)
+        return self._costs[1:]
+
+    @property
+    def _costs_file(self) -> Path:
+        return self.folder / "costs.csv"
+
+    def _costs_state(self) -> tuple[int, int] | None:
+        there = self._costs_file.stat() if self._costs_file.exists() else None
+        return None if there is None else (there.st_mtime_ns, there.st_size)
+
+    def material(self, samples: Samples | None = None) -> Material:
+        """The study's samples (or those given) and costs; the same object while these are the same."""
+        table, last = self.study.samples() if samples is None else samples, self._material
+        made = Material(table, self.family, self.task, self.costs, self)
+        if last is not None and last.costs is made.costs:
+            made = replace(made, priced=last.priced)
+        if samples is not None:
+            return made
+        if last is not None and last.samples.frame.equals(table.frame):
+            made = last if last.costs is made.costs else replace(made, samples=last.samples, fits=last.fits)
+        self._material = made
+        return made
 
     def images(self) -> ImageSet:
         """The images of the study.
@@ -70,9 +120,11 @@ class Project:
         StudyError
             They are not what they were when the study was made.
         """
-        images = load(self.study.settings.dataset)
-        self.study.accept(images)
-        return images
+        if self._images is None:
+            images = load(self.study.settings.dataset)
+            self.study.accept(images)
+            self._images = images
+        return self._images
 
 
 def reopen(folder: str | Path, storage: str | None = None) -> Project:
@@ -85,8 +137,7 @@ def reopen(folder: str | Path, storage: str | None = None) -> Project:
     """
     study = Store.open(folder, storage)
     settings = study.settings
-    height, width, channels = settings.image_shape
-    task = Task(height, width, channels, len(settings.class_names))
+    task = Task(*settings.image_shape, len(settings.class_names))
     return Project(study, get_family(settings.family), task)
 
 
@@ -120,34 +171,11 @@ class Plan:
             The study there was made with other settings.
         """
         study = Store.create(self.folder, self.settings, self.storage, self.images)
-        return Project(study, self.family, self.task)
+        return Project(study, self.family, self.task, self.images)
 
 
-def plan(
-    folder: str | Path,
-    *,
-    dataset: str | None = None,
-    family: str | None = None,
-    values: Mapping[str, Sequence[Value]] | None = None,
-    baseline: Configuration | None = None,
-    recipe: Mapping[str, Any] | None = None,
-    seed: int | None = None,
-    storage: str | None = None,
-) -> Plan:
+def plan(folder: str | Path, options: StudyOptions) -> Plan:
     """The study in `folder` as it is to be; whatever is None is as the study there has it.
-
-    Parameters
-    ----------
-    dataset : str, optional
-        Default ``embedded``.
-    family : str, optional
-        Default ``plain``.
-    values : mapping, optional
-        Values of some parameters, instead of the family's own.
-    recipe : mapping, optional
-        Fields of the `Recipe` that differ from its default.
-    seed : int, optional
-        All randomness comes from it; default 0.
 
     Raises
     ------
@@ -156,31 +184,47 @@ def plan(
     BadInputError
         Something given cannot be used.
     """
-    there = _settings_there(folder, storage)
-    if there is not None:
-        dataset, family = dataset or there.dataset, family or there.family
-    images = load(dataset or DATASET)
-    network_family = get_family(family or FAMILY)
-    height, width, channels = images.image_shape
-    task = Task(height, width, channels, len(images.class_names))
-    if there is not None and values is None and baseline is None:
+    there = settings_there(folder, options.storage)
+    dataset = options.dataset if options.dataset is not None else DATASET if there is None else there.dataset
+    named = options.family or (FAMILY if there is None else there.family)
+    images = load(dataset) if isinstance(dataset, str) else dataset
+    family = get_family(named) if isinstance(named, str) else named
+    task = Task(*images.image_shape, len(images.class_names))
+    if there is not None and options.values is None and options.baseline is None:
         space = there.space
     else:
-        space = network_family.space(task, values, baseline)
-    if there is not None and not recipe:
-        chosen = there.recipe
+        space = family.space(task, options.values, options.baseline)
+    if there is not None and not options.recipe:
+        recipe = there.recipe
     else:
         defaults = {} if images.mirrored_alike else {"augment": ()}
-        chosen = Recipe.default(len(images.train), **{**defaults, **(recipe or {})})
+        given = {} if options.recipe is None else options.recipe
+        if isinstance(given, Recipe):
+            recipe = given
+        else:
+            recipe = Recipe.default(len(images.train), **{**defaults, **given})
     settings = Settings.of(
         images,
-        network_family.name,
+        named if isinstance(named, str) else registry.name_of("families", named),
         space,
-        chosen,
-        dataset=_from_anywhere(dataset or DATASET),
-        seed=seed if seed is not None else there.seed if there is not None else 0,
+        recipe,
+        dataset=_from_anywhere(dataset) if isinstance(dataset, str) else images.name,
+        metric=_metric(options.metric, there, len(images.class_names)),
+        seed=options.seed if options.seed is not None else 0 if there is None else there.seed,
     )
-    return Plan(folder, storage, settings, network_family, task, images)
+    return Plan(folder, options.storage, settings, family, task, images)
+
+
+def _metric(given: str | Metric | None, there: Settings | None, classes: int) -> str:
+    """The name of the study's metric, which must say something about so many classes."""
+    if given is None:
+        return "accuracy" if there is None else there.metric
+    if isinstance(given, str):
+        metric, name = get_metric(given), given
+    else:
+        metric, name = given, registry.name_of("metrics", given)
+    metric.require(classes)
+    return name
 
 
 def _from_anywhere(dataset: str) -> str:
@@ -189,7 +233,8 @@ def _from_anywhere(dataset: str) -> str:
     return f"{kind}:{Path(path).expanduser().resolve()}" if colon and "?" not in kind else dataset
 
 
-def _settings_there(folder: str | Path, storage: str | None) -> Settings | None:
+def settings_there(folder: str | Path, storage: str | None) -> Settings | None:
+    """The settings of the study in `folder`, None where there is none."""
     if storage is None and not (Path(folder) / "study.db").exists():
         return None
     try:

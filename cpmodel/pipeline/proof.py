@@ -9,19 +9,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cpmodel.codec import dump, load
-from cpmodel.datasets.base import ImageSet
 from cpmodel.errors import StudyError
 from cpmodel.locks import locked
-from cpmodel.metrics import get_metric
+from cpmodel.pipeline.loop import pool_of
+from cpmodel.pipeline.options import Goal, Machine
 from cpmodel.pipeline.project import Project
 from cpmodel.pipeline.watch import Watcher
 from cpmodel.records.sample import Purpose, Request
 from cpmodel.search.decide import LEAST_SEEDS, Evidence, training_seed
 from cpmodel.space import Floats
-from cpmodel.training.pool import Pool
 from cpmodel.verify import ERROR, Networks, Opened, Verdict, compared, error_of_opening, judge
 
-SILENT = Watcher()
 _NOTE = "openings"
 
 
@@ -52,31 +50,25 @@ class Opening:
 
 def openings(project: Project) -> tuple[Opening, ...]:
     """Every opening of the study's test split, in order."""
-    return tuple(load(Opening, kept, what="opening") for kept in project.study.note(_NOTE) or [])
+    kept = project.study.note(_NOTE) or []
+    return tuple(load(Opening, each, what="opening", where=str(project.folder)) for each in kept)
 
 
-def prove(
-    project: Project,
-    images: ImageSet,
-    candidate: Networks,
-    target: float,
-    *,
-    drop: float | None = None,
-    baseline: Networks | None = None,
-) -> Verdict:
+def prove(project: Project, evidence: Evidence, goal: Goal, machine: Machine, watch: Watcher) -> Verdict:
     """Open the test split for a configuration that stands, and judge it.
 
     What was measured is kept with the study and judged again when the same networks are asked about: a test
     split that is looked at until it agrees proves nothing. Every other opening spends its part of the stated
     error, see `cpmodel.verify`; it is counted before anything is looked at.
 
-    Parameters
-    ----------
-    target : float
-        On validation, where the target is a drop.
-    drop, baseline
-        A target relative to the baseline, and the networks of it to compare with on the same images.
+    With a drop for a goal, the baseline's own networks are put to the same images; those missing are trained.
     """
+    candidate = Networks(evidence.key, evidence.configuration, evidence.seeds, evidence.precisions)
+    target, baseline = goal.precision(project.material().samples), None
+    if goal.drop is not None:
+        own = evidence.key == project.space.key(project.space.baseline)
+        # the baseline is compared with other seeds of its own
+        baseline = baseline_networks(project, machine, watch, besides=evidence.seeds if own else ())
     against = "" if baseline is None else str(baseline)
     with locked(project.folder / "test.lock"):
         known = list(openings(project))
@@ -87,9 +79,9 @@ def prove(
             known.append(found)
             _keep(project, known)
         if found.verdict is not None:
-            verdict = found.verdict.judged(target, drop)
+            verdict = found.verdict.judged(target, goal.drop)
         else:
-            verdict = _looked_at(project, images, candidate, target, drop, baseline, found.number)
+            verdict = _looked_at(project, candidate, target, goal.drop, baseline, found.number)
         known[found.number - 1] = replace(found, verdict=verdict)
         _keep(project, known)
     return verdict
@@ -101,49 +93,36 @@ def _keep(project: Project, known: Sequence[Opening]) -> None:
 
 def _looked_at(
     project: Project,
-    images: ImageSet,
     candidate: Networks,
     target: float,
     drop: float | None,
     baseline: Networks | None,
     number: int,
 ) -> Verdict:
-    values = on_test(project, images, candidate)
-    test, metric = images.test, get_metric(project.study.settings.metric)
-    opened = Opened(test.groups, metric.strata(test.labels), number)
+    values, test = on_test(project, candidate), project.images().test
+    opened = Opened(test.groups, project.metric.strata(test.labels), number)
     comparison = None
     if baseline is not None and drop is not None:
-        comparison = compared(baseline, drop, values, on_test(project, images, baseline), opened)
+        comparison = compared(baseline, drop, values, on_test(project, baseline), opened)
     return judge(candidate, target, values, opened, comparison)
 
 
-def on_test(project: Project, images: ImageSet, networks: Networks) -> Floats:
+def on_test(project: Project, networks: Networks) -> Floats:
     """What each test image adds to the precision of each of the networks, shape (seeds, images)."""
     from cpmodel.training.trainer import Trainer
 
-    settings = project.study.settings
-    trainer = Trainer(images, project.family, settings.recipe, metric=get_metric(settings.metric))
+    recipe, configuration = project.study.settings.recipe, project.space.network(networks.configuration)
+    trainer = Trainer(project.images(), project.family, recipe, metric=project.metric)
     values = []
     for seed in networks.seeds:
         path = project.study.weights_of(Request(networks.configuration, seed))
-        network = trainer.restore(networks.configuration, path)
-        values.append(trainer.evaluate(network, networks.configuration, "test").values)
+        network = trainer.restore(configuration, path)
+        values.append(trainer.evaluate(network, configuration, "test").values)
     return np.array(values)
 
 
-def fresh_networks(evidence: Evidence) -> Networks:
-    """The networks of a candidate that stands."""
-    return Networks(evidence.key, evidence.configuration, evidence.seeds, evidence.precisions)
-
-
 def baseline_networks(
-    project: Project,
-    images: ImageSet,
-    *,
-    besides: Collection[int] = (),
-    workers: int | None = None,
-    devices: Sequence[str] = ("cpu",),
-    watch: Watcher = SILENT,
+    project: Project, machine: Machine, watch: Watcher, besides: Collection[int] = ()
 ) -> Networks:
     """The baseline's own networks, those missing trained first.
 
@@ -160,17 +139,14 @@ def baseline_networks(
     found = _kept_baseline(project, besides)
     if len(found.seeds) < LEAST_SEEDS:
         study = project.study
-        tried = {
-            s
-            for s, k in zip(study.samples().frame["seed"], study.samples().keys, strict=True)
-            if k == found.key
-        }
+        samples = project.material().samples
+        tried = {s for s, k in zip(samples.frame["seed"], samples.keys, strict=True) if k == found.key}
         seeds = (training_seed(study.settings.seed, n) for n in itertools.count())
         untried = itertools.islice(
             (s for s in seeds if s not in tried and s not in besides), LEAST_SEEDS - len(found.seeds)
         )
         study.enqueue([Request(found.configuration, seed, Purpose.BASELINE) for seed in untried])
-        with Pool(study, images, workers, watch.event, devices=devices) as pool:
+        with pool_of(project, machine, watch) as pool:
             pool.drain(purposes={Purpose.BASELINE})
         found = _kept_baseline(project, besides)
     if not found.seeds:
@@ -180,7 +156,7 @@ def baseline_networks(
 
 def _kept_baseline(project: Project, besides: Collection[int]) -> Networks:
     """The baseline's networks whose weights are there."""
-    space, usable = project.space, project.study.samples().usable
+    space, usable = project.space, project.material().samples.usable
     key, weights_of = space.key(space.baseline), project.study.weights_of
     kept = {
         int(seed): float(precision)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Sequence
+import time
+from dataclasses import replace
 
-from cpmodel.datasets.base import ImageSet
 from cpmodel.errors import BadInputError, StudyError
 from cpmodel.optimize import Choice, optimize
-from cpmodel.pipeline.answer import Answer, Goal, keep_answer
-from cpmodel.pipeline.clock import Clock, timed
-from cpmodel.pipeline.costing import complexity_of, within
-from cpmodel.pipeline.fitting import PrecisionFit, fit_precision
+from cpmodel.pipeline.answer import STATUS, Answer, Grounds, keep_answer
+from cpmodel.pipeline.clock import timed
+from cpmodel.pipeline.costing import complexity_of, default_note, resolved, within
+from cpmodel.pipeline.fitting import PrecisionFit
+from cpmodel.pipeline.loop import Moment, pool_of, sampled, searched
 from cpmodel.pipeline.material import Material
+from cpmodel.pipeline.options import DesignOptions, Effort, Goal, Machine, ProofOptions, Training
 from cpmodel.pipeline.project import Project
-from cpmodel.pipeline.proof import baseline_networks, fresh_networks, prove
-from cpmodel.pipeline.watch import Watcher
+from cpmodel.pipeline.proof import openings, prove
+from cpmodel.pipeline.watch import SILENT, Watcher
 from cpmodel.pipeline.wording import Notation, unreachable_text
 from cpmodel.records.sample import Purpose, Request
 from cpmodel.samples import Samples
@@ -35,85 +37,64 @@ from cpmodel.search.decide import (
     fresh_evidence,
     training_seed,
 )
+from cpmodel.search.designs import design as design_of
 from cpmodel.space import CANDIDATES, Configuration, Floats, Space
-from cpmodel.training.pool import Pool
 from cpmodel.verify import Verdict
 
-SILENT = Watcher()
+ALONE, UNLIMITED, USUAL = Machine(), Training(budget=None), Effort()
 
 
-def run(
-    project: Project,
-    images: ImageSet,
-    goal: Goal,
-    *,
-    budget: int | None = 40,
-    seconds: float | None = None,
-    first: int | None = None,
-    tolerance: float = 0.05,
-    workers: int | None = None,
-    devices: Sequence[str] = ("cpu",),
-    full: bool = False,
-    watch: Watcher = SILENT,
-) -> Answer:
+def run(project: Project, goal: Goal, effort: Effort = USUAL, watch: Watcher = SILENT) -> Answer:
     """Search, choose, verify; everything done is kept in the study, and the same call goes on from there.
 
-    Parameters
-    ----------
-    budget : int, optional
-        Most trainings in all, verification included; None where only time counts.
-    seconds : float, optional
-        Time after which no training is started any more. What is left of it counts as so many trainings as
-        fit into it, and what is learned is weighed by the time that it takes.
-    first : int, optional
-        Configurations of the first design; by default one more than there are parameters.
-    tolerance : float
-        The search ends when the expected further saving falls below this fraction of the complexity.
-    workers : int, optional
-        One a core unless given.
-    devices : sequence of str
-        What trains; see `Pool`.
-    full : bool
-        Whether every training goes to its end, even one whose end can be foreseen.
+    What is left of a time counts as so many trainings as fit into it, and what is learned is weighed by the
+    time that it takes.
 
     Raises
     ------
     BadInputError
         As `check_search` raises, or a complexity that must be measured was not.
     """
-    clock = Clock(seconds)
-    baseline_seeds = check_search(goal, budget, tolerance)
-    space, study = project.space, project.study
-    complexity_of(Material.of_study(project), goal.complexity)  # refused now, not after the first trainings
-    X = within(Material.of_study(project), goal.limits)
-    designed = first or first_size(space)
-    if budget is not None:
+    baseline_seeds = check_search(goal, effort)
+    material, space = project.material(), project.space
+    goal = resolved(goal, material)
+    cost = complexity_of(material, goal.complexity).of  # refused now, not after the first trainings
+    X = within(material, goal.limits)
+    price = cost(X)
+    designed, budget = first_size(space), sys.maxsize
+    if effort.budget is not None:
+        budget = effort.budget
         designed = min(designed, budget - baseline_seeds - LEAST_SEEDS)
-        watch.expect(budget)
+    study_seed = project.study.settings.seed
     watch.step(
         Step("explore", f"the baseline and {designed} configurations spread over cost{said(space, X)}")
     )
-    study.enqueue(first_requests(space, project.effort(X), designed, study.settings.seed, baseline_seeds, X))
-    derived = Material.of_study(project).derived
-    with Pool(study, images, workers, watch.event, full=full, devices=devices) as pool:
-        while True:
-            pool.drain(clock.deadline)
-            samples = study.samples()
-            samples.write_csv(project.folder / "samples.csv")
-            target = goal.precision(samples)
-            fit = fit_precision(samples, validate=False, derived=derived)
-            view = _view(project, goal, samples, fit, target, budget, tolerance, pool.size)
-            step = decide(view if seconds is None else timed(project, view, clock))
-            watch.step(step)
-            if step.action not in ("explore", "verify"):
-                break
-            study.enqueue(step.requests)
-    reason = step.reason if not clock.late else f"the time of {seconds:g} s is up; {step.reason}"
+    first = first_requests(space, material.effort(X), designed, study_seed, baseline_seeds, X)
+
+    def next_step(now: Moment) -> Step:
+        samples = now.material.samples
+        view = View(
+            space,
+            samples,
+            X,
+            price,
+            now.fit.model,
+            goal.precision(samples),
+            goal.confidence,
+            budget,
+            effort.tolerance,
+            now.workers,
+            study_seed,
+        )
+        return decide(view if effort.seconds is None else timed(now.material, view, now.clock))
+
+    last, step = searched(project, first, next_step, effort, watch)
+    late = last.clock.late
+    reason = step.reason if not late else f"the time of {effort.seconds:g} s is up; {step.reason}"
     verdict = None
-    if step.action == "prove" and step.evidence is not None:
-        verdict = _proved(project, images, goal, step.evidence, workers, devices, watch)
-    samples = project.study.samples()
-    return _ended(project, goal, samples, fit, reason, verdict, step.outlook)
+    if step.evidence is not None:
+        verdict = prove(project, step.evidence, goal, effort, watch)
+    return _ended(project, goal, last.fit, reason, verdict, step.outlook)
 
 
 def said(space: Space, X: Floats) -> str:
@@ -123,45 +104,67 @@ def said(space: Space, X: Floats) -> str:
     return f"; of {space.size:,} configurations {len(X):,} that were drawn are looked at"
 
 
-def check_search(goal: Goal, budget: int | None, tolerance: float) -> int:
+def check_search(goal: Goal, effort: Effort) -> int:
     """How many seeds the baseline gets; a search that cannot be done is refused.
 
     Raises
     ------
     BadInputError
-        The budget cannot hold a baseline, a design and a verification, or the tolerance is no fraction.
+        The budget cannot hold a baseline, a design and a verification.
     """
     # a drop hangs on the baseline's mean, so that one must be known better
     baseline_seeds = 3 if goal.target is None else 2
     least = baseline_seeds + LEAST_SEEDS + 2
-    if budget is not None and budget < least:
-        raise BadInputError("budget", expected=f"{least} trainings or more", got=budget)
-    if not 0 <= tolerance < 1:
-        raise BadInputError("tolerance", expected="a fraction in [0, 1)", got=tolerance)
+    if effort.budget is not None and effort.budget < least:
+        raise BadInputError("budget", expected=f"{least} trainings or more", got=effort.budget)
     return baseline_seeds
+
+
+def sample(
+    project: Project, how: DesignOptions, effort: Training = UNLIMITED, watch: Watcher = SILENT
+) -> Samples:
+    """Train the configurations of a design, the budget being most of them; what is done is not done again.
+
+    All configurations are trained once before any is trained again.
+
+    Returns
+    -------
+    Samples
+        All of the study, also kept as its ``samples.csv``.
+    """
+    started = time.monotonic()
+    space, study, material = project.space, project.study, project.material()
+    cost = material.effort(space.candidates())
+    X = design_of(how.design, space, effort.budget, study.settings.seed, cost, how.vary)
+    # the longest trainings first, so that no worker is left with one while the others are done
+    configurations = space.configurations(X[(-material.effort(X)).argsort(kind="stable")])
+    # the baseline's networks are kept: a drop is judged against them
+    purposes = [Purpose.BASELINE if c == space.baseline else Purpose.DESIGN for c in configurations]
+    study.enqueue(
+        Request(configuration, training_seed(study.settings.seed, number), purpose)
+        for number in range(how.seeds)
+        for configuration, purpose in zip(configurations, purposes, strict=True)
+    )
+    watch.expect(len(material.samples) + len(study.open_requests()))
+    try:
+        with pool_of(project, effort, watch) as pool:
+            pool.drain(None if effort.seconds is None else started + effort.seconds)
+    finally:
+        samples = sampled(project).samples
+    return samples
 
 
 def verify(
     project: Project,
-    images: ImageSet,
     goal: Goal,
-    *,
-    configuration: Configuration | None = None,
-    seeds: int = LEAST_SEEDS,
-    workers: int | None = None,
-    devices: Sequence[str] = ("cpu",),
+    proof: ProofOptions | None = None,
+    machine: Machine = ALONE,
     watch: Watcher = SILENT,
 ) -> Answer:
     """Train one choice on fresh seeds, as many as it takes, and judge it on the test split if it stands.
 
-    While the seeds leave it open on validation more are trained, up to twelve in all.
-
-    Parameters
-    ----------
-    configuration : mapping, optional
-        Instead of the safe answer of the models (or the plain one, where none is safe).
-    seeds : int
-        Fresh seeds at first, three or more.
+    The choice is the safe answer of the models (the plain one, where none is safe) unless another is given.
+    While the seeds leave it open on validation more are trained.
 
     Returns
     -------
@@ -169,46 +172,36 @@ def verify(
         Status ``not proved`` without a verdict where no configuration is predicted to reach the target, or
         the fresh seeds speak against it.
     """
-    if seeds < LEAST_SEEDS:
-        raise BadInputError("seeds", expected=f"{LEAST_SEEDS} or more", got=seeds)
-    samples = project.study.samples()
-    material = Material.of_study(project, samples)
-    fit = fit_precision(samples, validate=False, derived=material.derived)
-    choice = choose(material, goal, fit)
+    proof = proof or ProofOptions()
+    material = project.material()
+    goal, fit = resolved(goal, material), material.precision()
+    configuration = proof.configuration
     if configuration is None:
+        choice = choose(material, goal, fit)
         candidate = choice.safe or choice.plain
         if candidate is None:
             reason = " ".join(unreachable_text(choice, Notation.of(choice=choice)))
-            return _ended(project, goal, samples, fit, reason, None)
+            return _ended(project, goal, fit, reason, None)
         configuration = candidate.configuration
-    evidence = _fresh_seeds(project, images, goal, configuration, seeds, workers, devices, watch)
-    verdict = None
-    if evidence.stands:
-        verdict = _proved(project, images, goal, evidence, workers, devices, watch)
+    elif isinstance(configuration, str):
+        configuration = project.space.parse(configuration)
+    evidence = _fresh_seeds(project, goal, configuration, proof.seeds, machine, watch)
+    verdict = prove(project, evidence, goal, machine, watch) if evidence.stands else None
     said = (
         f"{evidence.key}: {evidence.probability:.0%} likely to reach the target by "
         f"{len(evidence.seeds)} fresh seeds"
     )
-    return _ended(project, goal, project.study.samples(), fit, said, verdict)
+    return _ended(project, goal, fit, said, verdict)
 
 
 def _fresh_seeds(
-    project: Project,
-    images: ImageSet,
-    goal: Goal,
-    configuration: Configuration,
-    seeds: int,
-    workers: int | None,
-    devices: Sequence[str],
-    watch: Watcher,
+    project: Project, goal: Goal, configuration: Configuration, wanted: int, machine: Machine, watch: Watcher
 ) -> Evidence:
-    """What fresh seeds say of one configuration, trained in turns until they decide."""
+    """What fresh seeds, `wanted` at first, say of one configuration, trained in turns until they decide."""
     study, key = project.study, project.space.key(configuration)
-    wanted = seeds
-    with Pool(study, images, workers, watch.event, devices=devices) as pool:
+    with pool_of(project, machine, watch) as pool:
         while True:
-            samples = study.samples()
-            samples.write_csv(project.folder / "samples.csv")
+            samples = sampled(project).samples
             tested = fresh_evidence(samples, goal.precision(samples), goal.confidence)
             found = next((e for e in tested if e.key == key), None)
             have = 0 if found is None else len(found.seeds)
@@ -228,57 +221,29 @@ def _fresh_seeds(
             pool.drain(purposes={Purpose.VERIFY})
 
 
-def _proved(
-    project: Project,
-    images: ImageSet,
-    goal: Goal,
-    evidence: Evidence,
-    workers: int | None,
-    devices: Sequence[str],
-    watch: Watcher,
-) -> Verdict:
-    """The verdict of the test split on a configuration that stands."""
-    candidate = fresh_networks(evidence)
-    target = goal.precision(project.study.samples())
-    if goal.drop is None:
-        return prove(project, images, candidate, target)
-    baseline = baseline_networks(
-        project,
-        images,
-        besides=_own(project, evidence),
-        workers=workers,
-        devices=devices,
-        watch=watch,
-    )
-    return prove(project, images, candidate, target, drop=goal.drop, baseline=baseline)
-
-
-def _own(project: Project, evidence: Evidence) -> tuple[int, ...]:
-    """Seeds of the candidate that are the baseline's too: none but where it is the baseline."""
-    return evidence.seeds if evidence.key == project.space.key(project.space.baseline) else ()
-
-
 def _ended(
     project: Project,
     goal: Goal,
-    samples: Samples,
     fit: PrecisionFit,
     reason: str,
     verdict: Verdict | None,
     outlook: Outlook | None = None,
 ) -> Answer:
     """The answer, kept as the study's choice.json."""
-    choice = choose(Material.of_study(project, samples), goal, fit)
-    answer = Answer.of(
-        project,
-        goal,
-        samples,
-        fit,
-        reason=reason,
-        choice=choice,
-        evidence=fresh_evidence(samples, choice.target, goal.confidence),
-        verdict=verdict,
-        outlook=outlook,
+    material = project.material()
+    samples, choice = material.samples, choose(material, goal, fit)
+    answer = Answer(
+        "not proved" if verdict is None else STATUS[verdict.status],
+        reason,
+        choice.target,
+        choice,
+        tuple(fresh_evidence(samples, choice.target, goal.confidence)),
+        verdict,
+        openings(project),
+        len(samples),
+        float(samples.frame["train_s"].sum()),
+        Grounds.of(project, goal, samples, fit),
+        outlook,
     )
     keep_answer(project, answer)
     return answer
@@ -286,40 +251,15 @@ def _ended(
 
 def choose(material: Material, goal: Goal, fit: PrecisionFit, whole: bool | None = None) -> Choice:
     """What the fitted models choose for a goal, over the whole space; `whole` as in `optimize`."""
-    return optimize(
+    asked = resolved(goal, material)
+    choice = optimize(
         material.space,
         fit.model,
-        complexity_of(material, goal.complexity).of,
-        target=goal.precision(material.samples),
-        complexity=goal.complexity,
-        confidence=goal.confidence,
-        limits={n: (complexity_of(material, n).of, most) for n, most in (goal.limits or {}).items()},
+        complexity_of(material, asked.complexity).of,
+        target=asked.precision(material.samples),
+        complexity=asked.complexity,
+        confidence=asked.confidence,
+        limits={name: (complexity_of(material, name).of, most) for name, most in asked.limits.items()},
         whole=whole,
     )
-
-
-def _view(
-    project: Project,
-    goal: Goal,
-    samples: Samples,
-    fit: PrecisionFit,
-    target: float,
-    budget: int | None,
-    tolerance: float,
-    workers: int,
-) -> View:
-    material = Material.of_study(project, samples)
-    X = within(material, goal.limits)
-    return View(
-        project.space,
-        samples,
-        X,
-        complexity_of(material, goal.complexity).of(X),
-        fit.model,
-        target,
-        goal.confidence,
-        sys.maxsize if budget is None else budget,
-        tolerance,
-        workers,
-        project.study.settings.seed,
-    )
+    return choice if goal.complexity else replace(choice, notes=(*default_note(material), *choice.notes))

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from cpmodel.codec import dump
+from cpmodel.cost import LATENCY
 from cpmodel.costs.table import CostsTable
 from cpmodel.costs.table import read_csv as read_costs
 from cpmodel.errors import BadInputError, FitError
 from cpmodel.families import Task, get_family
+from cpmodel.files import read_json, write_json
 from cpmodel.pipeline.answer import Answer
 from cpmodel.pipeline.costing import (
     LEAST_MEASURED,
     Complexity,
-    latency_under,
+    complexity_of,
     measure,
     most_measured,
 )
-from cpmodel.pipeline.fitting import PrecisionFit, fit_precision, write_fit
-from cpmodel.pipeline.material import Material
-from cpmodel.pipeline.project import FAMILY, Project, reopen
-from cpmodel.pipeline.watch import Watcher
+from cpmodel.pipeline.fitting import PrecisionFit
+from cpmodel.pipeline.material import Material, derived_costs
+from cpmodel.pipeline.options import Effort, MeasureOptions, TableOptions
+from cpmodel.pipeline.project import FAMILY, Project
+from cpmodel.pipeline.watch import SILENT, Watcher
 from cpmodel.samples import read_csv
-from cpmodel.space import Configuration
+from cpmodel.space import Configuration, Space
+from cpmodel.surrogates.precision.model import PrecisionModel, load_model
 
 PAPER_MODEL = "explinear"  # eq. 6, fitted beside the chosen model so that the two can be compared
 BATCH_OF_ONE = 1
@@ -52,69 +59,56 @@ class Fits:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        latency = self.latency
-        return {
-            "precision": self.precision.to_dict(),
-            "paper": None if self.paper is None else self.paper.to_dict(),
-            "latency": None
-            if latency is None or latency.fit is None or latency.eq1 is None
-            else {
+        latency, told = self.latency, None
+        if latency is not None and latency.fit is not None and latency.eq1 is not None:
+            told = {
                 "conditions": str(latency.conditions),
                 "auto": latency.fit.to_dict(),
                 "eq1": latency.eq1.to_dict(),
-            },
-        }
+            }
+        paper = None if self.paper is None else self.paper.to_dict()
+        plain: dict[str, Any] = dump({"precision": self.precision.to_dict(), "paper": paper, "latency": told})
+        return plain
 
 
-def read_material(
-    source: str | Path,
-    *,
-    storage: str | None = None,
-    parameters: Sequence[str] = (),
-    precision: str = "precision",
-    seed: str = "seed",
-    unit: Literal["auto", "fraction", "percent"] = "auto",
-    family: str | None = None,
-    task: Task | None = None,
-    baseline: Configuration | None = None,
-    costs: str | Path | None = None,
-) -> Material:
-    """The samples of a study's folder, or of a CSV file.
+def read_table(path: str | Path, how: TableOptions) -> Material:
+    """The samples of a CSV file, and what is known of their costs.
 
-    Parameters
-    ----------
-    parameters, precision, seed, unit
-        How to read a CSV; see `cpmodel.samples.read_csv`.
-    family, task
-        What computes the complexity of a CSV's configurations; without them its own columns do.
-    baseline : mapping, optional
-        Of a CSV's space; each largest value unless given.
-    costs
-        Run-times measured on another device, instead of the study's own; see `cpmodel.costs.table`.
+    A family computes them where what its networks take (`how.image`) is known, else the table's own columns
+    tell them.
     """
-    if family is not None:
-        get_family(family)  # an unknown one is refused, whether it is needed or not
-    path = Path(source)
-    if path.is_dir() or (storage is not None and not path.is_file()):
-        return _with_costs(Material.of_study(reopen(path, storage)), costs)
-    if not path.exists():
-        raise BadInputError("nothing there", expected="a study's folder or a CSV file", where=str(path))
-    samples = read_csv(path, parameters=parameters, precision=precision, seed=seed, unit=unit)
-    if baseline is not None:
-        space = samples.space.with_values({}, baseline)
-        samples = read_csv(path, space=space, precision=precision, seed=seed, unit=unit)
-    if task is None:
-        return _with_costs(Material(samples, source=str(path)), costs)
-    return _with_costs(Material(samples, get_family(family or FAMILY), task, source=str(path)), costs)
+    family = get_family(how.family or FAMILY)  # an unknown one is refused, whether it is needed or not
+    source = Path(path)
+    if not source.exists():
+        raise BadInputError("nothing there", expected="a study's folder or a CSV file", where=str(source))
+    samples = read_csv(
+        source, parameters=how.parameters, precision=how.precision, seed=how.seed_column, unit=how.unit
+    )
+    if how.baseline is not None:
+        samples = replace(samples, space=samples.space.with_values({}, how.baseline))
+    if how.image is None:
+        return Material(samples, source=str(source))
+    return Material(samples, family, Task(*image_of(how.image), how.classes), source=str(source))
 
 
-def _with_costs(material: Material, costs: str | Path | None) -> Material:
+def image_of(image: str | tuple[int, int, int]) -> tuple[int, int, int]:
+    """Height, width and channels, from ``28x28x1`` or these numbers."""
+    text = image if isinstance(image, str) else "x".join(map(str, image))
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([13])", text.strip())
+    if match is None:
+        raise BadInputError("image", expected="HEIGHTxWIDTHxCHANNELS, like 28x28x1", got=repr(image))
+    height, width, channels = map(int, match.groups())
+    return height, width, channels
+
+
+def with_costs(material: Material, costs: str | Path | None) -> Material:
     """The material with the run-times of a costs table, if one is given."""
     if costs is None:
         return material
     if material.family is None:
-        raise BadInputError("--costs", expected="a study, or --image to say what the networks take")
-    return replace(material, costs=read_costs(costs, material.space).for_space(material.space))
+        raise BadInputError("costs", expected="a study, or --image to say what the networks take")
+    table = read_costs(costs, material.space).for_space(material.space)
+    return replace(material, costs=table, priced={})
 
 
 def fit(material: Material, model: str = "auto", seed: int = 0) -> Fits:
@@ -125,56 +119,80 @@ def fit(material: Material, model: str = "auto", seed: int = 0) -> Fits:
     FitError
         No sample has a precision.
     """
-    precision = fit_precision(material.samples, model, seed, derived=material.derived)
-    paper = None
+    precision, paper, latency = material.precision(model, seed=seed, validate=True), None, None
     if model != PAPER_MODEL:
-        try:
-            paper = fit_precision(material.samples, PAPER_MODEL, seed)
-        except FitError:
-            paper = None
-    latency = None
+        with suppress(FitError):
+            paper = material.precision(PAPER_MODEL, seed=seed, validate=True)
     if material.costs is not None and len(material.costs):
         conditions = most_measured(material.costs)
         if len(material.costs.matching(conditions)) >= LEAST_MEASURED:
-            latency = latency_under(material, conditions)
+            latency = complexity_of(material, LATENCY)
     fits = Fits(precision, paper, latency)
     if material.folder is not None:
-        write_fit(material.folder / "fit.json", material.space, fits.to_dict())
+        write_fits(material.folder / "fit.json", material, fits)
     return fits
+
+
+def write_fits(path: Path, material: Material, fits: Fits) -> None:
+    """Keep fits as JSON that a person can read, with all that `read_precision_fit` needs."""
+    family, task = material.family, material.task
+    networks = None if family is None or task is None else {"family": family.name, "task": dump(task)}
+    write_json(path, {"space": material.space.to_dict(), "networks": networks, **fits.to_dict()})
+
+
+def read_precision_fit(path: Path) -> tuple[Space, PrecisionModel]:
+    """The space and the fitted P(T) that `write_fits` kept; its derived costs are computed by its family.
+
+    Raises
+    ------
+    BadInputError
+        The file is not one that cpmodel wrote, or the family is not there.
+    """
+    kept = read_json(path)
+    try:
+        space, networks, derived = Space.from_dict(kept["space"]), kept.get("networks"), None
+        if networks is not None:
+            derived = derived_costs(get_family(networks["family"]), Task(**networks["task"]), space)
+        return space, load_model(kept["precision"]["fit"], derived)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise BadInputError(
+            "not a fit", expected="what cpmodel fit wrote (run it again)", where=str(path)
+        ) from error
 
 
 def measure_study(
     project: Project,
-    count: int,
+    how: MeasureOptions,
+    watch: Watcher = SILENT,
     *,
-    batch: int = 64,
     configurations: Sequence[Configuration] = (),
     max_seconds: float = 0.3,
-    watch: Watcher | None = None,
-    **conditions: Any,
 ) -> CostsTable:
     """Measure run-times while nothing of the study trains here, and keep them with it."""
     table = measure(
         project.family,
         project.task,
         project.space,
-        count,
+        how.count,
         configurations=configurations,
         study=project.folder,
         seed=project.study.settings.seed,
-        batch=batch,
+        batch=how.batch,
+        threads=how.threads,
+        dtype=how.dtype,
+        device=how.device,
         max_seconds=max_seconds,
-        progress=None if watch is None else watch.measured,
-        **conditions,
+        progress=watch.measured,
     )
     project.add_costs(table)
     return table
 
 
-def first_measured(project: Project, count: int, batch: int, watch: Watcher) -> None:
+def first_measured(project: Project, effort: Effort, watch: Watcher) -> None:
     """Measure run-times for the model of them, unless there are some of that batch size already."""
-    if count and not any(c.batch == batch for c in project.costs.conditions):
-        measure_study(project, count, batch=batch, max_seconds=MEASURE_S, watch=watch)
+    how = MeasureOptions(count=effort.measured, batch=effort.batch)
+    if how.count and not any(c.batch == how.batch for c in project.costs.conditions):
+        measure_study(project, how, watch, max_seconds=MEASURE_S)
 
 
 def measure_answer(project: Project, answer: Answer, batch: int) -> None:
@@ -183,7 +201,8 @@ def measure_answer(project: Project, answer: Answer, batch: int) -> None:
     if configuration is None:
         return
     for size in sorted({batch, BATCH_OF_ONE}):
-        measure_study(project, 0, configurations=[configuration], batch=size, max_seconds=2.0)
+        how = MeasureOptions(count=0, batch=size)
+        measure_study(project, how, configurations=[configuration], max_seconds=2.0)
 
 
 def answered(answer: Answer) -> Configuration | None:

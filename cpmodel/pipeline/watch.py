@@ -31,3 +31,6 @@ class Watcher:
 
     def end(self) -> None:
         """No training is in hand any more."""
+
+
+SILENT = Watcher()

@@ -35,7 +35,7 @@ def main(
     started = time.monotonic()
     import pandas as pd
 
-    from cpmodel import study as api
+    import cpmodel
     from cpmodel.cost import device_name
     from cpmodel.files import replacing
     from cpmodel.pipeline.watch import Watcher
@@ -70,7 +70,7 @@ def main(
     for repeat in range(repeats):
         clock = Clock()
         with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KeyboardInterrupt):
-            api.run(Path(folder) / "study", target=0.88, watch=clock)
+            cpmodel.open(Path(folder) / "study").run(target=0.88, watch=clock)
         rows.append({"repeat": repeat, "imports": imported, **clock.seen, "trainings done": clock.trainings})
     table = pd.DataFrame(rows).assign(machine=device_name())
     print(table.drop(columns="machine").median(numeric_only=True).round(2).to_string())

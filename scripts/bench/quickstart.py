@@ -23,7 +23,6 @@ import typer
 from cpmodel.cost import device_name
 from cpmodel.files import replacing
 from cpmodel.pipeline.costing import compared_costs
-from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.project import reopen
 
 
@@ -57,7 +56,7 @@ def row(study: Path, answer: dict[str, Any], wall_s: float) -> dict[str, Any]:
     verdict = answer["verdict"]
     fields: dict[str, Any] = {"target": answer["target"], "status": answer["status"]}
     if verdict is not None:
-        costs = compared_costs(Material.of_study(project), verdict["configuration"])
+        costs = compared_costs(project.material(), verdict["configuration"])
         (macs,) = (line for line in costs if line.cost.name == "macs")
         fields |= {
             "configuration": verdict["key"],

@@ -32,13 +32,13 @@ from typing import Any
 
 from lfw_told import CONFIDENCE, DROPS, MEASURED, PAIRS, SEARCHES, WAYS, Apart, tell
 
-from cpmodel import study as api
+import cpmodel
 from cpmodel.cli.progress import Progress
+from cpmodel.codec import dump
 from cpmodel.files import read_json, write_json
 from cpmodel.optimize.results import Candidate
-from cpmodel.pipeline.answer import Answer, Goal
-from cpmodel.pipeline.fitting import fit_precision
-from cpmodel.pipeline.material import Material
+from cpmodel.pipeline.answer import Answer
+from cpmodel.pipeline.options import Effort, Goal, MeasureOptions, StudyOptions
 from cpmodel.pipeline.project import Project, plan
 from cpmodel.pipeline.run import check_search, choose
 from cpmodel.pipeline.stages import measure_study
@@ -56,14 +56,15 @@ def measure(project: Project) -> None:
     """Run-times of untrained networks, unless they are there."""
     for batch, count in MEASURED.items():
         if not any(c.batch == batch for c in project.costs.conditions):
-            api.measure(project.folder, count=count, batch=batch, watch=Progress())
+            cpmodel.open(project.folder).measure(count=count, batch=batch, watch=Progress())
 
 
 def train(project: Project, how: Mapping[str, Any]) -> None:
     """The baseline, the configurations kept apart, the planes."""
+    study = cpmodel.open(project.folder)
 
     def sampled(design: str, **what: Any) -> None:
-        api.sample(project.folder, design=design, full=True, watch=Progress(), **what, **how)
+        study.sample(design=design, full=True, watch=Progress(), **what, **how)
 
     sampled("grid", vary=(), seeds=BASELINE_SEEDS)
     sampled("random", budget=drawn_for_test(project.space))
@@ -75,9 +76,9 @@ def train(project: Project, how: Mapping[str, Any]) -> None:
 def prove(project: Project, apart: Apart, how: Mapping[str, Any]) -> None:
     """The paper's way: what the models of the planes choose, trained on fresh seeds."""
     planes = apart.planes(project)
-    material = Material.of_study(project, planes)
+    material = project.material(planes)
     for way, model in WAYS.items():
-        fit = fit_precision(planes, model, validate=False, derived=material.derived)
+        fit = material.precision(model)
         for drop in DROPS:
             plain = choose(material, Goal(drop=drop, confidence=CONFIDENCE), fit).plain
             if plain is None:
@@ -85,9 +86,9 @@ def prove(project: Project, apart: Apart, how: Mapping[str, Any]) -> None:
 
             def verified(chosen: Candidate = plain, drop: float = drop) -> Answer:
                 for batch in MEASURED:
-                    measure_study(project, 0, configurations=[chosen.configuration], batch=batch)
-                return api.verify(
-                    project.folder,
+                    once = MeasureOptions(count=0, batch=batch)
+                    measure_study(project, once, configurations=[chosen.configuration])
+                return cpmodel.open(project.folder).verify(
                     drop=drop,
                     confidence=CONFIDENCE,
                     configuration=chosen.key,
@@ -101,16 +102,14 @@ def prove(project: Project, apart: Apart, how: Mapping[str, Any]) -> None:
 
 def search(paper: Project, folder: Path, dataset: str, how: Mapping[str, Any]) -> None:
     """The product's way: it chooses what it trains; each search goes on in the study of those before."""
-    take_over_baseline(paper, plan(folder, dataset=dataset).begin())
+    take_over_baseline(paper, plan(folder, StudyOptions(dataset=dataset)).begin())
     spent = 0
     for name, drop in SEARCHES.items():
 
         def searched(drop: float = drop, budget: int = spent + BUDGET) -> Answer:
-            return api.run(
-                folder,
+            return cpmodel.open(folder, dataset=dataset).run(
                 drop=drop,
                 confidence=CONFIDENCE,
-                dataset=dataset,
                 budget=budget,
                 full=True,
                 watch=Progress(),
@@ -123,8 +122,7 @@ def search(paper: Project, folder: Path, dataset: str, how: Mapping[str, Any]) -
             continue
 
         def verified(drop: float = drop, key: str = answer["verdict"]["key"]) -> Answer:
-            return api.verify(
-                folder,
+            return cpmodel.open(folder).verify(
                 drop=drop,
                 confidence=CONFIDENCE,
                 configuration=key,
@@ -144,7 +142,7 @@ def take_over_baseline(source: Project, target: Project) -> None:
         for row, found in zip(table.frame.to_dict("records"), table.keys, strict=True)
         if found == key
     }
-    seeds = sorted(known)[: check_search(Goal(drop=max(DROPS)), BUDGET, 0.05)]
+    seeds = sorted(known)[: check_search(Goal(drop=max(DROPS)), Effort(budget=BUDGET))]
     target.study.enqueue(Request(target.space.baseline, seed, Purpose.BASELINE) for seed in seeds)
     while (claim := target.study.claim({Purpose.BASELINE})) is not None:
         seed, row = claim.request.seed, known[claim.request.seed]
@@ -161,7 +159,7 @@ def take_over_baseline(source: Project, target: Project) -> None:
 def _once(path: Path, answered: Callable[[], Answer], **beside: str) -> dict[str, Any]:
     """The answer that is kept there; asked for if there is none, and kept with what is to stand beside it."""
     if not path.exists():
-        write_json(path, answered().to_dict() | beside)
+        write_json(path, dump(answered()) | beside)
     kept: dict[str, Any] = read_json(path)
     return kept
 
@@ -206,7 +204,7 @@ def main() -> None:
     wanted = STAGES[: STAGES.index(options.until) + 1]
     dataset = f"lfw-gender:{options.data}" + (f"?labels={options.labels}" if options.labels else "")
     how = {"workers": options.workers, "device": options.device}
-    project = plan(options.study / "paper", dataset=dataset).begin()
+    project = plan(options.study / "paper", StudyOptions(dataset=dataset)).begin()
     apart = apart_of(project.space)
     if "measure" in wanted:
         measure(project)

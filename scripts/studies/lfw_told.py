@@ -18,10 +18,10 @@ from cpmodel.codec import dump
 from cpmodel.cost import device_name
 from cpmodel.errors import FitWarning
 from cpmodel.files import read_json, write_json, write_text
-from cpmodel.pipeline.answer import Goal
 from cpmodel.pipeline.costing import LATENCY, Complexity, latency_under
-from cpmodel.pipeline.fitting import PrecisionFit, fit_precision, no_nan
+from cpmodel.pipeline.fitting import PrecisionFit, fit_precision
 from cpmodel.pipeline.material import Material
+from cpmodel.pipeline.options import Goal
 from cpmodel.pipeline.project import Project, reopen
 from cpmodel.pipeline.run import choose
 from cpmodel.pipeline.stages import Fits
@@ -155,11 +155,11 @@ class HeldOut:
 def tell(project: Project, run: Path, apart: Apart, out: Path) -> None:
     """Write the study's folder; stages that were not done are left out of it."""
     planes, rest = apart.planes(project), apart.held_out(project)
-    material = Material.of_study(project)
+    material = project.material()
     studies = {"paper": project} | ({"run": reopen(run)} if (run / "study.db").exists() else {})
     images = project.images()
     trainer = Trainer(images, project.family, project.study.settings.recipe)
-    fitted = Material.of_study(project, planes)
+    fitted = project.material(planes)
     models = {name: HeldOut.of(name, fitted, rest) for name in WAYS.values()}
     others = apart.searched(run)
     if others:
@@ -184,8 +184,7 @@ def tell(project: Project, run: Path, apart: Apart, out: Path) -> None:
         "precision": {name: model.summary() for name, model in models.items()},
         "precision_by_trainings": {
             trained: {
-                name: HeldOut.of(name, Material.of_study(project, samples), rest).summary()
-                for name in WAYS.values()
+                name: HeldOut.of(name, project.material(samples), rest).summary() for name in WAYS.values()
             }
             for trained, samples in others.items()
         },
@@ -204,8 +203,8 @@ def tell(project: Project, run: Path, apart: Apart, out: Path) -> None:
         shared = replace(samples, frame=samples.frame.assign(dataset="lfw-gender"))
         shared.write_csv(out / f"{prefix}samples.csv")
     material.costs.write_csv(out / "costs.csv")
-    write_json(out / "fits.json", no_nan(fits.to_dict()))
-    write_json(out / "summary.json", no_nan(facts))
+    write_json(out / "fits.json", fits.to_dict())
+    write_json(out / "summary.json", dump(facts))
     write_text(out / "summary.md", _markdown(tables))
     goal = Goal(drop=max(DROPS), confidence=CONFIDENCE)
     content = report_content(

@@ -18,7 +18,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from cpmodel import study as api
+import cpmodel
 from cpmodel.deploy.export import Exported, export
 from cpmodel.errors import BadInputError, StudyError
 from cpmodel.families import Task, get_family
@@ -154,7 +154,7 @@ def test_nothing_verified(small_study: Path, tmp_path: Path) -> None:
     (study / "choice.json").unlink()
     reopen(study).study.keep("openings", [])
     with pytest.raises(StudyError, match="nothing is verified yet: expected cpmodel verify first"):
-        api.export(study, tmp_path / "new")
+        cpmodel.open(study).export(tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
@@ -162,7 +162,7 @@ def test_a_proof_outlives_a_later_failure(small_study: Path, answer: Answer, tmp
     study = Path(shutil.copytree(small_study, tmp_path / "study"))
     keep_answer(reopen(study), replace(answer, verdict=None, status="not proved"))
     assert answer.verdict is not None
-    assert json.loads(api.export(study, tmp_path / "new").note.read_text())["configuration"] == dict(
+    assert json.loads(cpmodel.open(study).export(tmp_path / "new").note.read_text())["configuration"] == dict(
         answer.verdict.configuration
     )
 

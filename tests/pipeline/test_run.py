@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cpmodel.codec import dump
 from cpmodel.datasets.base import ImageSet
 from cpmodel.errors import BadInputError, StudyError
-from cpmodel.pipeline.answer import Answer, Goal, last_answer
+from cpmodel.pipeline.answer import Answer, last_answer
+from cpmodel.pipeline.options import Effort, Goal, Machine, ProofOptions, StudyOptions
 from cpmodel.pipeline.project import Project, plan, reopen
 from cpmodel.pipeline.proof import openings
 from cpmodel.pipeline.run import run, verify
@@ -24,6 +26,7 @@ from cpmodel.training.trainer import Trainer
 from cpmodel.verify import error_of_opening
 
 BUDGET = 12
+EFFORT, ONE = Effort(budget=BUDGET, workers=2), Machine(workers=1)
 TARGET = 0.7
 
 
@@ -54,13 +57,13 @@ def images_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def begin(folder: Path, images_file: Path, seed: int = 0) -> tuple[Project, ImageSet]:
-    planned = plan(
-        folder,
+    options = StudyOptions(
         dataset=f"npz:{images_file}",
         values={"f": (2, 4, 8), "s": (6, 8), "k": (3,), "l": (1, 2)},
         recipe={"epochs": 2, "batch_size": 8, "augment": ()},
         seed=seed,
     )
+    planned = plan(folder, options)
     return planned.begin(), planned.images
 
 
@@ -70,7 +73,7 @@ def done(
 ) -> tuple[Project, ImageSet, Answer, Log]:
     project, images = begin(tmp_path_factory.mktemp("run") / "study", images_file)
     log = Log()
-    return project, images, run(project, images, Goal(TARGET), budget=BUDGET, workers=2, watch=log), log
+    return project, images, run(project, Goal(target=TARGET), EFFORT, log), log
 
 
 def test_an_easy_target_is_proved(done: tuple[Project, ImageSet, Answer, Log]) -> None:
@@ -108,10 +111,11 @@ def test_the_samples_are_kept(done: tuple[Project, ImageSet, Answer, Log]) -> No
 def test_the_answer_is_kept(done: tuple[Project, ImageSet, Answer, Log]) -> None:
     project, _, answer, _ = done
     kept = json.loads((project.folder / "choice.json").read_text())
-    assert kept == json.loads(json.dumps(answer.to_dict()))
+    assert kept.pop("format") == 2
+    assert kept == json.loads(json.dumps(dump(answer)))
     again = last_answer(reopen(project.folder))
     assert again is not None
-    assert json.dumps(again.to_dict()) == json.dumps(answer.to_dict())
+    assert json.dumps(dump(again)) == json.dumps(dump(answer))
 
 
 def test_the_test_precision_is_that_of_the_kept_weights(done: tuple[Project, ImageSet, Answer, Log]) -> None:
@@ -129,22 +133,22 @@ def test_the_test_precision_is_that_of_the_kept_weights(done: tuple[Project, Ima
 def test_once_more_trains_nothing_and_says_the_same(
     done: tuple[Project, ImageSet, Answer, Log], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project, images, answer, _ = done
+    project, _images, answer, _ = done
     log = Log()
     # the test split was opened once: the verdict is the one that was kept
     monkeypatch.setattr(Trainer, "evaluate", lambda *_, **__: pytest.fail("the test split was opened again"))
-    again = run(reopen(project.folder), images, Goal(TARGET), budget=BUDGET, workers=2, watch=log)
+    again = run(reopen(project.folder), Goal(target=TARGET), EFFORT, log)
     assert log.trained == 0
-    assert json.dumps(again.to_dict()) == json.dumps(answer.to_dict())
+    assert json.dumps(dump(again)) == json.dumps(dump(answer))
 
 
 def test_an_unreachable_target_is_not_proved(
     done: tuple[Project, ImageSet, Answer, Log], tmp_path: Path
 ) -> None:
-    project, images, _, _ = done
+    project, _images, _, _ = done
     copy = reopen(shutil.copytree(project.folder, tmp_path / "study"))
     log = Log()
-    answer = run(copy, images, Goal(0.999), budget=BUDGET, workers=2, watch=log)
+    answer = run(copy, Goal(target=0.999), EFFORT, log)
     assert answer.status == "not proved"
     assert answer.verdict is None
     assert answer.reason
@@ -159,21 +163,19 @@ def test_an_unreachable_target_is_not_proved(
 def test_verify_alone_says_what_cannot_be_reached(
     done: tuple[Project, ImageSet, Answer, Log], tmp_path: Path
 ) -> None:
-    project, images, _, _ = done
+    project, _images, _, _ = done
     copy = reopen(shutil.copytree(project.folder, tmp_path / "study"))
     log = Log()
-    answer = verify(copy, images, Goal(0.999), workers=1, watch=log)
+    answer = verify(copy, Goal(target=0.999), machine=ONE, watch=log)
     assert (answer.status, answer.verdict, log.trained) == ("not proved", None, 0)
     assert "is predicted to reach 99.9 %. The best is f=" in answer.reason
     assert len(answer.openings) == 1  # that of the run before
-    with pytest.raises(BadInputError, match="seeds: expected 3 or more, got 2"):
-        verify(copy, images, Goal(0.999), seeds=2)
 
 
 def test_openings_of_the_test_split_are_counted(
     done: tuple[Project, ImageSet, Answer, Log], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project, images, first, _ = done
+    project, _images, first, _ = done
     copy = reopen(shutil.copytree(project.folder, tmp_path / "study"))
     assert first.verdict is not None
     key, configuration = first.verdict.key, first.verdict.configuration
@@ -186,13 +188,13 @@ def test_openings_of_the_test_split_are_counted(
 
     monkeypatch.setattr(Trainer, "evaluate", counted)
     # the same networks, another target: the interval that there is says it, and nothing is spent
-    easier = verify(copy, images, Goal(0.6), configuration=configuration, workers=1)
+    easier = verify(copy, Goal(target=0.6), ProofOptions(configuration=configuration), ONE)
     assert looked == []
     assert easier.verdict is not None
     assert (easier.verdict.target, easier.verdict.opening) == (0.6, 1)
     assert easier.verdict.interval == first.verdict.interval
     # more seeds are other networks
-    more = verify(copy, images, Goal(0.6), configuration=configuration, seeds=4, workers=1)
+    more = verify(copy, Goal(target=0.6), ProofOptions(configuration=configuration, seeds=4), ONE)
     assert looked == ["test"] * 4
     assert more.verdict is not None
     assert (more.verdict.opening, len(more.verdict.seeds)) == (2, 4)
@@ -205,7 +207,7 @@ def test_openings_of_the_test_split_are_counted(
         assert opening.verdict.interval.level == 1 - opening.spent
     # a drop is another question about the same images
     looked.clear()
-    below = verify(reopen(copy.folder), images, Goal(drop=0.3), configuration=configuration, workers=1)
+    below = verify(reopen(copy.folder), Goal(drop=0.3), ProofOptions(configuration=configuration), ONE)
     assert below.verdict is not None
     comparison = below.verdict.comparison
     assert comparison is not None
@@ -217,14 +219,15 @@ def test_openings_of_the_test_split_are_counted(
     assert comparison.difference.mean == pytest.approx(np.mean(below.verdict.test) - np.mean(comparison.test))
     assert below.verdict.status == ("reached" if comparison.difference.low >= -0.3 else "undecided")
     kept = json.loads((copy.folder / "choice.json").read_text())
-    assert kept == json.loads(json.dumps(below.to_dict()))
+    assert kept.pop("format") == 2
+    assert kept == json.loads(json.dumps(dump(below)))
     assert [o["number"] for o in kept["openings"]] == [1, 2, 3]
 
 
 def test_an_opening_that_was_cut_off_is_the_same_one_again(
     done: tuple[Project, ImageSet, Answer, Log], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project, images, first, _ = done
+    project, _images, first, _ = done
     copy = reopen(shutil.copytree(project.folder, tmp_path / "study"))
     assert first.verdict is not None
     copy.study.keep("openings", [])
@@ -235,10 +238,10 @@ def test_an_opening_that_was_cut_off_is_the_same_one_again(
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "evaluate", killed)
         with pytest.raises(KeyboardInterrupt):
-            verify(copy, images, Goal(TARGET), configuration=first.verdict.configuration)
+            verify(copy, Goal(target=TARGET), ProofOptions(configuration=first.verdict.configuration))
     (cut,) = openings(copy)
     assert (cut.number, cut.verdict) == (1, None)  # counted before it was looked at
-    again = verify(copy, images, Goal(TARGET), configuration=first.verdict.configuration)
+    again = verify(copy, Goal(target=TARGET), ProofOptions(configuration=first.verdict.configuration))
     assert again.verdict == first.verdict
     assert len(again.openings) == 1
 
@@ -281,7 +284,7 @@ def test_other_settings_are_refused(done: tuple[Project, ImageSet, Answer, Log],
     project, _, _, _ = done
     with pytest.raises(StudyError, match="another seed: expected 0"):
         begin(project.folder, images_file, seed=1)
-    again = plan(project.folder).begin()  # whatever is not said is as the study has it
+    again = plan(project.folder, StudyOptions()).begin()  # whatever is not said is as the study has it
     assert again.study.settings == project.study.settings
 
 
@@ -297,26 +300,8 @@ def test_other_settings_are_refused(done: tuple[Project, ImageSet, Answer, Log],
 def test_searches_that_cannot_be_done_are_refused_before_anything_is_trained(
     images_file: Path, tmp_path: Path, goal: dict[str, object], budget: int, message: str
 ) -> None:
-    project, images = begin(tmp_path / "study", images_file)
+    project, _images = begin(tmp_path / "study", images_file)
     with pytest.raises(BadInputError, match=message):
-        run(project, images, Goal(**goal), budget=budget)  # type: ignore[arg-type]
+        run(project, Goal(**goal), Effort(budget=budget))  # type: ignore[arg-type]
     assert project.study.open_requests() == []
     assert len(project.study.samples()) == 0
-
-
-@pytest.mark.parametrize(
-    "goal",
-    [
-        {},
-        {"target": 0.9, "drop": 0.1},
-        {"target": 1.7},
-        {"target": 0.0},
-        {"target": float("nan")},
-        {"drop": -0.1},
-        {"target": 0.9, "confidence": 0.4},
-        {"target": 0.9, "confidence": 1.0},
-    ],
-)
-def test_goals_that_are_none(goal: dict[str, float]) -> None:
-    with pytest.raises(BadInputError):
-        Goal(**goal)  # type: ignore[arg-type]

@@ -1,0 +1,85 @@
+"""The loop of every search: train what was asked for, fit, decide what to ask for next; until nothing is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from cpmodel.engine.devices import training_devices
+from cpmodel.pipeline.clock import Clock
+from cpmodel.pipeline.fitting import PrecisionFit
+from cpmodel.pipeline.material import Material
+from cpmodel.pipeline.options import Effort, Machine, Training
+from cpmodel.pipeline.project import Project
+from cpmodel.pipeline.watch import Watcher
+from cpmodel.records.sample import Request
+from cpmodel.search.decide import Step
+from cpmodel.training.pool import Pool, default_workers
+
+Decide = Callable[["Moment"], Step]
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """What a decision of a search sees.
+
+    Parameters
+    ----------
+    material : Material
+    fit : PrecisionFit
+        P(T) of the material's samples.
+    workers : int
+        Trainings at once.
+    clock : Clock
+    """
+
+    material: Material
+    fit: PrecisionFit
+    workers: int
+    clock: Clock
+
+
+def searched(
+    project: Project, first: Sequence[Request], decide: Decide, effort: Effort, watch: Watcher
+) -> tuple[Moment, Step]:
+    """Train `first`, then what `decide` asks for, until that is nothing; its last step, and what it saw."""
+    clock = Clock(effort.seconds)
+    project.study.enqueue(first)
+    if effort.budget is not None:
+        watch.expect(effort.budget)
+    with pool_of(project, effort, watch) as pool:
+        while True:
+            pool.drain(clock.deadline)
+            material = sampled(project)
+            moment = Moment(material, material.precision(), pool.size, clock)
+            step = decide(moment)
+            watch.step(step)
+            if not step.requests:
+                return moment, step
+            project.study.enqueue(step.requests)
+
+
+def sampled(project: Project) -> Material:
+    """The study's material, its samples also kept as ``samples.csv``."""
+    material = project.material()
+    material.samples.write_csv(project.folder / "samples.csv")
+    return material
+
+
+def pool_of(project: Project, machine: Machine, watch: Watcher) -> Pool:
+    """The workers of a machine."""
+    full = isinstance(machine, Training) and machine.full
+    devices = training_devices(machine.device)
+    return Pool(project.study, project.images(), machine.workers, watch.event, full=full, devices=devices)
+
+
+@contextmanager
+def watched(project: Project, machine: Machine, watch: Watcher) -> Iterator[None]:
+    """Tell the watcher when trainings begin and when none is in hand any more."""
+    workers = machine.workers or default_workers(training_devices(machine.device))
+    watch.begin(project, project.images(), workers)
+    try:
+        yield
+    finally:
+        watch.end()
