@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from cpmodel.errors import BadInputError, StudyError
 from cpmodel.families import Family, Task, get_family
 from cpmodel.optimize import Choice
 from cpmodel.pipeline.answer import Answer, last_answer, last_verdict
-from cpmodel.pipeline.costing import default_complexity, require_complexities
+from cpmodel.pipeline.costing import require_complexities
 from cpmodel.pipeline.curve import Curve, check_curve, last_curve, run_curve
 from cpmodel.pipeline.loop import watched
 from cpmodel.pipeline.material import Material
@@ -48,8 +48,8 @@ from cpmodel.pipeline.stages import (
     with_costs,
 )
 from cpmodel.pipeline.watch import SILENT, Watcher
-from cpmodel.report.page import write_report
-from cpmodel.report.study import report_content
+from cpmodel.report.build import page_of
+from cpmodel.report.render import write_report
 from cpmodel.samples import Samples
 from cpmodel.search.designs import DESIGNS
 from cpmodel.space import Space
@@ -71,18 +71,17 @@ class Shown:
 
     def write(self, material: Material, fits: Fits, path: Path) -> Path:
         """Write the page."""
-        content = report_content(
+        page = page_of(
             material,
             fits,
             title=path.parent.resolve().name if path.name == "report.html" else path.stem,
-            command=self.command,
-            complexity=self.complexity or default_complexity(material),
+            complexity=self.complexity,
             choice=self.choice,
             answer=self.answer,
             curve=self.curve,
             paper=self.paper_grid,
         )
-        write_report(content, path)
+        write_report(replace(page, command=self.command), path)
         return path
 
 

@@ -70,7 +70,9 @@ class Notation:
         values, target = [], math.nan
         if choice is not None:
             target = choice.target
-            values += [c.precision for c in (choice.best, choice.plain) if c is not None]
+            values.append(choice.best.precision)
+        if choice is not None and choice.plain is not None and verdict is None:
+            values.append(choice.plain.precision)
         if verdict is not None:
             target, interval = verdict.target, verdict.interval
             values += [float(np.mean(verdict.validation)), interval.mean, interval.low, interval.high]

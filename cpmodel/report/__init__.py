@@ -1,37 +1,5 @@
-"""The report: one self-contained HTML page of a study.
+"""The report: one self-contained HTML page of a study or a table.
 
-`ReportContent` is everything a page shows; `page.write_report` writes it. For each figure there is a pure
-function ``*_data`` that says what is drawn where, and a thin one that draws it.
+`page.Page` holds the results that a page is drawn from, `build.page_of` gathers them, `render.write_report`
+draws it. For each figure a pure function says what is drawn where, and a thin one draws it.
 """
-
-from cpmodel.report.content import (
-    Attempt,
-    CoefficientView,
-    CostLine,
-    CurveView,
-    DataFacts,
-    FitView,
-    ReportContent,
-    Saving,
-    SurfaceView,
-    Table,
-    VerdictView,
-    line,
-    plane,
-)
-
-__all__ = [
-    "Attempt",
-    "CoefficientView",
-    "CostLine",
-    "CurveView",
-    "DataFacts",
-    "FitView",
-    "ReportContent",
-    "Saving",
-    "SurfaceView",
-    "Table",
-    "VerdictView",
-    "line",
-    "plane",
-]

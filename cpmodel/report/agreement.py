@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cpmodel.report.content import FitView
-from cpmodel.report.display import amount, percent, quantity
+from cpmodel.cost import Cost
+from cpmodel.numbers import amount, percent
+from cpmodel.pipeline.fitting import PrecisionFit
+from cpmodel.report.page import Page, Points, plain, spaced
 from cpmodel.report.style import (
     FAINT,
     MODEL,
@@ -20,182 +23,172 @@ from cpmodel.report.style import (
     PrecisionAxis,
     complexity_axis,
     figure,
-    layout,
-    plain,
+    marker,
+    scatter,
 )
-from cpmodel.space import Floats
+from cpmodel.surrogates.complexity.fit import ComplexityFit
 
+Fit = PrecisionFit | ComplexityFit
+_LEVEL = 0.9  # of the intervals of fits of precision
 _SYMBOLS = (("circle", MODEL), ("square-open", MUTED), ("diamond-open", FAINT))
 
 
-@dataclass(frozen=True, eq=False)
-class AgreementData:
-    """One fit against its measurements, rows without a prediction left out.
+@dataclass(frozen=True)
+class Agreement:
+    """One fit against its measurements: x is measured, y predicted, rows without a prediction left out.
 
     Parameters
     ----------
     name : str
         Of the model.
-    measured, predicted : shape (n,)
-    low, high : shape (n,), or None
-        Interval of a new measurement.
-    hover : n texts
+    errors : str
+        Its relative errors in words; empty where there are none.
+    checked_by : str
+        How the rows were kept from the fit.
     """
 
     name: str
-    measured: Floats
-    predicted: Floats
-    low: Floats | None
-    high: Floats | None
-    hover: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.measured)
+    points: Points
+    errors: str
+    checked_by: str
 
 
-def agreement_data(fit: FitView, digits: int = 1) -> AgreementData:
-    """What the figure of a fit shows: of the rows that it had not seen where some were kept apart.
+def precision_agreement(page: Page) -> tuple[Agreement, ...]:
+    """What the figure of the fits of P shows, one a model."""
+    keys, n, made = page.measured_on or page.samples.usable.keys, page.notation, []
+    for fit in page.precision:
+        rows = np.flatnonzero(np.isfinite(fit.measured) & np.isfinite(fit.predicted))
+        points = _points("P", fit, fit.predicted, rows, keys, n.P)
+        if np.isfinite(fit.low[rows]).any():
+            ends = zip(points.hover, fit.low[rows], fit.high[rows], strict=True)
+            between = [f"{t}<br>      {percent(_LEVEL, 0)} interval {n.between(a, b)}" for t, a, b in ends]
+            points = Points(points.x, points.y, tuple(between), fit.low[rows], fit.high[rows])
+        made.append(Agreement(fit.name, points, errors_text(fit, page.checked_by), page.checked_by))
+    return tuple(fit for fit in made if len(fit.points))
+
+
+def complexity_agreement(page: Page) -> tuple[Agreement, ...]:
+    """The same of the fits of a complexity: of the rows that a fit had not seen where some were kept apart.
 
     A complexity must be above 0 to have a place on a log axis.
     """
-    of_precision = fit.quantity in ("", "precision")
-    unit = quantity(fit.quantity, fit.unit).unit
-    kept = np.isfinite(fit.measured) & np.isfinite(fit.predicted)
-    if fit.held_out is not None and fit.held_out.any():
-        kept &= fit.held_out
-    if not of_precision:
-        kept &= (fit.measured > 0) & (fit.predicted > 0)
-    rows = [int(row) for row in np.flatnonzero(kept)]
-    measured, predicted = fit.measured[rows], fit.predicted[rows]
-    low, high = (None if end is None else end[rows] for end in (fit.low, fit.high))
-
-    def text(value: float) -> str:
-        return percent(value, digits) if of_precision else plain(amount(value, unit))
-
-    symbol = "P" if of_precision else "C"
-    texts = []
-    for i, row in enumerate(rows):
-        lines = [f"<b>T</b>  {plain(fit.keys[row].replace(',', ', '))}"] if len(fit.keys) else []
-        lines.append(f"<b>{symbol}</b>  {text(measured[i])} measured")
-        lines.append(f"      {text(predicted[i])} predicted by {plain(fit.name)}")
-        if low is not None and high is not None and np.isfinite(low[i]):
-            lines.append(f"      {percent(fit.level, 0)} interval {text(low[i])} to {text(high[i])}")
-        texts.append("<br>".join(lines))
-    return AgreementData(fit.name, measured, predicted, low, high, tuple(texts))
+    source, unit, made = page.modelled, modelled_cost(page).unit, []
+    if source is None or source.X is None:
+        return ()
+    keys = [page.space.key(c) for c in page.space.configurations(source.X)]
+    for fit in (source.fit, source.eq1):
+        if fit is None:
+            continue
+        predicted, kept = fit.predicted, np.isfinite(fit.measured) & (fit.measured > 0)
+        if fit.apart is not None:
+            predicted, kept = fit.apart.predicted, kept & fit.apart.rows
+        rows = np.flatnonzero(kept & np.isfinite(predicted) & (predicted > 0))
+        points = _points("C", fit, predicted, rows, keys, lambda value: amount(value, unit))
+        made.append(Agreement(fit.name, points, errors_text(fit), _checked_by(fit)))
+    return tuple(fit for fit in made if len(fit.points))
 
 
-def draw_precision_agreement(pairs: Sequence[tuple[AgreementData, FitView]]) -> Drawing:
-    """Predicted against measured precision, both stretched towards 100 %, one symbol a model."""
-    data, fit = pairs[0]
-    ends = [end for end in (data.low, data.high) if end is not None and np.isfinite(end).any()]
-    shown = [part for other, _ in pairs for part in (other.measured, other.predicted)]
-    axis = PrecisionAxis.of(*shown, *ends)
-    traces = [
-        _points(one, axis.place(one.measured), axis.place(one.predicted), *style)
-        for (one, _), style in zip(pairs, _SYMBOLS, strict=False)
+def _points(
+    letter: str,
+    fit: Fit,
+    predicted: NDArray[np.float64],
+    rows: NDArray[np.intp],
+    keys: Sequence[str],
+    text: Callable[[float], str],
+) -> Points:
+    hover = [
+        f"<b>T</b>  {plain(spaced(keys[row]))}<br><b>{letter}</b>  {plain(text(fit.measured[row]))} measured"
+        f"<br>      {plain(text(predicted[row]))} predicted by {plain(fit.name)}"
+        for row in rows
     ]
-    if data.low is not None and data.high is not None and ends:
-        traces[0].error_y = axis.bars(data.predicted, data.low, data.high) | {"color": MODEL}
-    return _square(
-        "agreement-precision",
-        f"Predicted against measured precision of {len(data)} trainings, with the diagonal.",
-        " ".join(
-            [
-                _caption(fit, "training"),
-                f"Bars: {percent(fit.level, 0)} interval of one training." if ends else "",
-                *_errors_by_model(pairs),
-            ]
-        ),
-        traces,
-        (axis.low, axis.high),
-        axis.layout("measured P"),
-        axis.layout("predicted P"),
-    )
+    return Points(fit.measured[rows], predicted[rows], tuple(hover))
 
 
-def _errors_by_model(pairs: Sequence[tuple[AgreementData, FitView]]) -> list[str]:
-    """The errors of each fit in words, with its name where there are several."""
-    if len(pairs) == 1:
-        return [errors_text(pairs[0][1])]
-    return [f"{data.name}: {errors_text(fit)}".replace("Mean", "mean", 1) for data, fit in pairs]
+def modelled_cost(page: Page) -> Cost:
+    """The cost whose model is shown."""
+    source = page.modelled
+    if source is None or source.name == page.cost.name:
+        return page.cost
+    return Cost.called(source.name, "measured", source.conditions)
 
 
-def draw_complexity_agreement(pairs: Sequence[tuple[AgreementData, FitView]]) -> Drawing:
-    """Predicted against measured complexity on log axes, one symbol a model."""
-    fits, first = [data for data, _ in pairs], pairs[0][1]
-    everything = np.concatenate([part for data in fits for part in (data.measured, data.predicted)])
-    name = quantity(first.quantity, first.unit).axis
-    axes = [complexity_axis(first.quantity, first.unit, everything) for _ in range(2)]
-    for axis, word in zip(axes, ("measured", "predicted"), strict=True):
-        axis["title"] = {"text": plain(f"{word} {name}"), "standoff": 8}
-    low, high = (10**end for end in axes[0]["range"])
-    styles = [_SYMBOLS[min(i, len(_SYMBOLS) - 1)] for i in range(len(fits))]
-    traces = [
-        _points(data, data.measured, data.predicted, *style) for data, style in zip(fits, styles, strict=True)
-    ]
-    return _square(
-        "agreement-complexity",
-        f"Predicted against measured {name} of {len(fits[0])} configurations, with the diagonal.",
-        " ".join(
-            [
-                _caption(first, "configuration"),
-                *_errors_by_model(pairs),
-                f"Conditions: {first.conditions}." if first.conditions else "",
-            ]
-        ),
-        traces,
-        (low, high),
-        axes[0],
-        axes[1],
-    )
+def _checked_by(fit: Fit, otherwise: str = "cross-validation") -> str:
+    apart = fit.apart if isinstance(fit, ComplexityFit) else None
+    return otherwise if apart is None else f"{apart.rows.sum()} held-out configurations"
 
 
-def errors_text(fit: FitView) -> str:
+def errors_text(fit: Fit, by: str = "cross-validation") -> str:
     """The relative errors of a fit in words; empty where there are none."""
-    told = []
-    if math.isfinite(fit.checked_relative_error):
-        told.append(f"{percent(fit.checked_relative_error, 2)} by {fit.checked_by}")
-        if math.isfinite(fit.checked_within_10):
-            told[-1] += f" ({percent(fit.checked_within_10, 0)} of them within 10 %)"
+    told, unseen, within = [], fit.cv_relative_error, math.nan
+    if isinstance(fit, ComplexityFit):
+        within = fit.cv_within_10
+        if fit.apart is not None:
+            unseen, within = fit.apart.relative_error, fit.apart.within_10
+    if math.isfinite(unseen):
+        told.append(f"{percent(unseen, 2)} by {_checked_by(fit, by)}")
+        if math.isfinite(within):
+            told[-1] += f" ({percent(within, 0)} of them within 10 %)"
     if math.isfinite(fit.relative_error):
         told.append(f"{percent(fit.relative_error, 2)} in sample")
     return f"Mean relative error {', '.join(told)}." if told else ""
 
 
-def _caption(fit: FitView, what: str) -> str:
-    unseen = f" by a model that had not seen it ({fit.checked_by})" if fit.checked_by else ""
-    return f"Each point is a {what}, predicted{unseen}; on the diagonal the prediction is exact."
+def draw_precision_agreement(fits: Sequence[Agreement], page: Page) -> Drawing:
+    """Predicted against measured precision, both stretched towards 100 %, one symbol a model."""
+    first = fits[0].points
+    axis = PrecisionAxis.of(*(part for fit in fits for part in (fit.points.x, fit.points.y)), *first.ends)
+    axes = [axis.layout(page.notation, word) for word in ("measured", "predicted")]
+    bars = f"Bars: {percent(_LEVEL, 0)} interval of one training." if first.low is not None else ""
+    traces = [_trace(fit, number, axis) for number, fit in enumerate(fits)]
+    caption = [_caption("training", fits), bars, *_errors(fits)]
+    return _square("precision", page.metric.label, traces, caption, axes, (axis.low, axis.high))
 
 
-def _points(data: AgreementData, x: Floats, y: Floats, symbol: str, color: str) -> Any:
-    import plotly.graph_objects as go
+def draw_complexity_agreement(fits: Sequence[Agreement], page: Page) -> Drawing:
+    """Predicted against measured complexity on log axes, one symbol a model."""
+    cost = modelled_cost(page)
+    everything = np.concatenate([part for fit in fits for part in (fit.points.x, fit.points.y)])
+    axes = [complexity_axis(cost, everything, word) for word in ("measured", "predicted")]
+    low, high = (10**end for end in axes[0]["range"])
+    conditions = f"Conditions: {cost.conditions}." if cost.conditions is not None else ""
+    traces = [_trace(fit, number) for number, fit in enumerate(fits)]
+    caption = [_caption("configuration", fits), *_errors(fits), conditions]
+    return _square("complexity", cost.label, traces, caption, axes, (low, high))
 
-    line = {"color": color if symbol.endswith("open") else PAPER, "width": 1.5 if "open" in symbol else 0.7}
-    return go.Scatter(
-        x=x,
-        y=y,
-        mode="markers",
-        marker={"symbol": symbol, "size": 8, "color": color, "line": line},
-        hovertext=data.hover,
-        hoverinfo="text",
-        name=plain(data.name),
-    )
+
+def _errors(fits: Sequence[Agreement]) -> list[str]:
+    """The errors of each fit in words, with its name where there are several."""
+    if len(fits) == 1:
+        return [fits[0].errors]
+    return [f"{fit.name}: {fit.errors}".replace("Mean", "mean", 1) for fit in fits]
+
+
+def _caption(what: str, fits: Sequence[Agreement]) -> str:
+    unseen = f"by a model that had not seen it ({fits[0].checked_by})"
+    return f"Each point is a {what}, predicted {unseen}; on the diagonal the prediction is exact."
+
+
+def _trace(fit: Agreement, number: int, axis: PrecisionAxis | None = None) -> Any:
+    symbol, color = _SYMBOLS[min(number, len(_SYMBOLS) - 1)]
+    line = (color, 1.5) if symbol.endswith("open") else (PAPER, 0.7)
+    points = fit.points
+    if axis is not None:
+        # one model's bars are enough
+        ends = (points.low, points.high) if number == 0 else (None, None)
+        points = Points(axis.place(points.x), points.y, points.hover, *ends)
+    return scatter(fit.name, points, axis, marker=marker(symbol, 8, color, *line))
 
 
 def _square(
     name: str,
-    alt: str,
-    caption: str,
-    traces: list[Any],
+    label: str,
+    traces: Sequence[Any],
+    caption: Sequence[str],
+    axes: Sequence[dict[str, Any]],
     ends: tuple[float, float],
-    x: dict[str, Any],
-    y: dict[str, Any],
 ) -> Drawing:
+    alt = f"Predicted against measured {label}, {len(traces[0].x)} points, with the diagonal."
     diagonal: dict[str, Any] = {"type": "line", "layer": "below", "line": {"color": MUTED, "width": 1}}
     diagonal |= {"x0": ends[0], "x1": ends[1], "y0": ends[0], "y1": ends[1]}
-    return Drawing(
-        name,
-        alt,
-        caption,
-        figure(traces, layout(400, showlegend=True, xaxis=x, yaxis=y, shapes=[diagonal])),
-    )
+    drawn = figure(traces, 400, showlegend=True, xaxis=axes[0], yaxis=axes[1], shapes=[diagonal])
+    return Drawing(f"agreement-{name}", alt, " ".join(filter(None, caption)), drawn)

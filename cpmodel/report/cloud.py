@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from cpmodel.frontier import lower_envelope
-from cpmodel.report.content import ReportContent
-from cpmodel.report.display import exact_percent, key_text, percent
-from cpmodel.report.means import means_of
+from cpmodel.numbers import percent
+from cpmodel.optimize import Cloud
+from cpmodel.report.page import Page, Points, key_text, plain
 from cpmodel.report.style import (
     ANSWER,
     BAND,
@@ -20,193 +20,144 @@ from cpmodel.report.style import (
     INK,
     MEASURED,
     MODEL,
-    PAPER,
     Drawing,
     PrecisionAxis,
     complexity_axis,
     figure,
-    hover,
-    layout,
-    plain,
-    spread_text,
+    marker,
+    scatter,
 )
-from cpmodel.space import Floats
 
 DRAWN = 3_000  # circles a browser moves smoothly
-
-
-@dataclass(frozen=True, eq=False)
-class Points:
-    """What is drawn in one way.
-
-    Parameters
-    ----------
-    complexity, precision : shape (n,)
-    hover : n texts, Plotly's tags in them, everything of the user's escaped
-    low, high : shape (n,), or None
-        Ends of the bars.
-    """
-
-    complexity: Floats
-    precision: Floats
-    hover: tuple[str, ...]
-    low: Floats | None = None
-    high: Floats | None = None
-
-    def __len__(self) -> int:
-        return len(self.complexity)
+NOTHING = Points(np.empty(0), np.empty(0), ())
 
 
 @dataclass(frozen=True, eq=False)
 class CloudData:
-    """What the cloud shows.
+    """What the cloud shows, those in front last; x is complexity, y precision.
 
     Parameters
     ----------
+    band : Points
+        The least complexity of each precision may lie from its first value to its last: a closed outline.
     configurations : Points
         Predicted ones, at most `DRAWN` of them: a fair draw where there are more.
-    total : int
-        How many there were.
     envelope : Points
         A staircase: the highest predicted P for at most this complexity.
     measured : Points
         One a configuration; bars span its seeds.
     baseline, predicted, verified : Points
         None or one each: the baseline, the answer as predicted, the answer on the test split.
-    target : float
-        NaN without one.
-    band : Points
-        The least complexity of each precision may lie from its first value to its last: a closed outline.
+    total : int
+        How many configurations there were.
     """
 
-    configurations: Points
-    total: int
-    envelope: Points
-    measured: Points
-    baseline: Points
-    predicted: Points
-    verified: Points
-    target: float
-    band: Points
+    band: Points = NOTHING
+    configurations: Points = NOTHING
+    envelope: Points = NOTHING
+    measured: Points = NOTHING
+    baseline: Points = NOTHING
+    predicted: Points = NOTHING
+    verified: Points = NOTHING
+    total: int = 0
+
+    @property
+    def groups(self) -> tuple[Points, ...]:
+        """All points."""
+        first = self.band, self.configurations, self.envelope, self.measured
+        return *first, self.baseline, self.predicted, self.verified
 
     def __len__(self) -> int:
-        parts = (self.configurations, self.envelope, self.measured, self.baseline, self.predicted)
-        return sum(map(len, parts)) + len(self.verified) + len(self.band)
+        return sum(map(len, self.groups))
 
 
-def cloud_data(content: ReportContent, digits: int = 1) -> CloudData:
-    """What the cloud of a report shows; points without a positive complexity have no place on a log axis."""
-    name, base = content.complexity, content.baseline_complexity
-
-    def points(
-        complexity: Any,
-        precision: Any,
-        keys: Sequence[str],
-        said: Sequence[str],
-        low: Any = None,
-        high: Any = None,
-    ) -> Points:
-        cost, P = np.asarray(complexity, dtype=np.float64), np.asarray(precision, dtype=np.float64)
-        kept = [int(i) for i in np.flatnonzero(np.isfinite(cost) & (cost > 0) & np.isfinite(P))]
-        texts = [hover(keys[i], said[i], cost[i], cost[i] / base, name, content.unit) for i in kept]
-        ends = [None if end is None else np.asarray(end, dtype=np.float64)[kept] for end in (low, high)]
-        return Points(cost[kept], P[kept], tuple(texts), *ends)
-
-    def guessed(values: Any) -> list[str]:
-        return [f"{percent(value, digits)} predicted" for value in np.asarray(values)]
-
-    nothing = points([], [], [], [])
-    configurations, total = nothing, 0
-    if content.cloud is not None:
-        total = len(content.cloud.complexity)
-        rows = _drawn(total)
-        keys = [key_text(content.space, row) for row in content.cloud.X[rows]]
-        P = content.cloud.precision[rows]
-        configurations = points(content.cloud.complexity[rows], P, keys, guessed(P))
-    envelope = nothing
-    if content.envelope is not None:
-        curve = content.envelope
-        keys = [content.space.key(c) for c in curve.configurations]
-        envelope = points(curve.complexity, curve.precision, keys, guessed(curve.precision))
-    means = means_of(content)
-    said = [
-        spread_text(mean, low, high, int(seeds), digits)
-        for mean, low, high, seeds in zip(means.mean, means.low, means.high, means.seeds, strict=True)
-    ]
-    measured = points(means.complexity, means.mean, means.keys, said, means.low, means.high)
-    baseline, row = nothing, means.of(content.baseline_key)
+def cloud_data(page: Page) -> CloudData:
+    """What the cloud of a page shows; points without a positive complexity have no place on a log axis."""
+    n, means, verdict, answer = page.notation, page.means, page.verdict, page.chosen
+    hovers = [page.measured_hover(row) for row in range(len(means.mean))]
+    measured = _points(means.complexity, means.mean, hovers, means.low, means.high)
+    row = means.of(page.baseline_key)
+    baseline = predicted = verified = envelope = NOTHING
     if row is not None:
-        cost = means.complexity[row] if math.isnan(base) else base
-        baseline = points([cost], [means.mean[row]], [f"{content.baseline_key}  (baseline)"], [said[row]])
-    elif content.choice is not None:
-        there = content.choice.baseline
-        baseline = points(
-            [there.complexity], [there.precision], [f"{there.key}  (baseline)"], guessed([there.precision])
-        )
-    predicted = nothing
-    if content.answer is not None:
-        answer = content.answer
-        text = f"{percent(answer.precision, digits)} predicted, {_between(answer.low, answer.high, digits)}"
-        predicted = points([answer.complexity], [answer.precision], [f"{answer.key}  (answer)"], [text])
-    verified, verdict = nothing, content.verdict
-    if verdict is not None and name in verdict.savings:
-        text = f"{percent(verdict.test_mean, digits)} on test, {_between(verdict.low, verdict.high, digits)}"
-        cost = verdict.savings[name].value
-        verified = points(
-            [cost],
-            [verdict.test_mean],
-            [f"{verdict.key}  (verified)"],
-            [text],
-            [verdict.low],
-            [verdict.high],
-        )
-    target = verdict.target if verdict else content.choice.target if content.choice else math.nan
-    band = _band(content, digits)
-    return CloudData(configurations, total, envelope, measured, baseline, predicted, verified, target, band)
+        cost = means.complexity[row] if math.isnan(page.base) else page.base
+        baseline = _points([cost], [means.mean[row]], [hovers[row].replace("<br>", "  (baseline)<br>", 1)])
+    elif page.choice is not None:
+        there = page.choice.baseline
+        baseline = _predicted(page, [there.complexity], [there.precision], [f"{there.key}  (baseline)"])
+    if page.envelope is not None:
+        keys = [page.space.key(c) for c in page.envelope.configurations]
+        envelope = _predicted(page, page.envelope.complexity, page.envelope.precision, keys)
+    if answer is not None:
+        said = f"{n.P(answer.precision)} predicted, {n.between(answer.low, answer.high)}"
+        text = page.hover(f"{answer.key}  (answer)", said, answer.complexity)
+        predicted = _points([answer.complexity], [answer.precision], [text])
+    if verdict is not None:
+        mean, low, high = verdict.interval.mean, verdict.interval.low, verdict.interval.high
+        said = f"{n.P(mean)} on test, {n.between(low, high)}"
+        text = page.hover(f"{verdict.key}  (verified)", said, page.spent)
+        verified = _points([page.spent], [mean], [text], [low], [high])
+    drawn, total = _drawn(page, page.cloud)
+    return CloudData(_band(page), drawn, envelope, measured, baseline, predicted, verified, total)
 
 
-def paper_data(content: ReportContent, digits: int = 1) -> CloudData | None:
+def paper_data(page: Page) -> CloudData | None:
     """The paper's figure 2: every point of its grid and the curve below them; None without that grid."""
-    grid = content.paper
+    grid = page.paper
     if grid is None:
         return None
-    left_out: dict[str, Any] = {
-        "envelope": None,
-        "choice": None,
-        "answer": None,
-        "verdict": None,
-        "band": None,
-    }
-    data = cloud_data(replace(content, cloud=grid, **left_out), digits)
     rows = lower_envelope(grid.complexity, grid.precision)
-    keys = [key_text(content.space, row) for row in grid.X[rows]]
-    cost, P, base = grid.complexity[rows], grid.precision[rows], content.baseline_complexity
-    said = [f"{percent(p, digits)} predicted" for p in P]
-    texts = [
-        hover(key, text, c, c / base, content.complexity, content.unit)
-        for key, text, c in zip(keys, said, cost, strict=True)
-    ]
-    return replace(data, envelope=Points(cost, P, tuple(texts)))
+    keys = [key_text(page.space, row) for row in grid.X[rows]]
+    below = _predicted(page, grid.complexity[rows], grid.precision[rows], keys)
+    data, (drawn, total) = cloud_data(page), _drawn(page, grid)
+    return CloudData(NOTHING, drawn, below, data.measured, data.baseline, total=total)
 
 
-def _band(content: ReportContent, digits: int) -> Points:
+def _points(
+    complexity: Any, precision: Any, hover: Sequence[str], low: Any = None, high: Any = None
+) -> Points:
+    cost, P = np.asarray(complexity, dtype=np.float64), np.asarray(precision, dtype=np.float64)
+    kept = np.flatnonzero(np.isfinite(cost) & (cost > 0) & np.isfinite(P))
+    ends = [None if end is None else np.asarray(end, dtype=np.float64)[kept] for end in (low, high)]
+    return Points(cost[kept], P[kept], tuple(hover[i] for i in kept.tolist()), *ends)
+
+
+def _predicted(page: Page, complexity: Any, precision: Any, keys: Sequence[str]) -> Points:
+    rows = zip(keys, precision, complexity, strict=True)
+    return _points(
+        complexity, precision, [page.hover(k, f"{page.notation.P(p)} predicted", c) for k, p, c in rows]
+    )
+
+
+def _drawn(page: Page, cloud: Cloud | None) -> tuple[Points, int]:
+    """A fair draw of a cloud that is the same each time, or all of it; and how many there were."""
+    if cloud is None:
+        return NOTHING, 0
+    total = len(cloud.complexity)
+    rows = np.arange(total)
+    if total > DRAWN:
+        rows = np.sort(np.random.default_rng(0).choice(total, DRAWN, replace=False, shuffle=False))
+    keys = [key_text(page.space, row) for row in cloud.X[rows]]
+    return _predicted(page, cloud.complexity[rows], cloud.precision[rows], keys), total
+
+
+def _band(page: Page) -> Points:
     """The outline of the band of C(P): up its cheap side, down its dear one."""
-    curve = content.band
+    curve, n = page.curve, page.notation
     if curve is None:
-        return Points(np.empty(0), np.empty(0), ())
-    there = np.isfinite(curve.low) & (curve.low > 0)
-    P, low, high = curve.targets[there], curve.low[there], curve.high[there]
-    if content.cloud is not None and len(content.cloud.complexity):
-        high = np.minimum(high, content.cloud.complexity.max())  # perhaps nothing reaches it: to the end
-    finite = np.isfinite(high)
-    P, low, high = P[finite], low[finite], high[finite]
-    texts = [f"{percent(p, digits)}: {percent(curve.level, 0)} band of the least complexity" for p in P]
-    return Points(np.concatenate([low, high[::-1]]), np.concatenate([P, P[::-1]]), (*texts, *reversed(texts)))
+        return NOTHING
+    high = curve.high
+    if page.cloud is not None and len(page.cloud.complexity):
+        high = np.minimum(high, page.cloud.complexity.max())  # perhaps nothing reaches it: to the end
+    kept = np.isfinite(curve.low) & (curve.low > 0) & np.isfinite(high)
+    P, low, high = curve.targets[kept], curve.low[kept], high[kept]
+    texts = [plain(f"{n.P(p)}: {n.C(a)} to {n.C(b)}") for p, a, b in zip(P, low, high, strict=True)]
+    there_and_back = np.concatenate([low, high[::-1]]), np.concatenate([P, P[::-1]])
+    return Points(*there_and_back, (*texts, *reversed(texts)))
 
 
-def draw_paper(data: CloudData, content: ReportContent) -> Drawing:
+def draw_paper(data: CloudData, page: Page) -> Drawing:
     """The paper's figure 2, both of its halves in one."""
-    drawing = draw_cloud(data, content)
+    drawing = draw_cloud(data, replace(page, choice=None, verdict=None))
     caption = (
         "The paper's own procedure: every parameter from 0.05 to 1 of the baseline's in steps of 0.05. Few "
         f"of these {data.total:,} points can be built; their complexity is interpolated. {drawing.caption}"
@@ -214,125 +165,63 @@ def draw_paper(data: CloudData, content: ReportContent) -> Drawing:
     return replace(drawing, name="paper-grid", caption=caption)
 
 
-def draw_cloud(data: CloudData, content: ReportContent) -> Drawing:
+def draw_cloud(data: CloudData, page: Page) -> Drawing:
     """The cloud as a figure: complexity on a log axis, precision stretched towards 100 %."""
-    import plotly.graph_objects as go
-
-    groups = [data.configurations, data.envelope, data.measured, data.baseline, data.predicted, data.verified]
-    groups.append(data.band)
-    ends = [end for points in groups for end in (points.low, points.high) if end is not None]
-    axis = PrecisionAxis.of(*(points.precision for points in groups), *ends, [data.target])
-
-    def trace(name: str, points: Points, **style: Any) -> Any:
-        if points.low is not None and points.high is not None:
-            bars = axis.bars(points.precision, points.low, points.high)
-            style["error_y"] = bars | {"color": style["marker"]["color"]}
-        return go.Scatter(
-            x=points.complexity,
-            y=axis.place(points.precision),
-            hovertext=points.hover,
-            hoverinfo="text",
-            name=name,
-            **({"mode": "markers"} | style),
-        )
-
-    def marker(symbol: str, size: int, color: str, line: str = PAPER, width: float = 1) -> dict[str, Any]:
-        return {"symbol": symbol, "size": size, "color": color, "line": {"color": line, "width": width}}
-
-    level = percent(content.band.level, 0) if content.band is not None else ""
-    area = {"mode": "lines", "fill": "toself", "fillcolor": BAND, "line": {"width": 0}}
-    drawn: list[tuple[str, Points, dict[str, Any]]] = [
-        (f"least complexity, {level} band", data.band, area),
-        ("configurations, predicted", data.configurations, {"marker": marker("circle", 5, FAINT, width=0)}),
-        (
-            "least complexity, predicted",
-            data.envelope,
-            {
-                "mode": "lines+markers",
-                "line": {"color": MODEL, "width": 2, "shape": "hv"},
-                "marker": marker("circle", 5, MODEL, width=0),
-            },
-        ),
-        ("measured, mean over seeds", data.measured, {"marker": marker("circle", 9, MEASURED)}),
-        ("baseline", data.baseline, {"marker": marker("diamond", 13, INK)}),
-        ("answer, predicted", data.predicted, {"marker": marker("star-open", 17, ANSWER, ANSWER, 2)}),
-        ("answer, verified on test images", data.verified, {"marker": marker("star", 18, ANSWER)}),
+    axis = PrecisionAxis.of(*(end for points in data.groups for end in points.ends), [page.target])
+    level = percent(page.curve.level, 0) if page.curve is not None else ""
+    area: dict[str, Any] = {"mode": "lines", "fill": "toself", "fillcolor": BAND, "line": {"width": 0}}
+    staircase = {"mode": "lines+markers", "line": {"color": MODEL, "width": 2, "shape": "hv"}}
+    styles: list[tuple[str, dict[str, Any]]] = [
+        (f"least complexity, {level} band", area),
+        ("configurations, predicted", {"marker": marker("circle", 5, FAINT, width=0)}),
+        ("least complexity, predicted", {"marker": marker("circle", 5, MODEL, width=0), **staircase}),
+        ("measured, mean over seeds", {"marker": marker("circle", 9, MEASURED)}),
+        ("baseline", {"marker": marker("diamond", 13, INK)}),
+        ("answer, predicted", {"marker": marker("star-open", 17, ANSWER, ANSWER, 2)}),
+        ("answer, verified on test images", {"marker": marker("star", 18, ANSWER)}),
     ]
     shapes, annotations = [], []
-    if not math.isnan(data.target):
-        at = float(axis.place([data.target])[0])
-        shapes.append(
-            {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": at, "y1": at}
-            | {"line": {"color": INK, "width": 1.2, "dash": "dash"}}
-        )
+    if not math.isnan(page.target):
+        at = float(axis.place([page.target])[0])
+        line = {"color": INK, "width": 1.2, "dash": "dash"}
+        shapes.append({"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": at, "y1": at, "line": line})
         annotations.append(
             {"xref": "paper", "x": 0.01, "xanchor": "left", "y": math.log10(at), "yanchor": "bottom"}
-            | {"text": f"target {exact_percent(data.target)}", "showarrow": False}
+            | {"text": plain(f"target {page.notation.target(page.target)}"), "showarrow": False}
         )
-    splits = sorted(set(content.samples.usable.frame["split"]))
-    split = plain(f" ({splits[0]})") if len(splits) == 1 and splits[0] else ""
+    splits = sorted(set(page.samples.usable.frame["split"]))
+    split = f"({splits[0]})" if len(splits) == 1 and splits[0] else ""
+    drawn = [(points, *style) for points, style in zip(data.groups, styles, strict=True) if len(points)]
     return Drawing(
         "cloud",
-        _alt(data, content),
+        f"Scatter plot of {page.metric.label} against {page.cost.label} on a log axis: "
+        f"{len(data.configurations)} configurations as predicted, {len(data.measured)} measured ones, and "
+        "their lower envelope, whose numbers are in the table of the envelope.",
         _caption(data),
         figure(
-            [trace(name, points, **style) for name, points, style in drawn if len(points)],
-            layout(
-                560,
-                showlegend=True,
-                xaxis=complexity_axis(
-                    content.complexity, content.unit, np.concatenate([g.complexity for g in groups])
-                ),
-                yaxis=axis.layout(f"precision P{split}"),
-                shapes=shapes,
-                annotations=annotations,
-            ),
+            [scatter(name, points, axis, **style) for points, name, style in drawn],
+            560,
+            showlegend=True,
+            xaxis=complexity_axis(page.cost, np.concatenate([points.x for points in data.groups])),
+            yaxis=axis.layout(page.notation, after=split),
+            shapes=shapes,
+            annotations=annotations,
         ),
     )
-
-
-def _alt(data: CloudData, content: ReportContent) -> str:
-    parts = [f"Scatter plot of precision against {content.complexity} on a log axis"]
-    if len(data.configurations):
-        parts.append(f"{len(data.configurations)} configurations as predicted")
-    if len(data.measured):
-        parts.append(f"{len(data.measured)} measured ones")
-    if len(data.envelope):
-        parts.append("and their lower envelope, whose numbers are in the table of the envelope")
-    return ", ".join(parts) + "."
 
 
 def _caption(data: CloudData) -> str:
-    parts = []
-    if len(data.configurations):
-        some = f" ({len(data.configurations):,} of {data.total:,} are drawn)"
-        parts.append(
-            "Each grey dot is a configuration as the model predicts it"
-            + (some if data.total > len(data.configurations) else "")
-            + "."
-        )
-    if len(data.envelope):
-        parts.append("The blue staircase is the highest precision predicted for at most that complexity.")
-    if len(data.band):
-        parts.append("The blue band is where the least complexity of a precision may truly lie.")
-    if len(data.measured):
-        parts.append(
-            "Orange is measured: the mean over seeds, with a bar from the lowest seed to the highest."
-        )
-    if len(data.verified):
-        parts.append("The filled star is the proof: precision on the test images with its interval.")
-    parts.append(
-        "The precision axis is stretched towards 100 %: equal steps divide the error by the same factor."
-    )
-    return " ".join(parts)
-
-
-def _drawn(total: int) -> Any:
-    """Rows to draw: all, or a fair draw of them that is the same each time."""
-    if total <= DRAWN:
-        return np.arange(total)
-    return np.sort(np.random.default_rng(0).choice(total, DRAWN, replace=False, shuffle=False))
-
-
-def _between(low: float, high: float, digits: int) -> str:
-    return f"{percent(low, digits)} to {percent(high, digits)}"
+    some = f" ({len(data.configurations):,} of {data.total:,} are drawn)"
+    some = some if data.total > len(data.configurations) else ""
+    parts = [
+        (data.configurations, f"Each grey dot is a configuration as the model predicts it{some}."),
+        (data.envelope, "The blue staircase is the highest precision predicted for at most that complexity."),
+        (data.band, "The blue band is where the least complexity of a precision may truly lie."),
+        (
+            data.measured,
+            "Orange is measured: the mean over seeds, with a bar from the lowest to the highest.",
+        ),
+        (data.verified, "The filled star is the proof: precision on the test images with its interval."),
+    ]
+    stretched = "The precision axis is stretched: equal steps divide the error by the same factor."
+    return " ".join([*(text for points, text in parts if len(points)), stretched])

@@ -1,164 +1,233 @@
-"""The 1-D curves: precision along one parameter while the others stay at the baseline."""
+"""Precision along one parameter, and over two, while the others stay at the baseline."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cpmodel.report.content import CurveView, ReportContent
-from cpmodel.report.display import percent
-from cpmodel.report.means import Means, means_of, on_plane
+from cpmodel.report.page import Page, Points, plain
 from cpmodel.report.style import (
     BAND,
+    INK,
     MEASURED,
     MODEL,
     PAPER,
     Drawing,
     PrecisionAxis,
     figure,
-    hover,
-    layout,
+    marker,
     parameter_axis,
-    spread_text,
+    scatter,
 )
-from cpmodel.space import Floats, Parameter
+from cpmodel.space import Floats, Parameter, Space
 
-_LOG_FROM = 4.0  # a parameter that spans more than this factor gets a log axis
+LEVEL = 0.9  # of the interval of a new training
+# Configurations in which both of two parameters moved, and no other: fewer do not show a surface
+LEAST_OF_PLANE = 9
+_CONTOURS = 12
 
 
 @dataclass(frozen=True, eq=False)
 class CurveData:
-    """One panel.
+    """P along one parameter; x are its values, or the positions of a categorical one's.
 
     Parameters
     ----------
-    parameter : Parameter
-    codes : shape (m,)
-        Values of the parameter where P was predicted (positions, for a categorical one).
-    predicted : shape (m,)
-    low, high : shape (m,), or None
-    level : float
-    measured_codes, measured, measured_low, measured_high : shape (n,)
+    predicted : Points
+        P, and its interval at `LEVEL`.
+    measured : Points
         Configurations on that line that were trained: mean over seeds, least and greatest.
-    hover : n texts
     """
 
     parameter: Parameter
-    codes: Floats
+    predicted: Points
+    measured: Points
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceData:
+    """P over two parameters, the first along and the second up.
+
+    Parameters
+    ----------
+    along, up : shape (a,), (b,)
+        Values where P was predicted.
+    predicted : shape (b, a)
+    trained : Points
+        Where configurations of the plane were trained.
+    measured : shape (n,)
+        Their mean precision over seeds.
+    """
+
+    first: Parameter
+    second: Parameter
+    along: Floats
+    up: Floats
     predicted: Floats
-    low: Floats | None
-    high: Floats | None
-    level: float
-    measured_codes: Floats
+    trained: Points
     measured: Floats
-    measured_low: Floats
-    measured_high: Floats
-    hover: tuple[str, ...]
 
 
-def curves_data(content: ReportContent, digits: int = 1) -> tuple[CurveData, ...]:
-    """The panels of a report, those without a curve left out."""
-    means = means_of(content)
-    return tuple(_curve(content, means, curve, digits) for curve in content.curves if len(curve.X))
+def curves_data(page: Page) -> tuple[CurveData, ...]:
+    """P along each parameter that can vary at the baseline, as the model that is used predicts it."""
+    space, means, n, curves = page.space, page.means, page.notation, []
+    for column, parameter in enumerate(space.parameters if page.precision else ()):
+        X = line(space, parameter.name)
+        if not len(X):
+            continue
+        filled, model = space.filled(X), page.precision[0].model
+        P, (low, high) = np.asarray(model.predict(filled)), model.predict_interval(filled, LEVEL)
+        said = tuple(f"<b>P</b>  {plain(n.P(p))} predicted" for p in P)
+        rows = np.flatnonzero(page.on_plane(means.X, [column]))
+        rows = rows[np.argsort(means.X[rows, column], kind="stable")]
+        hover = tuple(map(page.measured_hover, rows))
+        found = Points(means.X[rows, column], means.mean[rows], hover, means.low[rows], means.high[rows])
+        curves.append(CurveData(parameter, Points(X[:, column], P, said, low, high), found))
+    return tuple(curves)
 
 
-def _curve(content: ReportContent, means: Means, curve: CurveView, digits: int) -> CurveData:
-    space = content.space
-    column = space.names.index(curve.parameter)
-    on = np.flatnonzero(on_plane(space, means.X, [column]))
-    order = [int(row) for row in on[np.argsort(means.X[on, column], kind="stable")]]
-    texts = [
-        hover(
-            means.keys[row],
-            spread_text(means.mean[row], means.low[row], means.high[row], int(means.seeds[row]), digits),
-            means.complexity[row],
-            means.complexity[row] / content.baseline_complexity,
-            content.complexity,
-            content.unit,
-        )
-        for row in order
-    ]
-    ascending = np.argsort(curve.X[:, column], kind="stable")
-    low, high = (None if end is None else end[ascending] for end in (curve.low, curve.high))
-    return CurveData(
-        space[curve.parameter],
-        curve.X[ascending, column],
-        curve.predicted[ascending],
-        low,
-        high,
-        curve.level,
-        means.X[order, column],
-        means.mean[order],
-        means.low[order],
-        means.high[order],
-        tuple(texts),
-    )
+def surfaces_data(page: Page) -> tuple[SurfaceData, ...]:
+    """P over each pair of ordered parameters that enough configurations were trained in."""
+    space, means, surfaces = page.space, page.means, []
+    base = space.filled(space.matrix([space.baseline]))
+    trained = np.unique(space.filled(page.samples.usable.X), axis=0)
+    ordered = [i for i, p in enumerate(space.parameters) if not p.categorical and page.precision]
+    for pair in itertools.combinations(ordered, 2):
+        first, second = (space.parameters[column] for column in pair)
+        X = plane(space, (first.name, second.name))
+        both = page.on_plane(trained, pair) & (base != trained)[:, pair].all(axis=1)
+        if both.sum() < LEAST_OF_PLANE or not len(X):
+            continue
+        along, up = (np.unique(X[:, column]) for column in pair)
+        predicted = np.asarray(page.precision[0].model.predict(space.filled(X)))
+        rows = np.flatnonzero(page.on_plane(means.X, pair))
+        at = means.X[rows][:, pair]
+        found = Points(at[:, 0], at[:, 1], tuple(map(page.measured_hover, rows)))
+        P = predicted.reshape(len(along), len(up)).T
+        surfaces.append(SurfaceData(first, second, along, up, P, found, means.mean[rows]))
+    return tuple(surfaces)
 
 
-def draw_curves(curves: Sequence[CurveData]) -> list[Drawing]:
+def draw_curves(curves: Sequence[CurveData], page: Page) -> list[Drawing]:
     """Small multiples: one figure a parameter, all with the same precision axis."""
-    parts: list[Floats] = []
-    for data in curves:
-        parts += [data.predicted, data.measured_low, data.measured_high]
-        parts += [np.clip(end, 0, 1) for end in (data.low, data.high) if end is not None]
-    axis = PrecisionAxis.of(*parts)
-    return [_draw(data, axis) for data in curves]
+    ends = [end for data in curves for points in (data.predicted, data.measured) for end in points.ends]
+    axis = PrecisionAxis.of(*(np.clip(end, 0, 1) for end in ends))
+    return [_curve(data, axis, page) for data in curves]
 
 
-def _draw(data: CurveData, axis: PrecisionAxis) -> Drawing:
+def _curve(data: CurveData, axis: PrecisionAxis, page: Page) -> Drawing:
     import plotly.graph_objects as go
 
-    parameter = data.parameter
-    x = parameter_axis(parameter)
-    traces: list[Any] = []
-    discrete = {"mode": "markers", "marker": {"symbol": "line-ew-open", "size": 18, "color": MODEL}}
-    smooth = {"mode": "lines", "line": {"color": MODEL, "width": 2}}
-    if data.low is not None and data.high is not None and not parameter.categorical:
-        around = np.concatenate([axis.place(data.low), axis.place(data.high)[::-1]])
-        traces.append(
-            go.Scatter(
-                x=np.concatenate([data.codes, data.codes[::-1]]),
-                y=around,
-                fill="toself",
-                fillcolor=BAND,
-                line={"width": 0},
-                mode="lines",
-                hoverinfo="skip",
-                name="interval",
-            )
-        )
-    model = go.Scatter(
-        x=data.codes,
-        y=axis.place(data.predicted),
-        hovertext=[f"<b>P</b>  {percent(p)} predicted" for p in data.predicted],
-        hoverinfo="text",
-        name="predicted",
-        **(discrete if parameter.categorical else smooth),
-    )
-    if data.low is not None and data.high is not None and parameter.categorical:
-        model.error_y = axis.bars(data.predicted, data.low, data.high) | {"color": MODEL}
-    traces.append(model)
+    parameter, at, traces = data.parameter, data.predicted, []
+    style: dict[str, Any] = {"marker": {"symbol": "line-ew-open", "size": 18, "color": MODEL}}
+    if not parameter.categorical and at.low is not None and at.high is not None:
+        x, y = np.concatenate([at.x, at.x[::-1]]), np.concatenate([at.low, at.high[::-1]])
+        area = {"fill": "toself", "fillcolor": BAND, "line": {"width": 0}, "mode": "lines"}
+        traces.append(go.Scatter(x=x, y=axis.place(y), hoverinfo="skip", name="interval", **area))
+        style, at = {"mode": "lines", "line": {"color": MODEL, "width": 2}}, Points(at.x, at.y, at.hover)
+    traces.append(scatter("predicted", at, axis, **style))
     if len(data.measured):
-        bars = axis.bars(data.measured, data.measured_low, data.measured_high)
-        traces.append(
-            go.Scatter(
-                x=data.measured_codes,
-                y=axis.place(data.measured),
-                mode="markers",
-                marker={"size": 8, "color": MEASURED, "line": {"color": PAPER, "width": 1}},
-                error_y=bars | {"color": MEASURED},
-                hovertext=data.hover,
-                hoverinfo="text",
-                name="measured",
-            )
-        )
-    alt = f"Precision against {parameter.name}: the fitted curve and {len(data.measured)} measured points."
+        traces.append(scatter("measured", data.measured, axis, marker=marker("circle", 8, MEASURED)))
     return Drawing(
         f"curve-{parameter.name}",
-        alt,
+        f"{page.metric.label.capitalize()} against {parameter.name}: the fitted curve and "
+        f"{len(data.measured)} measured points.",
         "",
-        figure(traces, layout(280, xaxis=x, yaxis=axis.layout("precision P"))),
+        figure(traces, 280, xaxis=parameter_axis(parameter), yaxis=axis.layout(page.notation)),
     )
+
+
+def draw_surfaces(surfaces: Sequence[SurfaceData], page: Page) -> list[Drawing]:
+    """One figure a pair, all with the same colours."""
+    axis = PrecisionAxis.of(*(part for data in surfaces for part in (data.predicted, data.measured)))
+    return [_surface(data, axis, page) for data in surfaces]
+
+
+def _surface(data: SurfaceData, axis: PrecisionAxis, page: Page) -> Drawing:
+    import plotly.graph_objects as go
+
+    low, high = -np.log10([axis.high, axis.low])
+    scale, told = [[0, PAPER], [0.5, BAND], [1, MODEL]], axis.layout(page.notation)
+    said = [[f"<b>P</b>  {plain(page.notation.P(p))} predicted" for p in row] for row in data.predicted]
+    surface = go.Contour(
+        x=data.along,
+        y=data.up,
+        z=-np.log10(axis.place(data.predicted)),
+        zmin=low,
+        zmax=high,
+        colorscale=scale,
+        contours={"start": low, "end": high, "size": (high - low) / _CONTOURS},
+        line={"width": 0.5, "color": MODEL},
+        hovertext=said,
+        colorbar={"tickvals": -np.log10(axis.ticks), "ticktext": told["ticktext"]},
+        name="predicted",
+    )
+    filled = {"color": -np.log10(axis.place(data.measured)), "cmin": low, "cmax": high, "colorscale": scale}
+    circles = {"size": 11, "line": {"color": INK, "width": 1.2}, **filled}
+    axes = {"xaxis": parameter_axis(data.first), "yaxis": parameter_axis(data.second)}
+    return Drawing(
+        f"surface-{data.first.name}-{data.second.name}",
+        f"{page.metric.label.capitalize()} over {data.first.name} and {data.second.name}: the fitted surface "
+        f"and {len(data.measured)} measured configurations as circles filled with their own colour.",
+        "",
+        figure([surface, scatter("measured", data.trained, marker=circles)], 340, **axes),
+    )
+
+
+def plane(space: Space, names: tuple[str, str], points: int = 24) -> Floats:
+    """X over a grid of two parameters, the second changing fastest, the others at the baseline.
+
+    Parameters
+    ----------
+    points : int
+        About how many along each; the parameters' own values are always among them.
+
+    Returns
+    -------
+    X : shape (m, d)
+        Empty where one of the two cannot vary at the baseline.
+    """
+    first, second = (line(space, name, points) for name in names)
+    column = space.names.index(names[1])
+    X = np.repeat(first, len(second), axis=0)
+    X[:, column] = np.tile(second[:, column], len(first))
+    return X
+
+
+def line(space: Space, name: str, points: int = 60) -> Floats:
+    """X along one parameter, ascending, the others at the baseline.
+
+    Parameters
+    ----------
+    points : int
+        About how many; the parameter's own values are always among them. A categorical one has only those.
+
+    Returns
+    -------
+    X : shape (m, d)
+        Empty where the baseline has no such parameter (it is inactive) or it takes one value only.
+
+    Examples
+    --------
+    >>> from cpmodel.space import Parameter
+    >>> line(Space((Parameter("f", (2, 8)), Parameter("k", (3, 5)))), "f", points=3)
+    array([[2., 5.],
+           [4., 5.],
+           [8., 5.]])
+    """
+    parameter = space[name]
+    codes = np.array([parameter.code(value) for value in parameter.values])
+    base = space.matrix([space.baseline])
+    column = space.names.index(name)
+    if len(codes) < 2 or np.isnan(base[0, column]):
+        return np.empty((0, len(space.parameters)))
+    if not parameter.categorical:
+        between = np.geomspace if codes[0] > 0 else np.linspace
+        codes = np.unique(np.concatenate([codes, np.round(between(codes[0], codes[-1], points), 9)]))
+    X = np.repeat(base, len(codes), axis=0)
+    X[:, column] = codes
+    return X

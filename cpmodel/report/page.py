@@ -1,149 +1,294 @@
-"""The page: one HTML file that needs nothing but a browser, and asks nothing of anybody else."""
+"""What a page is drawn from: the results themselves, and what several of its parts ask of them."""
 
 from __future__ import annotations
 
-import base64
-import gzip
-import hashlib
-import json
-from functools import cache
-from pathlib import Path
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import SupportsIndex
 
-from cpmodel.files import write_text
-from cpmodel.report.agreement import (
-    agreement_data,
-    draw_complexity_agreement,
-    draw_precision_agreement,
-    errors_text,
-)
-from cpmodel.report.cloud import cloud_data, draw_cloud, draw_paper, paper_data
-from cpmodel.report.content import ReportContent
-from cpmodel.report.curves import curves_data, draw_curves
-from cpmodel.report.display import percent, quantity, value_text
-from cpmodel.report.style import DARK, Drawing
-from cpmodel.report.surfaces import draw_surfaces, surfaces_data
-from cpmodel.report.tables import (
-    attempts_table,
-    band_table,
-    candidates_table,
-    coefficients_table,
-    envelope_table,
-    samples_table,
-    space_table,
-)
-from cpmodel.report.training import course_data, draw_course, draw_learning, learning_data, training_facts
-from cpmodel.report.words import answer_text, comparison, effort_text, page_digits
+import numpy as np
+from numpy.typing import NDArray
 
-_LEAST_TRAININGS = 3  # below which their order and their curves tell nothing
-_TEMPLATES = Path(__file__).parent / "templates"
+from cpmodel import numbers
+from cpmodel.cost import ComparedCost, Cost
+from cpmodel.errors import BadInputError
+from cpmodel.metrics import Accuracy, Metric
+from cpmodel.optimize import Candidate, Choice, Cloud, Envelope
+from cpmodel.pipeline.costing import Complexity
+from cpmodel.pipeline.curve import Curve
+from cpmodel.pipeline.fitting import PrecisionFit
+from cpmodel.pipeline.wording import Notation
+from cpmodel.records.settings import Settings
+from cpmodel.samples import Samples
+from cpmodel.search.decide import Evidence
+from cpmodel.space import Floats, Space
+from cpmodel.verify import Verdict
 
 
-def write_report(content: ReportContent, path: str | Path) -> None:
-    """Write the page of a study, all of it or nothing.
+@dataclass(frozen=True)
+class Table:
+    """A table as text: a caption, names of columns, rows of cells, and which columns are set flush right."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: tuple[bool, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """What a figure draws in one way.
 
     Parameters
     ----------
-    path
-        An HTML file; its folder is made if need be.
-
-    Raises
-    ------
-    BadInputError
-        It cannot be written there.
+    x, y : shape (n,)
+    hover : n texts, Plotly's tags in them, everything of the user's escaped
+    low, high : shape (n,), or None
+        Ends of the bars of y.
     """
-    write_text(path, render(content))
+
+    x: Floats
+    y: Floats
+    hover: tuple[str, ...]
+    low: Floats | None = None
+    high: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def ends(self) -> tuple[Floats, ...]:
+        """The values of y and the ends of their bars."""
+        return tuple(part for part in (self.y, self.low, self.high) if part is not None)
 
 
-def render(content: ReportContent) -> str:
-    """The page as text: a complete HTML document, everything of the user's in it escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+@dataclass(frozen=True, eq=False)
+class Means:
+    """One row a configuration that has a precision, in the order of their first trainings.
 
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    digits = page_digits(content)
-    environment.filters["percent"] = lambda value: percent(value, digits)
-    environment.filters["value"] = value_text
-    drawings = drawings_of(content, digits)
-    plotly, plotly_hash = _plotly()
-    script = (_TEMPLATES / "page.js").read_text(encoding="utf-8")
-    return environment.get_template("page.html").render(
-        content=content,
-        answer=answer_text(content, digits),
-        comparison=comparison(content, digits),
-        effort=effort_text(content),
-        facts=training_facts(content.samples),
-        complexity=quantity(content.complexity, content.unit),
-        drawings=drawings,
-        errors_text=errors_text,
-        envelope=envelope_table(content, digits),
-        band=band_table(content, digits),
-        candidates=candidates_table(content, digits),
-        attempts=attempts_table(content, digits),
-        space=space_table(content),
-        samples=samples_table(content, digits),
-        fits=[
-            (fit, quantity(fit.quantity, fit.unit).label, coefficients_table(fit))
-            for fit in (content.precision_fit, content.paper_fit, *content.complexity_fits)
-            if fit is not None
-        ],
-        figures={d.name: json.loads(d.figure.to_json()) for group in drawings.values() for d in group},
-        dark=DARK,
-        plotly=plotly,
-        script=script,
-        style=(_TEMPLATES / "page.css").read_text(encoding="utf-8"),
-        # only these two scripts may run, and nothing may be fetched, whatever a study's texts contain
-        script_hashes=[_csp_hash(script), plotly_hash],
-    )
+    Parameters
+    ----------
+    keys : tuple of str, n of them
+    X : shape (n, d)
+    mean, low, high : shape (n,)
+        Over seeds: mean, least and greatest precision.
+    seeds : shape (n,)
+        Trainings behind each.
+    complexity : shape (n,)
+        NaN where unknown.
+    """
+
+    keys: tuple[str, ...]
+    X: Floats
+    mean: Floats
+    low: Floats
+    high: Floats
+    seeds: NDArray[np.int64]
+    complexity: Floats
+
+    def of(self, key: str) -> int | None:
+        """The row of a configuration."""
+        return self.keys.index(key) if key in self.keys else None
 
 
-def drawings_of(content: ReportContent, digits: int) -> dict[str, list[Drawing]]:
-    """The figures of a report by section; what has nothing to show is left out."""
-    sections = ("cloud", "agreement", "curves", "surfaces", "training")
-    drawn: dict[str, list[Drawing]] = {section: [] for section in sections}
-    cloud = cloud_data(content, digits)
-    if len(cloud) > 1:
-        drawn["cloud"].append(draw_cloud(cloud, content))
-    paper = paper_data(content, digits)
-    if paper is not None:
-        drawn["cloud"].append(draw_paper(paper, content))
-    by = [fit for fit in (content.precision_fit, content.paper_fit) if fit is not None]
-    pairs = [pair for pair in ((agreement_data(fit, digits), fit) for fit in by) if len(pair[0])]
-    if pairs:
-        drawn["agreement"].append(draw_precision_agreement(pairs))
-    pairs = [(agreement_data(fit), fit) for fit in content.complexity_fits]
-    pairs = [pair for pair in pairs if len(pair[0])]
-    if pairs:
-        drawn["agreement"].append(draw_complexity_agreement(pairs))
-    curves = curves_data(content, digits)
-    if curves:
-        drawn["curves"] += draw_curves(curves)
-    surfaces = surfaces_data(content, digits)
-    if surfaces:
-        drawn["surfaces"] += draw_surfaces(surfaces)
-    course = course_data(content, digits)
-    if len(course.number) >= _LEAST_TRAININGS and course.target == course.target:
-        drawn["training"].append(draw_course(course, content))
-    learning = learning_data(content)
-    if len(learning) >= _LEAST_TRAININGS:
-        drawn["training"].append(draw_learning(learning, digits))
-    return drawn
+@dataclass(frozen=True, eq=False)
+class Page:
+    """The results that a page shows; whatever is None, empty or NaN is left out of it.
+
+    Parameters
+    ----------
+    title : str
+    samples : Samples
+    cost : Cost
+        What is minimised and drawn.
+    metric : Metric
+        What precision means.
+    settings : Settings or None
+        Of the study.
+    family, machine, generated_at, command : str
+        The family in words; where, when and by what the page was made.
+    base : float
+        Complexity of the baseline, to which relative complexity refers.
+    complexity : shape (len(samples),), or None
+        Complexity of each training.
+    choice : Choice or None
+    verdict : Verdict or None
+    spent : float
+        Complexity of what the verdict is about.
+    evidence : tuple of Evidence
+        Candidates tried on fresh seeds, in order.
+    curve : Curve or None
+        C(P) with its band, where the whole curve was asked for.
+    precision : tuple of PrecisionFit
+        The model of P(T) that is used, and others to compare with it.
+    measured_on : tuple of str
+        Configurations of the rows of those fits; the samples' own unless given.
+    checked_by : str
+        How those rows were kept from the fits.
+    modelled : Complexity or None
+        The complexity whose model is shown.
+    cloud, paper : Cloud or None
+        Configurations with their predicted precision; the paper's own grid.
+    envelope : Envelope or None
+        The choice's unless given.
+    costs : tuple of ComparedCost
+        Of the baseline and of the answer, the minimised one first.
+    tables : tuple of Table
+        Further ones, shown as they are.
+    notes : tuple of str
+        Warnings and remarks.
+    """
+
+    title: str
+    samples: Samples
+    cost: Cost
+    metric: Metric = field(default_factory=Accuracy)
+    settings: Settings | None = None
+    family: str = ""
+    machine: str = ""
+    generated_at: str = ""
+    command: str = ""
+    base: float = math.nan
+    complexity: Floats | None = None
+    choice: Choice | None = None
+    verdict: Verdict | None = None
+    spent: float = math.nan
+    evidence: tuple[Evidence, ...] = ()
+    curve: Curve | None = None
+    precision: tuple[PrecisionFit, ...] = ()
+    measured_on: tuple[str, ...] = ()
+    checked_by: str = "cross-validation"
+    modelled: Complexity | None = None
+    cloud: Cloud | None = None
+    paper: Cloud | None = None
+    envelope: Envelope | None = None
+    costs: tuple[ComparedCost, ...] = ()
+    tables: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.complexity is not None and len(self.complexity) != len(self.samples):
+            raise BadInputError(
+                "complexity", expected=f"{len(self.samples)} of them", got=len(self.complexity)
+            )
+
+    @property
+    def space(self) -> Space:
+        """The configurations that there are."""
+        return self.samples.space
+
+    @property
+    def baseline_key(self) -> str:
+        """The text of the baseline's configuration."""
+        return self.space.key(self.space.baseline)
+
+    @property
+    def chosen(self) -> Candidate | None:
+        """What the models say of what the page is about: the verified configuration, else the plain one."""
+        if self.choice is None or self.verdict is None:
+            return None if self.choice is None else self.choice.plain
+        known = (self.choice.plain, self.choice.safe, *self.choice.runners_up, self.choice.best)
+        key = self.verdict.key
+        return next((c for c in (*known, self.choice.baseline) if c is not None and c.key == key), None)
+
+    @property
+    def answer_key(self) -> str:
+        """The text of the configuration that the page is about; empty where there is none."""
+        return self.verdict.key if self.verdict else self.chosen.key if self.chosen else ""
+
+    @property
+    def target(self) -> float:
+        """The precision that was asked for; NaN without one."""
+        return self.verdict.target if self.verdict else self.choice.target if self.choice else math.nan
+
+    @property
+    def unit(self) -> str:
+        """What stands behind a complexity."""
+        return self.cost.unit or self.cost.name
+
+    @cached_property
+    def notation(self) -> Notation:
+        """How precisions and complexities are written on the page."""
+        known = self.samples.precision[np.isfinite(self.samples.precision)]
+        best = [float(known.max())] if len(known) else []
+        return Notation.of(
+            choice=self.choice, verdict=self.verdict, others=best, unit=self.unit, metric=self.metric
+        )
+
+    @cached_property
+    def means(self) -> Means:
+        """The trainings gathered by configuration; failed ones are left out."""
+        rows = np.flatnonzero(np.isfinite(self.samples.precision))
+        X = self.samples.X[rows]
+        known = np.full(len(self.samples), np.nan) if self.complexity is None else self.complexity
+        complexity, precision = np.asarray(known, dtype=np.float64)[rows], self.samples.precision[rows]
+        places: dict[str, list[int]] = {}
+        for row, configuration in enumerate(self.space.configurations(X)):
+            places.setdefault(self.space.key(configuration), []).append(row)
+        groups = list(places.values())
+        return Means(
+            tuple(places),
+            X[[group[0] for group in groups]],
+            np.array([precision[group].mean() for group in groups]),
+            np.array([precision[group].min() for group in groups]),
+            np.array([precision[group].max() for group in groups]),
+            np.array([len(group) for group in groups], dtype=np.int64),
+            np.array([complexity[group].mean() for group in groups]),
+        )
+
+    def hover(self, key: str, said: str, complexity: float = math.nan) -> str:
+        """T, P and C of a point, and C relative to the baseline, one line each, for a figure."""
+        lines = [f"<b>T</b>  {plain(spaced(key))}", f"<b>P</b>  {plain(said)}"]
+        if math.isfinite(complexity):
+            lines.append(f"<b>C</b>  {plain(self.notation.C(complexity))}")
+            if math.isfinite(self.base):
+                lines.append(f"      {numbers.share(complexity / self.base)} of the baseline")
+        return "<br>".join(lines)
+
+    def measured_hover(self, row: SupportsIndex) -> str:
+        """The same of a row of `means`."""
+        means, n = self.means, self.notation
+        said = f"{n.P(means.mean[row])} measured, {numbers.count(int(means.seeds[row]), 'training')}"
+        if means.seeds[row] > 1:
+            said += f" from {n.between(means.low[row], means.high[row])}"
+        return self.hover(means.keys[row], said, means.complexity[row])
+
+    def role(self, key: str) -> str:
+        """``answer``, ``baseline``, or empty."""
+        return "answer" if key == self.answer_key else "baseline" if key == self.baseline_key else ""
+
+    def on_plane(self, X: Floats, columns: Sequence[int]) -> NDArray[np.bool_]:
+        """Rows of X that leave the baseline in these columns at most, and in what exists only with them."""
+        base = self.space.matrix([self.space.baseline])
+        same = (base == X) | np.isnan(X) | np.isnan(base)
+        same[:, columns] = ~np.isnan(X[:, columns])
+        return np.asarray(same.all(axis=1), dtype=bool)
 
 
-@cache
-def _plotly() -> tuple[str, str]:
-    """Plotly's script, compressed (a third of its size) as base64, and its hash for the page's policy."""
-    from plotly.offline import get_plotlyjs
+def plain(text: str) -> str:
+    """Text that Plotly shows as it is: it takes tags and entities for its own.
 
-    text: str = get_plotlyjs()
-    # mtime: the same study gives the same page, byte for byte
-    packed = base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
-    return packed, _csp_hash(text)
+    >>> plain("<b>a & b</b>")
+    '&lt;b&gt;a &amp; b&lt;/b&gt;'
+    """
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _csp_hash(script: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+def spaced(key: str) -> str:
+    """A configuration's text with room for the ends of lines."""
+    return key.replace(",", ", ")
+
+
+def key_text(space: Space, row: Iterable[float]) -> str:
+    """The text of one row of X, inside the space or (a drawing's grid) between its values."""
+    parts = []
+    for parameter, code in zip(space.parameters, row, strict=True):
+        if math.isnan(code):
+            continue
+        if parameter.categorical and float(code).is_integer() and 0 <= code < len(parameter.values):
+            parts.append(f"{parameter.name}={parameter.values[int(code)]}")
+        else:
+            parts.append(f"{parameter.name}={code:.6g}")
+    return ",".join(parts)

@@ -1,16 +1,20 @@
-"""What all figures share: colours with a meaning, the stretched precision axis, hover texts, the layout."""
+"""What all figures share: colours with a meaning, one template, the stretched precision axis."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cpmodel.report.display import amount, percent, quantity, share
+from cpmodel.cost import Cost
+from cpmodel.numbers import amount
+from cpmodel.pipeline.wording import Notation
+from cpmodel.report.page import Points, plain
 from cpmodel.space import Floats, Parameter
 
 # Okabe and Ito's hues, told apart by colour-blind eyes; a shape tells the same everywhere.
@@ -64,6 +68,66 @@ class Drawing:
     figure: Any
 
 
+@cache
+def template() -> Any:
+    """The Plotly template of every figure: no frame, no title, a transparent ground, one look of axes."""
+    import plotly.graph_objects as go
+
+    axis = {
+        "gridcolor": GRID,
+        "linecolor": GRID,
+        "zeroline": False,
+        "ticks": "",
+        "tickfont": {"color": MUTED, "size": 12},
+        "title": {"standoff": 8},
+        "automargin": True,
+    }
+    bar = {"thickness": 12, "outlinewidth": 0, "tickfont": axis["tickfont"]}
+    return go.layout.Template(
+        layout={
+            "margin": {"l": 8, "r": 14, "t": 14, "b": 8},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "font": {"family": FONT, "size": 13, "color": INK},
+            "hovermode": "closest",
+            "hoverlabel": {"align": "left", "bgcolor": PAPER, "bordercolor": MUTED, "font": {"color": INK}},
+            "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "xanchor": "left", "x": 0},
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": MUTED, "activecolor": INK},
+            "showlegend": False,
+            "xaxis": axis,
+            "yaxis": axis,
+        },
+        data={
+            "scatter": [{"hoverinfo": "text", "error_y": {"thickness": 1.2, "width": 0}}],
+            "contour": [{"hoverinfo": "text", "colorbar": bar}],
+        },
+    )
+
+
+def figure(traces: Sequence[Any], height: int, **layout: Any) -> Any:
+    """A Plotly figure with these parts of a layout beside the template's."""
+    import plotly.graph_objects as go
+
+    return go.Figure(list(traces), go.Layout(template=template(), height=height, **layout))
+
+
+def marker(symbol: str, size: float, color: str, line: str = PAPER, width: float = 1) -> dict[str, Any]:
+    """Plotly's marker."""
+    return {"symbol": symbol, "size": size, "color": color, "line": {"color": line, "width": width}}
+
+
+def scatter(name: str, points: Points, axis: PrecisionAxis | None = None, **style: Any) -> Any:
+    """Plotly's trace of some points; y is a precision where there is an `axis` of precision."""
+    import plotly.graph_objects as go
+
+    if axis is not None:
+        style = {"y": axis.place(points.y), **style}
+        if points.low is not None:
+            style["error_y"] = axis.bars(points, style["marker"]["color"])
+    style = {"y": points.y, "mode": "markers", **style}
+    return go.Scatter(x=points.x, hovertext=points.hover, name=plain(name), **style)
+
+
 @dataclass(frozen=True)
 class PrecisionAxis:
     """P drawn by its error on a log axis: equal steps halve the error, so the interesting end is wide.
@@ -103,26 +167,20 @@ class PrecisionAxis:
         """Where P is drawn, shape (n,)."""
         return np.maximum(1 - np.asarray(precision, dtype=np.float64), self.floor)
 
-    def bars(self, precision: Floats, low: Floats, high: Floats) -> dict[str, Any]:
+    def bars(self, points: Points, color: str) -> dict[str, Any] | None:
         """Plotly's error bars from `low` to `high`; none where they are NaN."""
-        at = self.place(precision)
-        return {
-            "type": "data",
-            "symmetric": False,
-            "array": np.nan_to_num(np.maximum(self.place(low) - at, 0)),
-            "arrayminus": np.nan_to_num(np.maximum(at - self.place(high), 0)),
-            "thickness": 1.2,
-            "width": 0,
-        }
+        if points.low is None or points.high is None:
+            return None
+        at = self.place(points.y)
+        ends = self.place(points.low) - at, at - self.place(points.high)
+        up, down = (np.nan_to_num(np.maximum(end, 0)) for end in ends)
+        return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "color": color}
 
     @property
     def ticks(self) -> list[float]:
         """Round precisions, not too close to each other."""
         candidates = sorted(
-            [
-                *(1 - tick for tick in _TICKS),
-                *(c * 10.0**-e for e in range(3, 9) for c in (5, 2, 1)),
-            ]
+            [*(1 - t for t in _TICKS), *(c * 10.0**-e for e in range(3, 9) for c in (5, 2, 1))]
         )
         inside = [error for error in candidates if self.low <= error <= self.high]
         gap = math.log(self.high / self.low) / 9
@@ -133,28 +191,17 @@ class PrecisionAxis:
                 kept.append(error)
         return sorted(kept)
 
-    def layout(self, title: str) -> dict[str, Any]:
-        """Plotly's axis."""
-        ticks = self.ticks
+    def layout(self, notation: Notation, before: str = "", after: str = "") -> dict[str, Any]:
+        """Plotly's axis: its title is the metric's label between these words."""
+        label = notation.metric.label + (" P" if notation.metric.direction == "higher" else "")
         return {
-            **AXIS,
             "type": "log",
             "range": [math.log10(self.high), math.log10(self.low)],
             "tickmode": "array",
-            "tickvals": ticks,
-            "ticktext": [f"{100 * (1 - tick):.6g} %" for tick in ticks],
-            "title": {"text": title, "standoff": 8},
+            "tickvals": self.ticks,
+            "ticktext": [plain(notation.target(1 - tick)) for tick in self.ticks],
+            "title": {"text": plain(" ".join(filter(None, [before, label, after])))},
         }
-
-
-AXIS: dict[str, Any] = {
-    "gridcolor": GRID,
-    "linecolor": GRID,
-    "zeroline": False,
-    "ticks": "",
-    "tickfont": {"color": MUTED, "size": 12},
-    "automargin": True,
-}
 
 
 def _unround(error: float) -> int:
@@ -163,12 +210,15 @@ def _unround(error: float) -> int:
     return {1.0: 0, 5.0: 1, 2.0: 2}.get(leading, 3)
 
 
-def complexity_axis(name: str, unit: str, values: ArrayLike) -> dict[str, Any]:
-    """Plotly's log axis of a complexity that takes these values, all above 0."""
-    known, known_as = np.asarray(values, dtype=np.float64), quantity(name, unit)
+def complexity_axis(cost: Cost, values: ArrayLike, before: str = "") -> dict[str, Any]:
+    """Plotly's log axis of a cost that takes these values, all above 0."""
+    known = np.asarray(values, dtype=np.float64)
     low, high = (float(known.min()), float(known.max())) if len(known) else (1.0, 1.0)
     margin = max((high / low) ** 0.04, 1.15)
-    joined = len(known_as.unit) == 1  # s and B stand behind their number, MACs in the title
+    behind = cost.unit if len(cost.unit) == 1 else ""  # s and B stand behind numbers
+    title = (
+        cost.label if not cost.unit or behind or cost.unit in cost.label else f"{cost.label} ({cost.unit})"
+    )
     decades = math.log10(high / low)
     # every decade; 1, 2 and 5 of each where there are few; Plotly's own choice within one
     leading = (1,) if decades > 3 else (1, 2, 5)
@@ -177,33 +227,26 @@ def complexity_axis(name: str, unit: str, values: ArrayLike) -> dict[str, Any]:
         for decade in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         for lead in leading
     ]
-    some = {"tickvals": ticks, "ticktext": [amount(t, known_as.unit if joined else "") for t in ticks]}
+    some = {"tickvals": ticks, "ticktext": [plain(amount(t, behind)) for t in ticks]}
     return {
-        **AXIS,
         "type": "log",
         "range": [math.log10(low / margin), math.log10(high * margin)],
-        "title": {"text": plain(known_as.axis), "standoff": 8},
-        **(some if decades > 0.7 else {"tickformat": "~s", "ticksuffix": known_as.unit if joined else ""}),
+        "title": {"text": plain(f"{before} {title}".strip())},
+        **(some if decades > 0.7 else {"tickformat": "~s", "ticksuffix": plain(behind)}),
     }
 
 
 def parameter_axis(parameter: Parameter) -> dict[str, Any]:
     """Plotly's axis of a parameter, its values as labels where they do not touch."""
     name = ", ".join(part for part in (parameter.meaning, parameter.unit) if part)
-    axis: dict[str, Any] = {
-        **AXIS,
-        "title": {"text": plain(f"{parameter.name}  {name}".strip()), "standoff": 8},
-    }
+    axis: dict[str, Any] = {"title": {"text": plain(f"{parameter.name}  {name}".strip())}}
     values = [parameter.code(value) for value in parameter.values]
-    texts = [plain(str(value)) for value in parameter.values]
     log = not parameter.categorical and values[0] > 0 and values[-1] / values[0] > _LOG_FROM
     if log or len(values) <= 8:
         shown = _spread(values, log)
         axis |= {"tickmode": "array", "tickvals": [values[i] for i in shown]}
-        axis |= {"ticktext": [texts[i] for i in shown]}
-    if log:
-        axis |= {"type": "log"}
-    return axis
+        axis |= {"ticktext": [plain(str(parameter.values[i])) for i in shown]}
+    return axis | ({"type": "log"} if log else {})
 
 
 def _spread(values: Sequence[float], log: bool) -> list[int]:
@@ -215,63 +258,3 @@ def _spread(values: Sequence[float], log: bool) -> list[int]:
         if at[kept[-1]] - at[i] >= gap:
             kept.append(i)
     return kept[::-1]
-
-
-def layout(height: int, **more: Any) -> dict[str, Any]:
-    """The layout every figure starts from: no frame, no title, a transparent ground."""
-    return {
-        "template": {},
-        "height": height,
-        "margin": {"l": 8, "r": 14, "t": 14, "b": 8},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": FONT, "size": 13, "color": INK},
-        "hovermode": "closest",
-        "hoverlabel": {"align": "left", "bgcolor": PAPER, "bordercolor": MUTED, "font": {"color": INK}},
-        "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "xanchor": "left", "x": 0},
-        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": MUTED, "activecolor": INK},
-        "showlegend": False,
-        **more,
-    }
-
-
-def figure(traces: Sequence[Any], layout: dict[str, Any]) -> Any:
-    """A Plotly figure; its template stays empty, since the default one is larger than most data."""
-    import plotly.graph_objects as go
-
-    return go.Figure(data=list(traces), layout=go.Layout(**layout))
-
-
-def plain(text: str) -> str:
-    """Text that Plotly shows as it is: it takes tags and entities for its own.
-
-    >>> plain("<b>a & b</b>")
-    '&lt;b&gt;a &amp; b&lt;/b&gt;'
-    """
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def hover(key: str, precision: str, complexity: float, relative: float, name: str, unit: str = "") -> str:
-    """T, P and C of a point, and C relative to the baseline, one line each."""
-    lines = [f"<b>T</b>  {plain(key.replace(',', ', '))}"] if key else []
-    if precision:
-        lines.append(f"<b>P</b>  {plain(precision)}")
-    if math.isfinite(complexity):
-        lines.append(f"<b>C</b>  {plain(amount(complexity, quantity(name, unit).unit or name))}")
-    if math.isfinite(relative):
-        lines.append(f"      {share(relative)} of the baseline")
-    return "<br>".join(lines)
-
-
-def spread_text(mean: float, low: float, high: float, seeds: int, digits: int) -> str:
-    r"""A measured precision with its seeds.
-
-    >>> spread_text(0.94, 0.94, 0.94, 1, 1).replace("\xa0", " ")
-    '94.0 % measured, 1 training'
-    """
-    if seeds < 2:
-        return f"{percent(mean, digits)} measured, 1 training"
-    return (
-        f"{percent(mean, digits)} measured, {seeds} trainings "
-        f"from {percent(low, digits)} to {percent(high, digits)}"
-    )

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cpmodel.report.content import ReportContent
-from cpmodel.report.display import percent
+from cpmodel.report.page import Page, Points
 from cpmodel.report.style import (
     ANSWER,
-    AXIS,
     FAINT,
     INK,
     MEASURED,
@@ -20,8 +18,8 @@ from cpmodel.report.style import (
     PrecisionAxis,
     complexity_axis,
     figure,
-    hover,
-    layout,
+    marker,
+    scatter,
 )
 from cpmodel.samples import Samples
 from cpmodel.space import Floats
@@ -60,86 +58,46 @@ def training_facts(samples: Samples) -> TrainingFacts:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class CourseData:
-    """Trainings in their order, those without precision or complexity left out.
+def course_data(page: Page) -> tuple[Points, Floats]:
+    """Trainings in the order of the table: x is their number, y their complexity; and their precision.
 
-    Parameters
-    ----------
-    number : shape (n,)
-        Position in the table, from 1.
-    complexity, precision : shape (n,)
-    role : n of "baseline", "answer" or ""
-    hover : n texts
-    target : float
-        NaN without one.
+    Those without precision or complexity are left out.
     """
-
-    number: Floats
-    complexity: Floats
-    precision: Floats
-    role: tuple[str, ...]
-    hover: tuple[str, ...]
-    target: float
-
-
-def course_data(content: ReportContent, digits: int = 1) -> CourseData:
-    """The search in the order of the table."""
-    samples, known = content.samples, content.sample_complexity
+    samples, known = page.samples, page.complexity
     cost = np.full(len(samples), np.nan) if known is None else np.asarray(known, dtype=np.float64)
     P, keys = samples.precision, samples.keys
-    rows = [int(row) for row in np.flatnonzero(np.isfinite(P) & np.isfinite(cost) & (cost > 0))]
-    purposes = samples.frame["purpose"].astype(str).tolist()
+    rows = np.flatnonzero(np.isfinite(P) & np.isfinite(cost) & (cost > 0))
+    purposes, seeds = samples.frame["purpose"].astype(str).tolist(), samples.frame["seed"].tolist()
     texts = []
     for row in rows:
-        said = f"{percent(P[row], digits)} measured, seed {samples.frame['seed'].iloc[row]}"
-        relative = cost[row] / content.baseline_complexity
-        text = hover(keys[row], said, cost[row], relative, content.complexity, content.unit)
         purpose = f" ({purposes[row]})" if purposes[row].isalpha() else ""
-        texts.append(f"training {row + 1}{purpose}<br>{text}")
-    target = (
-        content.verdict.target if content.verdict else content.choice.target if content.choice else math.nan
-    )
-    return CourseData(
-        np.array([row + 1.0 for row in rows]),
-        cost[rows],
-        P[rows],
-        tuple(_role(content, keys[row]) for row in rows),
-        tuple(texts),
-        target,
-    )
+        said = page.hover(keys[row], f"{page.notation.P(P[row])} measured, seed {seeds[row]}", cost[row])
+        texts.append(f"training {row + 1}{purpose}<br>{said}")
+    return Points(rows.astype(np.float64) + 1, cost[rows], tuple(texts)), P[rows]
 
 
-def draw_course(data: CourseData, content: ReportContent) -> Drawing:
+def draw_course(data: Points, precision: Floats, page: Page) -> Drawing:
     """Complexity of each training in its order, filled where it reached the target."""
-    import plotly.graph_objects as go
-
-    reached = data.precision >= data.target
-    traces = []
-    for name, rows, symbol in (
-        ("reached the target", np.flatnonzero(reached), "circle"),
-        ("did not", np.flatnonzero(~reached), "circle-open"),
+    reached, traces = precision >= page.target, []
+    for name, rows, symbol, width in (
+        ("reached the target", np.flatnonzero(reached), "circle", 0),
+        ("did not", np.flatnonzero(~reached), "circle-open", 1.6),
     ):
-        if len(rows):
-            line = {"color": MEASURED, "width": 1.6 if symbol.endswith("open") else 0}
-            traces.append(
-                go.Scatter(
-                    x=data.number[rows],
-                    y=data.complexity[rows],
-                    mode="markers",
-                    marker={"symbol": symbol, "size": 8, "color": MEASURED, "line": line},
-                    hovertext=[data.hover[i] for i in rows],
-                    hoverinfo="text",
-                    name=name,
-                )
-            )
-    x = {**AXIS, "title": {"text": "training, in order", "standoff": 8}, "rangemode": "tozero"}
-    alt = (
-        f"Complexity of {len(data.number)} trainings in their order; {int(reached.sum())} reached the target."
+        part = Points(data.x[rows], data.y[rows], tuple(data.hover[row] for row in rows))
+        if len(part):
+            traces.append(scatter(name, part, marker=marker(symbol, 8, MEASURED, MEASURED, width)))
+    return Drawing(
+        "course",
+        f"Complexity of {len(data)} trainings in their order; {int(reached.sum())} reached the target.",
+        "The search in its order: filled where a training reached the target, hollow where it did not.",
+        figure(
+            traces,
+            340,
+            showlegend=True,
+            xaxis={"title": {"text": "training, in order"}, "rangemode": "tozero"},
+            yaxis=complexity_axis(page.cost, data.y),
+        ),
     )
-    y = complexity_axis(content.complexity, content.unit, data.complexity)
-    caption = "The search in its order: filled where a training reached the target, hollow where it did not."
-    return Drawing("course", alt, caption, figure(traces, layout(340, showlegend=True, xaxis=x, yaxis=y)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,18 +110,17 @@ class LearningCurve:
     precision: tuple[float, ...]
 
 
-def learning_data(content: ReportContent) -> tuple[LearningCurve, ...]:
+def learning_data(page: Page) -> tuple[LearningCurve, ...]:
     """The learning curves of a table that are longer than one epoch."""
-    frame = content.samples.frame
-    curves = []
-    for key, seed, text in zip(content.samples.keys, frame["seed"], frame["curve"], strict=True):
+    frame, curves = page.samples.frame, []
+    for key, seed, text in zip(page.samples.keys, frame["seed"], frame["curve"], strict=True):
         points = _curve(text)
         if len(points) > 1:
-            curves.append(LearningCurve(key, int(seed), _role(content, key), points))
+            curves.append(LearningCurve(key, int(seed), page.role(key), points))
     return tuple(curves)
 
 
-def draw_learning(curves: tuple[LearningCurve, ...], digits: int = 1) -> Drawing:
+def draw_learning(curves: tuple[LearningCurve, ...], page: Page) -> Drawing:
     """All learning curves, thin, with the baseline's and the answer's in front."""
     import plotly.graph_objects as go
 
@@ -177,47 +134,30 @@ def draw_learning(curves: tuple[LearningCurve, ...], digits: int = 1) -> Drawing
         x: list[float] = []
         y: list[float] = []
         texts: list[str] = []
-        for curve in curves:
-            if curve.role != role:
-                continue
+        for curve in (curve for curve in curves if curve.role == role):
             # a gap parts one curve from the next: one trace draws a hundred of them quickly
             x += [*range(1, len(curve.precision) + 1), math.nan]
             y += [*axis.place(curve.precision).tolist(), math.nan]
-            texts += [
-                hover(
-                    curve.key,
-                    f"{percent(p, digits)} after epoch {i}, seed {curve.seed}",
-                    math.nan,
-                    math.nan,
-                    "",
-                )
-                for i, p in enumerate(curve.precision, 1)
-            ] + [""]
+            for epoch, p in enumerate(curve.precision, 1):
+                said = f"{page.notation.P(p)} after epoch {epoch}, seed {curve.seed}"
+                texts.append(page.hover(curve.key, said))
+            texts.append("")
         if x:
-            traces.append(
-                go.Scatter(
-                    x=x,
-                    y=y,
-                    mode="lines",
-                    line={"color": color, "width": width},
-                    hovertext=texts,
-                    hoverinfo="text",
-                    name=name,
-                )
-            )
+            line = {"color": color, "width": width}
+            traces.append(go.Scatter(x=x, y=y, mode="lines", line=line, hovertext=texts, name=name))
     epochs = max(len(curve.precision) for curve in curves)
-    x_axis = {**AXIS, "title": {"text": "epoch", "standoff": 8}} | ({"dtick": 1} if epochs <= 12 else {})
-    alt = f"Validation precision after each epoch of {len(curves)} trainings."
-    y_axis = axis.layout("precision P")
-    caption = "Precision after each epoch, one line a training, the baseline's and the answer's in front."
     return Drawing(
-        "learning", alt, caption, figure(traces, layout(340, showlegend=True, xaxis=x_axis, yaxis=y_axis))
+        "learning",
+        f"{page.metric.label.capitalize()} on validation after each epoch of {len(curves)} trainings.",
+        "Precision after each epoch, one line a training, the baseline's and the answer's in front.",
+        figure(
+            traces,
+            340,
+            showlegend=True,
+            xaxis={"title": {"text": "epoch"}} | ({"dtick": 1} if epochs <= 12 else {}),
+            yaxis=axis.layout(page.notation),
+        ),
     )
-
-
-def _role(content: ReportContent, key: str) -> str:
-    answer = content.verdict.key if content.verdict else content.answer.key if content.answer else ""
-    return "answer" if key == answer else "baseline" if key == content.baseline_key else ""
 
 
 def _curve(text: object) -> tuple[float, ...]:

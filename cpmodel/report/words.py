@@ -1,32 +1,29 @@
-"""The answer in words, and the small table beneath it. Everything of the user's is escaped by `Markup`."""
+"""The answer at the top of the page, and the small table beside it; everything of the user's is escaped."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from cpmodel.optimize import Candidate, Choice
-from cpmodel.pipeline.curve import Curve
-from cpmodel.report.content import CostLine, ReportContent, VerdictView
-from cpmodel.report.display import (
-    UNKNOWN,
-    amount,
-    digits_for,
-    duration,
-    exact_percent,
-    factor,
-    percent,
-    quantity,
-    short_factor,
-)
-from cpmodel.report.means import means_of
+from cpmodel import numbers
+from cpmodel.pipeline import wording
+from cpmodel.report.page import Page, spaced
 from cpmodel.report.training import training_facts
 
 Tone = Literal["good", "bad", "open", "none"]
+_BADGES: dict[str, tuple[str, Tone]] = {
+    "reached": ("Reached", "good"),
+    "missed": ("Missed", "bad"),
+    "undecided": ("Undecided", "open"),
+}
+# No line may end between a number and its unit
+_UNIT = re.compile(r"(?<=\d) (?=%|MACs|[TGMkmµn]?[sB]?\b(?=[.,;:)]|$| MACs))")
 
 
 @dataclass(frozen=True)
@@ -47,225 +44,75 @@ class AnswerText:
     sentences: tuple[Markup, ...]
 
 
-def page_digits(content: ReportContent) -> int:
-    """Decimals of the page's percentages."""
-    values: list[float] = []
-    target = math.nan
-    if content.choice is not None:
-        target = content.choice.target
-        values += [content.choice.best.precision]
-    if content.answer is not None:
-        values += [content.answer.precision]
-    if content.verdict is not None:
-        verdict = content.verdict
-        target = verdict.target
-        values += [verdict.validation_mean, verdict.test_mean, verdict.low, verdict.high]
-    precision = content.samples.precision
-    known = precision[np.isfinite(precision)]
-    return max(digits_for(values, target), digits_for(known[:0] if not len(known) else [float(known.max())]))
+def answer_text(page: Page) -> AnswerText:
+    """The answer of a page, honest about how much of it is proved."""
+    (badge, tone), sentences = _answer(page)
+    keys = [page.baseline_key, page.answer_key, *page.means.keys]
+    keys += [c.key for c in (page.choice.safe, page.choice.best) if c is not None] if page.choice else []
+    keys += page.curve.keys if page.curve is not None else []
+    return AnswerText(badge, tone, tuple(marked(sentence, keys) for sentence in sentences))
 
 
-def answer_text(content: ReportContent, digits: int) -> AnswerText:
-    """The answer of a report, honest about how much of it is proved."""
-    if content.verdict is not None:
-        return _proved(content, content.verdict, digits)
-    if content.choice is not None and content.choice.status == "unreachable":
-        return _unreachable(content, content.choice, digits)
-    if content.choice is not None and content.choice.plain is not None:
-        return _predicted(content, content.choice, content.choice.plain, digits)
-    if content.band is not None:
-        return _whole_curve(content, content.band, digits)
-    return _measured(content, digits)
+def _answer(page: Page) -> tuple[tuple[str, Tone], list[str]]:
+    n, choice, verdict = page.notation, page.choice, page.verdict
+    saving = _saving(page)
+    if verdict is not None:
+        first, second = wording.verdict_text(verdict, n)
+        # what a missed target saves is the least of it
+        order = [first, second, *saving] if verdict.status != "reached" else [first, *saving, second]
+        return _BADGES[verdict.status], order
+    if choice is not None and choice.plain is not None:
+        first, *others = wording.predicted_text(choice, choice.plain, n)
+        return ("Predicted", "open"), [first, *saving, *others]
+    if choice is not None:
+        return ("Out of reach", "bad"), [*wording.unreachable_text(choice, n)]
+    if page.curve is not None:
+        badge: tuple[str, Tone] = ("Curve so far", "open")
+        if not np.isfinite(page.curve.least).any():
+            badge = ("Out of reach", "bad")
+        elif page.curve.status == "settled":
+            badge = ("Curve", "good")
+        return badge, [*wording.curve_text(page.curve, n)]
+    return _measured(page)
 
 
-def _whole_curve(content: ReportContent, band: Curve, digits: int) -> AnswerText:
-    unit = _unit(content)
-    there = np.flatnonzero(np.isfinite(band.least))
-    if not len(there):
-        return AnswerText(
-            "Out of reach",
-            "bad",
-            (Markup("No configuration is predicted to reach {}.").format(percent(band.targets[0], digits)),),
-        )
-    first, last = int(there[0]), int(there[-1])
-    ends = [
-        Markup("{} for {} ({})").format(
-            amount(float(band.least[row]), unit), percent(band.targets[row], digits), _code(band.keys[row])
-        )
-        for row in (first, last)
-    ]
-    sentences = [Markup("The least complexity rises from {} to {}.").format(*ends)]
-    if last + 1 < len(band.targets):
-        sentences.append(
-            Markup("None is predicted to reach {} or more.").format(percent(band.targets[last + 1], digits))
-        )
-    widest = int(np.argmax(band.width))
-    sentences.append(
-        Markup(
-            "It is least certain at {}, where it may be {} times more or less (one standard deviation)."
-        ).format(percent(band.targets[widest], digits), f"{math.exp(float(band.width[widest])):.2f}")
-    )
-    done = ("Curve", "good") if band.status == "settled" else ("Curve so far", "open")
-    return AnswerText(done[0], done[1], tuple(sentences))  # type: ignore[arg-type]
-
-
-def _proved(content: ReportContent, verdict: VerdictView, digits: int) -> AnswerText:
-    seeds = len(verdict.test)
-    images = f"{verdict.n_images:,} test images"
-    if verdict.groups is not None:
-        images += f" of {verdict.groups:,} groups"
-    over = "seeds and images" if seeds > 1 else "images alone, there being one seed"
-    trained = f"mean of {seeds} fresh trainings" if seeds > 1 else "one fresh training"
-    found = Markup("it classifies {} of {} rightly ({}).").format(
-        percent(verdict.test_mean, digits), images, trained
-    )
-    key, saving = _code(verdict.key), _saving(content)
-    sure = Markup("With {} confidence, over {}").format(percent(verdict.level, 1), over)
-    against = verdict.comparison
-    if against is None:
-        reaches, misses, below, bar = "reaches", "misses", "below the target", "the target"
-        goal = exact_percent(verdict.target)
-        between = (percent(verdict.low, digits), percent(verdict.high, digits))
-        claim = Markup("{}, its precision lies between {} and {}").format(sure, *between)
-    else:
-        reaches, misses, below, bar = "stays within", "is not within", "more than allowed", "what is allowed"
-        goal = f"{_points(against.drop, digits)} points of the baseline"
-        lost = (_points(-against.difference.high, digits), _points(-against.difference.low, digits))
-        claim = Markup(
-            "{}, it lies {} to {} points below {} networks of the baseline on the same images"
-        ).format(sure, *lost, len(against.seeds))
-    if verdict.status == "reached":
-        first = Markup("{} {} {}: {}").format(key, reaches, goal, found)
-        second = Markup("{}: none of that is {}.").format(claim, below)
-        return AnswerText("Reached", "good", (first, *saving, second))
-    if verdict.status == "missed":
-        first = Markup("{} {} {}: {}").format(key, misses, goal, found)
-        second = Markup("{}: all of that is {}, though it stood on validation with {}.").format(
-            claim, below, percent(verdict.validation_mean, digits)
-        )
-        return AnswerText("Missed", "bad", (first, second, *saving))
-    first = Markup("Whether {} {} {} is undecided: {}").format(key, reaches, goal, found)
-    second = Markup("{}, and {} is among these. More seeds or more test images would decide it.").format(
-        claim, bar
-    )
-    return AnswerText("Undecided", "open", (first, second, *saving))
-
-
-def _points(fraction: float, digits: int) -> str:
-    return f"{100 * fraction:.{digits}f}".replace("-", "−")
-
-
-def _predicted(content: ReportContent, choice: Choice, plain: Candidate, digits: int) -> AnswerText:
-    first = Markup(
-        "Of {} configurations, {} is expected to be the cheapest that reaches {}: predicted precision {}."
-    ).format(
-        f"{choice.space_size:,}",
-        _code(plain.key),
-        exact_percent(choice.target),
-        percent(plain.precision, digits),
-    )
-    second = Markup(
-        "This is a prediction, not yet verified on fresh seeds: one training would give {} to {} "
-        "({} interval), and the mean over seeds reaches the target with a probability of {}."
-    ).format(
-        percent(plain.low, digits),
-        percent(plain.high, digits),
-        percent(choice.level, 0),
-        percent(plain.probability, 0),
-    )
-    sentences = [first, *_saving(content), second]
-    safe = choice.safe
-    if safe is not None and safe.key != plain.key:
-        sentences.append(
-            Markup(
-                "The cheapest that reaches it with a probability of {} or more is {}: {}, {} than that."
-            ).format(
-                percent(choice.confidence, 0),
-                _code(safe.key),
-                amount(safe.complexity, _unit(content)),
-                factor(safe.complexity / plain.complexity),
-            )
-        )
-    return AnswerText("Predicted", "open", tuple(sentences))
-
-
-def _unreachable(content: ReportContent, choice: Choice, digits: int) -> AnswerText:
-    best = choice.best
-    first = Markup("None of {} configurations is predicted to reach {}.").format(
-        f"{choice.space_size:,}", exact_percent(choice.target)
-    )
-    second = Markup(
-        "The best is {}: predicted precision {} (one training: {} to {}, {} interval), at {}, "
-        "{} of the baseline."
-    ).format(
-        _code(best.key),
-        percent(best.precision, digits),
-        percent(best.low, digits),
-        percent(best.high, digits),
-        percent(choice.level, 0),
-        amount(best.complexity, _unit(content)),
-        f"{best.relative:.3g}",
-    )
-    return AnswerText("Out of reach", "bad", (first, second))
-
-
-def _measured(content: ReportContent, digits: int) -> AnswerText:
-    facts = training_facts(content.samples)
-    means = means_of(content)
-    count = _count(facts.trainings, "training")
+def _measured(page: Page) -> tuple[tuple[str, Tone], list[str]]:
+    facts, means = training_facts(page.samples), page.means
+    count = numbers.count(facts.trainings, "training")
     if not len(means.mean):
         failed = f"{facts.trainings} of {count} failed" if facts.failures else "no training yet"
-        return AnswerText(
-            "No result", "none", (Markup("No precision has been measured: {}.").format(failed),)
-        )
+        return ("No result", "none"), [f"No precision has been measured: {failed}."]
     best = int(np.argmax(means.mean))
-    seeds = int(means.seeds[best])
-    first = Markup("{} of {}; the best is {} with {} ({}).").format(
-        count,
-        _count(facts.configurations, "configuration"),
-        _code(means.keys[best]),
-        percent(float(means.mean[best]), digits),
-        f"mean of {seeds} seeds" if seeds > 1 else "one seed",
+    seeds = f"mean of {means.seeds[best]} seeds" if means.seeds[best] > 1 else "one seed"
+    said = (
+        f"{count} of {numbers.count(facts.configurations, 'configuration')}; the best is {means.keys[best]} "
+        f"with {page.notation.P(means.mean[best])} ({seeds})."
     )
-    second = Markup("No target has been set, so nothing was chosen.")
-    return AnswerText("Measured", "none", (first, second))
+    return ("Measured", "none"), [said, "No target has been set, so nothing was chosen."]
 
 
-def _saving(content: ReportContent) -> tuple[Markup, ...]:
+def _saving(page: Page) -> list[str]:
     """What the answer costs against the baseline, as a sentence; none where it is not known."""
-    told: dict[str, Markup] = {}  # of several run-times the first; the table beside has all
-    key = content.verdict.key if content.verdict else content.answer.key if content.answer else ""
-    if key == content.baseline_key:
-        return (Markup("That is the baseline itself."),)
-    for line in cost_lines(content):
-        relative = line.answer / line.baseline if line.baseline > 0 else math.nan
-        if math.isfinite(relative) and line.name in (content.complexity, "macs", "latency_s"):
-            words = {"macs": "in multiply-accumulates", "latency_s": "in measured run-time"}
-            said = Markup("<strong>{}</strong> {}").format(
-                factor(relative), words.get(line.name, f"in {line.name}")
-            )
-            told.setdefault(line.name, said)
-    if not told:
-        return ()
-    return (
-        Markup("It costs {} than the baseline {}.").format(
-            Markup(" and ").join(told.values()), _code(content.baseline_key)
-        ),
-    )
+    measured = [c for c in page.costs[1:] if c.cost.known == "measured" and c.cost.name != page.cost.name]
+    told = [*page.costs[:1], *measured[:1]]  # of several measurements the first; the table beside has all
+    pairs = [wording.Pair(c.cost.label, c.baseline, c.answer) for c in told]
+    return [said for said in [wording.saving_text(pairs, page.answer_key, page.baseline_key)] if said]
 
 
-def cost_lines(content: ReportContent) -> tuple[CostLine, ...]:
-    """The report's costs, or at least the one that was minimised where it is known."""
-    if content.costs:
-        return content.costs
-    answer = math.nan
-    if content.verdict is not None and content.complexity in content.verdict.savings:
-        answer = content.verdict.savings[content.complexity].value
-    elif content.verdict is None and content.answer is not None:
-        answer = content.answer.complexity
-    if math.isnan(answer) or math.isnan(content.baseline_complexity):
-        return ()
-    return (CostLine(content.complexity, content.baseline_complexity, answer, content.conditions),)
+def marked(sentence: str, keys: Iterable[str]) -> Markup:
+    """A sentence as markup: configurations in the letters of code, factors strong, numbers joined to units.
+
+    >>> str(marked("f=8,s=2 costs 3.0 times less <", ["f=8,s=2"]))
+    '<code>f=8, s=2</code> costs <strong>3.0 times less</strong> &lt;'
+    """
+    text = str(escape(sentence))
+    names = sorted({re.escape(str(escape(key))) for key in keys if key}, key=len, reverse=True)
+    text = re.sub(r"[\d.,]+ times (?:less|more)(?= in)|(?<=the) same(?= in)", r"<strong>\g<0></strong>", text)
+    text = _UNIT.sub("\N{NO-BREAK SPACE}", text)
+    if names:
+        found = rf"(?<!\w)(?:{'|'.join(names)})(?![\w,]*=)"
+        text = re.sub(found, lambda key: f"<code>{spaced(key[0])}</code>", text)
+    return Markup(text)
 
 
 @dataclass(frozen=True)
@@ -279,78 +126,50 @@ class ComparisonRow:
     detail: str = ""
 
 
-def comparison(content: ReportContent, digits: int) -> tuple[ComparisonRow, ...]:
-    """Baseline against answer: precision first, then every complexity; empty without an answer."""
-    verdict, answer = content.verdict, content.answer
+def comparison(page: Page) -> tuple[ComparisonRow, ...]:
+    """Baseline against answer: precision first, then every cost; empty without an answer."""
+    verdict, answer, n = page.verdict, page.chosen, page.notation
     if verdict is None and answer is None:
         return ()
-    means = means_of(content)
-    row = means.of(content.baseline_key)
-    base = math.nan if row is None else float(means.mean[row])
-    source = [] if row is None else [f"baseline: {_count(int(means.seeds[row]), 'seed')}"]
+    row, label = page.means.of(page.baseline_key), page.metric.label.capitalize()
+    base = math.nan if row is None else float(page.means.mean[row])
+    source = "" if row is None else f"baseline: {numbers.count(int(page.means.seeds[row]), 'seed')}; "
     rows = []
     if verdict is not None:
-        source.append(f"answer: {_count(len(verdict.validation), 'fresh seed')}")
-        rows.append(
-            _precision_row("Precision, validation", base, verdict.validation_mean, digits, "; ".join(source))
-        )
-        low, high = percent(verdict.low, digits), percent(verdict.high, digits)
-        detail = (
-            f"{percent(verdict.level, 1)} interval {low} to {high}; opening {verdict.opening} of this split "
-            f"spends {percent(1 - verdict.level, 2)} of the stated error of {percent(verdict.error, 0)}"
-        )
-        against = verdict.comparison
-        if against is None:
-            test = percent(verdict.test_mean, digits)
-            rows.append(ComparisonRow("Precision, test", UNKNOWN, test, "", detail))
-        else:
-            mean = float(np.mean(against.test))
-            rows.append(_precision_row("Precision, test", mean, verdict.test_mean, digits, detail))
+        detail = f"{source}answer: {numbers.count(len(verdict.validation), 'fresh seed')}"
+        rows.append(_row(page, f"{label}, validation", base, float(np.mean(verdict.validation)), detail))
+        interval = n.between(verdict.interval.low, verdict.interval.high)
+        level = numbers.percent(verdict.interval.level)
+        detail = f"{level} interval {interval}. {wording.opening_text(verdict)}"
+        against = math.nan if verdict.comparison is None else float(np.mean(verdict.comparison.test))
+        rows.append(_row(page, f"{label}, test", against, verdict.interval.mean, detail))
     elif answer is not None:
-        if row is None and content.choice is not None:
-            base, source = content.choice.baseline.precision, ["baseline: predicted"]
-        detail = "; ".join([*source, "answer: predicted"])
-        rows.append(_precision_row("Precision", base, answer.precision, digits, detail))
-    for line in cost_lines(content):
-        unit = quantity(line.name, content.unit if line.name == content.complexity else "")
-        relative = line.answer / line.baseline if line.baseline > 0 else math.nan
-        short = "" if unit.unit in unit.label else unit.unit
+        if row is None and page.choice is not None:
+            base, source = page.choice.baseline.precision, "baseline: predicted; "
+        rows.append(_row(page, label, base, answer.precision, f"{source}answer: predicted"))
+    for line in page.costs:
+        cost, pair = line.cost, wording.Pair(line.cost.label, line.baseline, line.answer)
+        column = cost.known == "measured" and cost.label == cost.name  # of a person's table
+        unit = "" if cost.unit in cost.label else cost.unit
         rows.append(
             ComparisonRow(
-                unit.label,
-                amount(line.baseline, short),
-                amount(line.answer, short),
-                short_factor(relative),
-                line.conditions,
+                cost.label if column else cost.label[:1].upper() + cost.label[1:],
+                numbers.amount(line.baseline, unit),
+                numbers.amount(line.answer, unit),
+                numbers.short_factor(pair.relative),
+                str(cost.conditions or ""),
             )
         )
     return tuple(rows)
 
 
-def _precision_row(label: str, base: float, answer: float, digits: int, detail: str) -> ComparisonRow:
-    gap = answer - base
-    difference = "" if math.isnan(gap) else f"{100 * gap:+.{digits}f} points".replace("-", "−")
-    return ComparisonRow(label, percent(base, digits), percent(answer, digits), difference, detail)
+def _row(page: Page, label: str, base: float, answer: float, detail: str) -> ComparisonRow:
+    n, gap = page.notation, answer - base
+    difference = "" if math.isnan(gap) else f"{n.points(gap, sign=True)} points"
+    return ComparisonRow(label, n.P(base), n.P(answer), difference, detail)
 
 
-def effort_text(content: ReportContent) -> str:
-    """What the study took: trainings, their time, the wall time."""
-    facts = training_facts(content.samples)
-    parts = [f"{_count(facts.trainings, 'training')} of {_count(facts.configurations, 'configuration')}"]
-    if facts.train_s > 0:
-        parts.append(f"{duration(facts.train_s)} of training")
-    if math.isfinite(content.wall_s):
-        parts.append(f"{duration(content.wall_s)} in all")
-    return ", ".join(parts)
-
-
-def _unit(content: ReportContent) -> str:
-    return quantity(content.complexity, content.unit).unit or content.complexity
-
-
-def _code(key: str) -> Markup:
-    return Markup("<code>{}</code>").format(key.replace(",", ", "))
-
-
-def _count(n: int, word: str) -> str:
-    return f"{n:,} {word}{'' if n == 1 else 's'}"
+def effort_text(page: Page) -> str:
+    """What the study took."""
+    facts = training_facts(page.samples)
+    return wording.effort_text(facts.trainings, facts.train_s, configurations=facts.configurations)

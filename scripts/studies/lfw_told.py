@@ -26,9 +26,9 @@ from cpmodel.pipeline.project import Project, reopen
 from cpmodel.pipeline.run import choose
 from cpmodel.pipeline.stages import Fits
 from cpmodel.records.sample import Request
-from cpmodel.report import FitView, Table
-from cpmodel.report.page import write_report
-from cpmodel.report.study import report_content
+from cpmodel.report.build import page_of
+from cpmodel.report.page import Table
+from cpmodel.report.render import write_report
 from cpmodel.samples import Samples
 from cpmodel.search.decide import FRESH_SEED, pooled_noise
 from cpmodel.space import Configuration, Floats
@@ -120,21 +120,16 @@ class HeldOut:
         """|predicted - measured| / measured of each."""
         return np.abs(self.predicted - self.measured) / self.measured
 
-    def view(self, keys: Sequence[str]) -> FitView:
-        """For the page."""
-        return FitView(
-            "eq. 6" if self.name == WAYS["eq6"] else self.name,
-            self.fit.relative_error,
-            float(self.relative.mean()),
-            self.measured,
-            self.predicted,
-            self.low,
-            self.high,
-            level=LEVEL,
-            keys=keys,
-            checked_by=f"{len(self.measured)} held-out configurations",
-            noise=self.fit.model.noise_std_,
-            why=self.fit.why,
+    def shown(self) -> PrecisionFit:
+        """The fit against what it had not seen, for the page."""
+        return replace(
+            self.fit,
+            name="eq. 6" if self.name == WAYS["eq6"] else self.name,
+            cv_relative_error=float(self.relative.mean()),
+            measured=self.measured,
+            predicted=self.predicted,
+            low=self.low,
+            high=self.high,
         )
 
     def summary(self) -> dict[str, Any]:
@@ -207,25 +202,25 @@ def tell(project: Project, run: Path, apart: Apart, out: Path) -> None:
     write_json(out / "summary.json", dump(facts))
     write_text(out / "summary.md", _markdown(tables))
     goal = Goal(drop=max(DROPS), confidence=CONFIDENCE)
-    content = report_content(
+    page = page_of(
         fitted,
         fits,
         title="Gender on LFW",
-        command="python scripts/studies/lfw_gender.py",
         choice=choose(fitted, goal, fits.precision),
         paper=True,
     )
     everything = project.study.samples()
-    views = {name: model.view(rest.keys) for name, model in models.items()}
     write_report(
         replace(
-            content,
+            page,
+            command="python scripts/studies/lfw_gender.py",
             samples=everything,
-            sample_complexity=project.family.costs(everything.X, project.task)["macs"],
-            precision_fit=views["auto"],
-            paper_fit=views[WAYS["eq6"]],
+            complexity=project.family.costs(everything.X, project.task)["macs"],
+            precision=(models["auto"].shown(), models[WAYS["eq6"]].shown()),
+            measured_on=tuple(rest.keys),
+            checked_by=f"{len(rest)} held-out configurations",
             tables=tuple(tables),
-            notes=(*content.notes, NOTE),
+            notes=(*page.notes, NOTE),
         ),
         out / "report.html",
     )

@@ -1,41 +1,39 @@
-"""A study that nobody trained: realistic content for pages, from a formula."""
+"""A study that nobody trained: realistic results for pages, from a formula."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 
-from cpmodel.codec import dump
+from cpmodel.cost import ComparedCost, Conditions, Cost
 from cpmodel.families.base import Task
 from cpmodel.families.plain import PlainFamily
 from cpmodel.optimize import Choice, Cloud, optimize
+from cpmodel.pipeline.costing import Complexity
+from cpmodel.pipeline.fitting import PrecisionFit
 from cpmodel.recipe import Recipe
 from cpmodel.records.sample import Purpose, Sample
-from cpmodel.report import (
-    Attempt,
-    CoefficientView,
-    CostLine,
-    CurveView,
-    DataFacts,
-    FitView,
-    ReportContent,
-    Saving,
-    SurfaceView,
-    Table,
-    VerdictView,
-    line,
-    plane,
-)
+from cpmodel.records.settings import Settings
+from cpmodel.report.curves import line
+from cpmodel.report.page import Page, Table
 from cpmodel.samples import Samples
+from cpmodel.search.decide import Evidence
 from cpmodel.space import Floats, Space
+from cpmodel.surrogates.complexity.fit import ComplexityFit
+from cpmodel.surrogates.estimator import Coefficient
+from cpmodel.verify import Interval, Verdict
 
 TASK = Task(28, 28, 1, 10)
 FAMILY = PlainFamily()
 TARGET = 0.9
 NOISE = 0.05  # of log error between seeds
-CONDITIONS = "Example CPU (2 cores), pytorch 2.13.0, float32, batch 64, 1 thread"
+CONDITIONS = Conditions("Example CPU (2 cores)", "pytorch 2.13.0")
+MACS = Cost("macs", "MACs", "MACs of one image")
+CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 
 
 def macs(X: Floats) -> Floats:
@@ -54,6 +52,10 @@ def log_error(X: Floats) -> Floats:
 class Truth:
     """The formula as a model that is fitted already."""
 
+    noise_std_ = 0.0032
+    coefficients_ = (Coefficient("a", 1.0221, 0.02), Coefficient("b_f", -0.0015, None))
+    report_ = SimpleNamespace(sentence="Average of four models by their cross-validated errors.")
+
     def predict(self, X: Any, return_std: bool = False) -> Any:
         mean = 1 - np.exp(log_error(X))
         return (mean, np.full(len(mean), 0.004)) if return_std else mean
@@ -67,12 +69,50 @@ class Truth:
         return 1 / (1 + np.exp(-margin / 0.03))
 
 
+def precision_fit(measured: Any, predicted: Any, **changes: Any) -> PrecisionFit:
+    """A fit that says so; its intervals are not known unless given."""
+    unknown = np.full(len(measured), np.nan)
+    given: dict[str, Any] = {
+        "name": "auto",
+        "model": Truth(),
+        "relative_error": 0.004,
+        "cv_relative_error": 0.007,
+        "low": unknown,
+        "high": unknown,
+        "warnings": (),
+    }
+    return PrecisionFit(measured=np.asarray(measured), predicted=np.asarray(predicted), **(given | changes))
+
+
+def complexity_fit(measured: Any, predicted: Any, name: str = "auto", error: float = 0.02) -> ComplexityFit:
+    """A fit of run-time that says so."""
+    model = SimpleNamespace(coefficients_=())
+    errors = (error / 2, 0.9, error, 0.8)
+    both = np.asarray(measured), np.asarray(predicted)
+    return ComplexityFit(name, cast(Any, model), *errors, *both, "", ())
+
+
 def space() -> Space:
     return FAMILY.space(TASK)
 
 
+def settings(here: Space) -> Settings:
+    sizes = {"train": 10000, "validation": 5000, "test": 5000}
+    return Settings(
+        dataset="embedded (Fashion-MNIST)",
+        data="0" * 16,
+        test="1" * 16,
+        image_shape=(28, 28, 1),
+        class_names=CLASSES,
+        split_sizes=sizes,
+        family="plain",
+        space=here,
+        recipe=Recipe(),
+    )
+
+
 def trained(
-    space: Space, rows: list[tuple[dict[str, Any], int, str]], rng: np.random.Generator, epochs: int = 6
+    space: Space, rows: list[tuple[dict[str, Any], int, Purpose]], rng: np.random.Generator, epochs: int = 6
 ) -> Samples:
     recipe = Recipe(epochs=epochs)
     samples = []
@@ -90,8 +130,8 @@ def trained(
                 family="plain",
                 dataset="embedded",
                 recipe=recipe.hash,
-                purpose=Purpose(purpose),
-                metrics={"balanced": curve[-1] - 0.002},
+                purpose=purpose,
+                metrics={"balanced": curve[-1] - 0.002, "nll": 0.312},
             )
         )
     return Samples.of(space, samples)
@@ -101,122 +141,92 @@ def choice(space: Space, target: float = TARGET) -> Choice:
     return optimize(space, Truth(), macs, target=target, complexity="macs", confidence=0.9)
 
 
-def content(target: float = TARGET, seed: int = 0, **changes: Any) -> ReportContent:
+def costs(here: Space, answer: Any) -> tuple[ComparedCost, ...]:
+    both = here.matrix([here.baseline, answer])
+    computed = FAMILY.costs(both, TASK)
+    kinds = [cost for cost in FAMILY.cost_kinds(TASK) if cost.name in ("macs", "params", "weight_bytes")]
+    known = [(cost, computed[cost.name]) for cost in kinds]
+    known.append((Cost("latency_s", "s", "run-time of one batch", "measured", CONDITIONS), latency(both)))
+    return tuple(ComparedCost(cost, float(v[0]), float(v[1])) for cost, v in known)
+
+
+def content(target: float = TARGET, seed: int = 0, **changes: Any) -> Page:
     """Everything a page can show."""
     rng = np.random.default_rng(seed)
     here = space()
     chosen = choice(here, target)
     everything = here.candidates()
-    rows: list[tuple[dict[str, Any], int, str]] = [(dict(here.baseline), s, "design") for s in range(3)]
+    design, verify = Purpose.DESIGN, Purpose.VERIFY
+    rows: list[tuple[dict[str, Any], int, Purpose]] = [(dict(here.baseline), s, design) for s in range(3)]
     drawn = here.configurations(everything[rng.choice(len(everything), 16, replace=False)])
-    rows += [(c, 0, "design") for c in drawn]
+    rows += [(c, 0, design) for c in drawn]
     for name in here.names:
-        rows += [(c, 0, "design") for c in here.configurations(line(here, name, 2)[:-1])]
+        rows += [(c, 0, design) for c in here.configurations(line(here, name, 2)[:-1])]
+    grid = [(f, s) for f in (8, 16, 32) for s in (12, 16, 20)]
+    rows += [({**here.baseline, "f": f, "s": s}, 0, design) for f, s in grid]
     answer = chosen.safe or chosen.best
     near = list(chosen.envelope.configurations[::3])[-4:]
-    rows += [(dict(c), s, "refine") for c in near for s in range(2)]
-    rows += [(dict(answer.configuration), 1000 + s, "verify") for s in range(3)]
+    rows += [(dict(c), s, Purpose.REFINE) for c in near for s in range(2)]
+    rows += [(dict(answer.configuration), 1000 + s, verify) for s in range(3)]
     samples = trained(here, rows, rng)
     failed = Sample(dict(near[0]), 7, None, status="failed", reason="the loss became NaN in epoch 2")
     frame = Samples.of(here, [failed]).frame
-    import pandas as pd
-
     samples = Samples(here, pd.concat([samples.frame, frame], ignore_index=True))
-    X = samples.X
     usable = samples.usable
     predicted = Truth().predict(usable.X) * (1 + rng.normal(0, 0.003, len(usable)))
     low, high = Truth().predict_interval(usable.X)
-    curves = []
-    for name in here.names:
-        at = line(here, name)
-        curves.append(CurveView(name, at, Truth().predict(at), *Truth().predict_interval(at)))
-    at = plane(here, ("f", "s"))
-    surface = SurfaceView(("f", "s"), at, Truth().predict(at))
     measured_X = everything[rng.choice(len(everything), 30, replace=False)]
     times = latency(measured_X) * np.exp(rng.normal(0, 0.03, 30))
-    keys = [here.key(c) for c in here.configurations(measured_X)]
-    fits = tuple(
-        FitView(
-            name,
-            error / 2,
-            error,
-            times,
-            latency(measured_X) * np.exp(rng.normal(0, error, 30)),
-            keys=keys,
-            quantity="latency_s",
-            conditions=CONDITIONS,
-        )
-        for name, error in (("auto", 0.02), ("equation 1", 0.15))
-    )
-    P = [0.904, 0.907, 0.9064]
-    test = [0.9032, 0.9051, 0.9044]
-    both = {"macs": answer.complexity, "latency_s": float(latency(here.matrix([answer.configuration]))[0])}
-    base = {"macs": chosen.baseline.complexity, "latency_s": float(latency(here.matrix([here.baseline]))[0])}
-    columns = [FAMILY.costs(here.matrix([c]), TASK) for c in (here.baseline, answer.configuration)]
-    costs = [
-        CostLine(name, float(columns[0][name][0]), float(columns[1][name][0]))
-        for name in ("macs", "params", "weight_bytes", "activation_elements")
+    fits = [
+        complexity_fit(times, latency(measured_X) * np.exp(rng.normal(0, error, 30)), name, error)
+        for name, error in (("auto", 0.02), ("eq1", 0.15))
     ]
-    costs.append(CostLine("latency_s", base["latency_s"], both["latency_s"], CONDITIONS))
-    made = ReportContent(
-        title="The cheapest plain network for Fashion-MNIST",
-        space=here,
-        samples=samples,
-        data=DataFacts(
-            "embedded (Fashion-MNIST)",
-            (28, 28, 1),
-            ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot"),
-            {"train": 10000, "validation": 5000, "test": 5000},
-        ),
-        family="plain",
-        recipe=dump(Recipe()),
+    P, test = (0.904, 0.907, 0.9064), (0.9032, 0.9051, 0.9044)
+    tried = [Evidence(answer.key, answer.configuration, (1000, 1001, 1002), P, 0.95)]
+    if chosen.plain is not None:
+        fell = (0.897, 0.8992, 0.8985)
+        tried.insert(0, Evidence(chosen.plain.key, {}, (1000, 1001, 1002), fell, 0.1, chance=0.0))
+    made = Page(
+        "The cheapest plain network for Fashion-MNIST",
+        samples,
+        MACS,
+        settings=settings(here),
+        family="plain: equal convolutional layers",
         machine="Example CPU (2 cores), Linux, Python 3.13",
         generated_at="2026-02-03 14:05 UTC",
         command=f"cpmodel run --target {target}",
-        conditions=CONDITIONS,
-        sample_complexity=macs(X),
-        cloud=Cloud(everything, macs(everything), Truth().predict(everything)),
+        base=chosen.baseline.complexity,
+        complexity=macs(samples.X),
         choice=chosen,
-        answer=answer,
-        verdict=VerdictView(
+        verdict=Verdict(
             "reached",
+            answer.configuration,
             answer.key,
             target,
-            tuple(P),
-            tuple(test),
-            0.9006,
-            0.9079,
-            0.95,
+            (1000, 1001, 1002),
+            P,
+            test,
+            Interval(float(np.mean(test)), 0.9006, 0.9079, 0.95, 0.001, 9.0),
             5000,
-            {name: Saving(value, value / base[name]) for name, value in both.items()},
+            None,
+            1001,
         ),
-        attempts=(
-            Attempt(chosen.plain.key, (0.897, 0.8992, 0.8985), False)
-            if chosen.plain
-            else Attempt("", (), False),
-            Attempt(answer.key, tuple(P), True),
+        spent=answer.complexity,
+        evidence=tuple(tried),
+        precision=(
+            precision_fit(
+                usable.precision,
+                predicted,
+                low=low,
+                high=high,
+                warnings=("b_f lies at its bound: the data do not tell it",),
+            ),
         ),
-        precision_fit=FitView(
-            "auto",
-            0.004,
-            0.007,
-            usable.precision,
-            predicted,
-            low,
-            high,
-            keys=usable.keys,
-            noise=0.0032,
-            why="Average of four models by their cross-validated errors: loggp 0.61, explinear 0.39.",
-            formula="P = a exp(sum b_i / g_i) + sum c_i g_i + d",
-            coefficients=(CoefficientView("a", 1.0221, 0.02), CoefficientView("b_f", -0.0015, None)),
-            notes=("b_f lies at its bound: the data do not tell it",),
-        ),
-        complexity_fits=fits,
-        curves=tuple(curves),
-        surfaces=(surface,),
+        modelled=Complexity("latency_s", latency, *fits, CONDITIONS, measured_X, times),
+        cloud=Cloud(everything, macs(everything), Truth().predict(everything)),
+        envelope=chosen.envelope,
+        costs=costs(here, answer.configuration),
         tables=(Table("Beside the paper", ("what", "ours"), (("P", "0.9 < 0.95"),), (False, True)),),
-        costs=tuple(costs),
-        wall_s=312.0,
         notes=("images are mirrored in training",),
     )
     return replace(made, **changes)

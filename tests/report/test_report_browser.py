@@ -9,7 +9,7 @@ import pytest
 from paper_study import content
 from test_report_page import EVIL, poisoned
 
-from cpmodel.report.page import write_report
+from cpmodel.report.render import write_report
 
 pytestmark = pytest.mark.browser
 

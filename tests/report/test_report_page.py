@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from paper_study import Truth, choice, content, macs, space, trained
+from paper_study import MACS, choice, content, macs, precision_fit, space, trained
 
+from cpmodel.cost import Cost
 from cpmodel.errors import BadInputError
-from cpmodel.records.sample import Sample
-from cpmodel.report import CurveView, DataFacts, FitView, ReportContent, line
-from cpmodel.report.page import render, write_report
+from cpmodel.records.sample import Purpose, Sample
+from cpmodel.report.page import Page as Results
+from cpmodel.report.render import render, write_report
 from cpmodel.report.tables import MOST_ROWS, samples_table
 from cpmodel.samples import Samples, read_csv
 
@@ -75,28 +76,33 @@ def test_plotly_is_in_the_page_once_and_whole() -> None:
     assert gzip.decompress(base64.b64decode(found[0])).decode() == get_plotlyjs()
 
 
-def poisoned() -> ReportContent:
+def poisoned() -> Results:
     """A study whose every text is an attack."""
     page = content()
-    assert page.data is not None and page.precision_fit is not None
+    assert page.settings is not None and page.modelled is not None
     frame = page.samples.frame.assign(purpose=EVIL)
     frame["reason"] = [EVIL if status == "failed" else "" for status in frame["status"]]
+    settings = replace(page.settings, dataset=EVIL, class_names=(EVIL, "b"), split_sizes={EVIL: 3})
+    modelled = replace(
+        page.modelled,
+        name=EVIL,
+        fit=replace(page.modelled.fit, name=EVIL, why=EVIL),
+        eq1=replace(page.modelled.eq1, name=EVIL, warnings=(EVIL,)),
+    )
+    cost = replace(page.cost, name=EVIL, unit=EVIL, label=EVIL)
     return replace(
         page,
         title=EVIL,
         samples=Samples(page.space, frame),
-        data=DataFacts(EVIL, (28, 28, 1), (EVIL, "b"), {EVIL: 3}, (EVIL,)),
+        settings=settings,
         family=EVIL,
-        recipe={EVIL: EVIL},
         machine=EVIL,
         command=EVIL,
-        conditions=EVIL,
+        cost=cost,
         notes=(EVIL,),
-        precision_fit=replace(page.precision_fit, name=EVIL, why=EVIL, formula=EVIL, notes=(EVIL,)),
-        complexity_fits=tuple(
-            replace(fit, name=EVIL, quantity=EVIL, unit=EVIL) for fit in page.complexity_fits
-        ),
-        costs=tuple(replace(line, conditions=EVIL) for line in page.costs),
+        precision=(replace(page.precision[0], name=EVIL, warnings=(EVIL,)),),
+        modelled=modelled,
+        costs=tuple(replace(line, cost=cost) for line in page.costs),
     )
 
 
@@ -114,24 +120,32 @@ def test_texts_in_figures_are_not_plotlys_markup() -> None:
     assert "<script" not in figures
 
 
+class Pooling:
+    noise_std_, coefficients_ = 0.01, ()
+
+    def predict(self, X: Any) -> Any:
+        return 0.9 + X[:, 0] / 1000
+
+    def predict_interval(self, X: Any, level: float) -> Any:
+        return self.predict(X) - 0.01, self.predict(X) + 0.01
+
+
 def test_page_of_a_csv_with_categories(tmp_path: Path) -> None:
     table = tmp_path / "mine.csv"
     table.write_text("depth,pool,acc,joules\n2,<max>,91,5\n4,<max>,93,9\n4,<avg>,94,10\n2,<avg>,90,4\n")
     samples = read_csv(table, parameters=("depth", "pool"), precision="acc")
-    X = line(samples.space, "pool")
-    page = ReportContent(
+    page = Results(
         "mine",
-        samples.space,
         samples,
-        complexity="joules",
-        unit="J",
-        curves=(CurveView("pool", X, np.array([0.9, 0.92]), np.array([0.88, 0.9]), np.array([0.92, 0.94])),),
+        Cost("joules", "J"),
+        complexity=samples.cost("joules"),
+        precision=(precision_fit(samples.precision, np.full(4, np.nan), model=Pooling()),),
         notes=samples.notes,
     )
     text = render(page)
     parsed = Page(text)
-    assert set(parsed.figures) == {"cloud", "curve-pool"}
-    assert parsed.figures["cloud"]["layout"]["xaxis"]["title"]["text"] == "joules (J)"
+    assert set(parsed.figures) == {"cloud", "curve-depth", "curve-pool"}
+    assert parsed.figures["cloud"]["layout"]["xaxis"]["title"]["text"] == "joules"
     assert parsed.figures["curve-pool"]["layout"]["xaxis"]["ticktext"] == ["&lt;avg&gt;", "&lt;max&gt;"]
     assert "&lt;max&gt;" in text
     assert "Measured" in text
@@ -140,8 +154,8 @@ def test_page_of_a_csv_with_categories(tmp_path: Path) -> None:
 
 def test_one_sample_has_no_figures() -> None:
     here = space()
-    table = trained(here, [(dict(here.baseline), 0, "")], np.random.default_rng(0))
-    page = Page(render(ReportContent("one", here, table)))
+    table = trained(here, [(dict(here.baseline), 0, Purpose.DESIGN)], np.random.default_rng(0))
+    page = Page(render(Results("one", table, MACS)))
     assert page.figures == {}
     assert "plot" not in page.ids
     assert page.headings == ["What was trained", "How it was made"]
@@ -150,54 +164,61 @@ def test_one_sample_has_no_figures() -> None:
 def test_failures_alone() -> None:
     here = space()
     failed = Sample(dict(here.baseline), 3, None, status="failed", reason="out of memory <b>")
-    text = render(ReportContent("none", here, Samples.of(here, [failed])))
+    text = render(Results("none", Samples.of(here, [failed]), MACS))
     assert "seed 3: out of memory &lt;b&gt;" in text
     assert Page(text).figures == {}
 
 
 def test_empty_study() -> None:
     here = space()
-    text = render(ReportContent("empty", here, Samples.of(here, [])))
+    text = render(Results("empty", Samples.of(here, []), MACS))
     assert "no training yet" in text
 
 
 def test_unreachable_target_still_shows_the_cloud() -> None:
     found = choice(space(), 0.99)
-    page = content(choice=found, verdict=None, answer=None, costs=(), attempts=())
+    page = content(choice=found, verdict=None, costs=(), evidence=())
     text = render(page)
     assert "Out of reach" in text
     target = Page(text).figures["cloud"]["layout"]["annotations"][0]["text"]
-    assert target == "target 99\N{NO-BREAK SPACE}%"
+    assert target == "target 99 %"
+
+
+def five() -> Samples:
+    here = space()
+    rows = [(c, 0, Purpose.DESIGN) for c in here.configurations(here.candidates()[:5])]
+    return trained(here, rows, np.random.default_rng(0))
 
 
 def test_fit_without_validation_or_complexity() -> None:
-    here = space()
-    rows = [(c, 0, "") for c in here.configurations(here.candidates()[:5])]
-    table = trained(here, rows, np.random.default_rng(0))
-    nothing = np.full(5, np.nan)
-    fit = FitView("loggp", 0.01, np.nan, table.precision, nothing, nothing, nothing, keys=table.keys)
-    X = line(here, "f")
-    curve = CurveView("f", X, Truth().predict(X))
-    page = Page(render(ReportContent("t", here, table, precision_fit=fit, curves=(curve,))))
-    assert set(page.figures) == {"curve-f", "learning"}
+    table = five()
+    fit = precision_fit(table.precision, np.full(5, np.nan))
+    page = Page(render(Results("t", table, MACS, precision=(fit,))))
+    assert set(page.figures) == {*(f"curve-{name}" for name in space().names), "learning"}
 
 
 def test_interval_that_is_not_known_draws_no_bar() -> None:
-    here = space()
-    rows = [(c, 0, "") for c in here.configurations(here.candidates()[:5])]
-    table = trained(here, rows, np.random.default_rng(0))
-    nothing = np.full(5, np.nan)
-    fit = FitView("m", 0.01, 0.02, table.precision, table.precision, nothing, nothing)
-    figure = Page(render(ReportContent("t", here, table, precision_fit=fit))).figures["agreement-precision"]
+    table = five()
+    fit = precision_fit(table.precision, table.precision)
+    figure = Page(render(Results("t", table, MACS, precision=(fit,)))).figures["agreement-precision"]
     assert "error_y" not in figure["data"][0]
+
+
+def test_figures_of_the_whole_split_have_their_own_units() -> None:
+    table = samples_table(content())
+    first = dict(zip(table.columns, table.rows[0], strict=True))
+    assert first["nll"] == "0.312 nats"
+    assert first["balanced"].endswith(" %")
+    frame = content().samples.frame.assign(metric_auroc=0.25)
+    table = samples_table(replace(content(), samples=Samples(space(), frame)))
+    assert dict(zip(table.columns, table.rows[0], strict=True))["auroc"] == "0.25"
 
 
 def test_long_tables_are_cut_and_say_so() -> None:
     here = space()
-    rows = [(dict(here.baseline), seed, "") for seed in range(MOST_ROWS + 1)]
+    rows = [(dict(here.baseline), seed, Purpose.DESIGN) for seed in range(MOST_ROWS + 1)]
     table = trained(here, rows, np.random.default_rng(0), epochs=1)
-    page = ReportContent("t", here, table, sample_complexity=macs(table.X))
-    shown = samples_table(page, 1)
+    shown = samples_table(Results("t", table, MACS, complexity=macs(table.X)))
     assert len(shown.rows) == MOST_ROWS
     assert shown.caption == "The first 2,000 of 2,001 trainings"
 
