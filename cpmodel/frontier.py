@@ -17,9 +17,11 @@ from cpmodel.errors import BadInputError
 Indices = NDArray[np.intp]
 Numbers = NDArray[Any]
 
-# Points that stay in a core's cache while they are compared
+# Points that stay in a core's cache while they are compared (this and the next: scripts/bench/frontier.py)
 _BLOCK = 1 << 15
+# Points that are looked at first, to find good ones
 _SAMPLE = 4096
+# Most of these good ones that all points are compared with
 _PIVOTS = 8
 # Points of a sample's staircase: few enough to find a place among them quickly
 _STEPS = 32
@@ -34,13 +36,11 @@ def pareto_front(cost: ArrayLike, precision: ArrayLike) -> Indices:
 
     Parameters
     ----------
-    cost, precision : array_like
-        Shape (n,), any real type (integers are compared as integers).
+    cost, precision : shape (n,), any real type; integers are compared as integers
 
     Returns
     -------
-    indices : array
-        Shape (m,), into the points: ascending cost, equal points by ascending index.
+    indices : shape (m,), into the points: ascending cost, equal points by ascending index
 
     Raises
     ------
@@ -73,13 +73,11 @@ def lower_envelope(cost: ArrayLike, precision: ArrayLike) -> Indices:
 
     Parameters
     ----------
-    cost, precision : array_like
-        Shape (n,), any real type.
+    cost, precision : shape (n,), any real type
 
     Returns
     -------
-    indices : array
-        Shape (m,), into the points. Point i is the answer for precisions in (P[i - 1], P[i]].
+    indices : shape (m,), into the points: point i is the answer for precisions in (P[i - 1], P[i]]
 
     Raises
     ------
@@ -101,9 +99,8 @@ def _points(cost: ArrayLike, precision: ArrayLike) -> tuple[Numbers, Numbers]:
     pair = [np.asarray(values) for values in (cost, precision)]
     c, p = (values if values.dtype.kind in "fiu" else values.astype(np.float64) for values in pair)
     if c.ndim != 1 or c.shape != p.shape:
-        raise BadInputError(
-            "cost and precision", expected="one number each for every point", got=f"{c.shape} and {p.shape}"
-        )
+        shapes = f"{c.shape} and {p.shape}"
+        raise BadInputError("cost and precision", expected="one number each for every point", got=shapes)
     return c, p
 
 
@@ -159,8 +156,7 @@ def _prefiltered(cost: Numbers, precision: Numbers) -> Indices | None:
         index = np.arange(start, start + len(c))
         for pivot_cost, pivot_precision in pivots:
             # NaN in one of the two passes, and is sorted out later
-            keep = (c < pivot_cost) | (p > pivot_precision)
-            keep |= (c == pivot_cost) & (p == pivot_precision)
+            keep = (c < pivot_cost) | (p > pivot_precision) | ((c == pivot_cost) & (p == pivot_precision))
             if not keep.all():
                 index, c, p = index[keep], c[keep], p[keep]
         kept.append(index)
@@ -172,11 +168,8 @@ def _above_staircase(
 ) -> Indices | None:
     """Points that a staircase does not dominate, for fronts that no few points stand for.
 
-    Parameters
-    ----------
-    steps, heights : cost and precision of a front, ascending; some of its points are used
-    most : float
-        None is the answer where it leaves a larger part of the points.
+    `steps` and `heights` are cost and precision of a front, ascending; some of its points are used. None is
+    the answer where it leaves more than the part `most` of the points.
     """
     thin = slice(None, None, max(1, len(steps) // _STEPS))
     steps, heights = steps[thin], heights[thin]

@@ -51,8 +51,7 @@ class PrecisionFit:
     @property
     def why(self) -> str:
         """Why this model was chosen, in a sentence; empty when it was asked for."""
-        report = getattr(self.model, "report_", None)
-        return "" if report is None else str(report.sentence)
+        return str(getattr(self.model, "report_", ""))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: the errors and the model itself."""
@@ -101,7 +100,7 @@ def fit_precision(
         model = new.fit(X, y, weight)
     said = tuple(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, FitWarning)))
     unknown = np.full(len(y), np.nan)
-    error = model.statistics_.relative_error
+    error = model.relative_error_
     fit = PrecisionFit(name, model, error, float("nan"), y, unknown, unknown, unknown, said)
     return validated(fit, samples, seed, derived) if validate else fit
 
@@ -154,6 +153,6 @@ def weights(samples: Samples) -> Floats:
 
 def _model(name: str, space: Space, derived: Derived | None = None) -> PrecisionModel:
     given: dict[str, Any] = {"domain": space.domain, "names": list(space.names)}
-    given["categorical"] = [i for i, p in enumerate(space.parameters) if p.categorical]
+    given["categorical"] = {i: range(len(p.values)) for i, p in enumerate(space.parameters) if p.categorical}
     new = model_class(name)(**given)
     return new.set_params(derived=derived) if "derived" in new.get_params() else new

@@ -68,7 +68,7 @@ class CrossValidation:
     Parameters
     ----------
     measured, predicted, low, high : shape (n,)
-        Precision as measured and predicted, and the interval of `level` for one training.
+        Precision as measured and predicted, and an interval for one training.
     folds : number of folds
     """
 
@@ -76,18 +76,12 @@ class CrossValidation:
     predicted: Floats
     low: Floats
     high: Floats
-    level: float
     folds: int
 
     @property
     def relative_error(self) -> float:
         """Mean of |predicted - measured| / measured."""
         return relative_error(self.measured, self.predicted)
-
-    @property
-    def coverage(self) -> float:
-        """Share of rows whose precision lies in its interval."""
-        return float(np.mean((self.low <= self.measured) & (self.measured <= self.high)))
 
 
 def cross_validate(
@@ -120,4 +114,4 @@ def cross_validate(
     for test, law in left_out(model, X, y, weight, fold):
         predicted[test] = law.mean()
         low[test], high[test] = law.interval(level)
-    return CrossValidation(y, predicted, low, high, level, int(fold.max()) + 1)
+    return CrossValidation(y, predicted, low, high, int(fold.max()) + 1)

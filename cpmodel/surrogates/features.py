@@ -90,7 +90,7 @@ class Derived:
         `of` gets rows that are configurations: inactive parameters are NaN again, and what cannot be built
         counts as the nearest that can.
         """
-        return cls(tuple(names), lambda X: of(space.settled(space.nearest(X))))
+        return cls(tuple(names), lambda X: of(space.nearest(X)))
 
     def beside(self, X: Floats) -> Floats:
         """The rows of X, shape (n, d), with their derived columns, shape (n, d + m).

@@ -33,7 +33,7 @@ def test_one_parameter_law_is_found_exactly():
     model = ExponentialLinear(names=["f"]).fit(F[:, None], law(F / 64))
     found = values(model)
     assert found == pytest.approx({"b1": 0.8, "c f": -0.03, "d f": 0.1, "e": 0.03}, rel=1e-4)
-    assert model.form_ == "full" and model.statistics_.relative_error < 1e-6
+    assert model.form_ == "full" and model.relative_error_ < 1e-6
     assert all(c.standard_error is not None and c.standard_error > 0 for c in model.coefficients_)
 
 

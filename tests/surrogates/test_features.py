@@ -71,7 +71,7 @@ def conditional() -> tuple[Space, Derived]:
 
 def test_what_is_derived_in_a_conditional_space_is_the_true_cost():
     space, derived = conditional()
-    X = space.enumerate()
+    X = space.candidates()
     true = [c["f"] + c["f"] * c.get("g", 0) for c in space.configurations(X)]
     assert derived.beside(space.filled(X))[:, -1].tolist() == true
     # between values, as in a lattice over the domain, the nearest configuration counts
@@ -80,7 +80,7 @@ def test_what_is_derived_in_a_conditional_space_is_the_true_cost():
 
 def test_models_of_a_conditional_space_learn_from_its_cost():
     space, derived = conditional()
-    X = space.enumerate()
+    X = space.candidates()
     y = 1 - 0.5 * derived.beside(space.filled(X))[:, -1] ** -0.2
     shown, rest = np.arange(len(X)) % 3 > 0, np.arange(len(X)) % 3 == 0
     model = LogErrorGP(domain=space.domain, derived=derived).fit(space.filled(X[shown]), y[shown])

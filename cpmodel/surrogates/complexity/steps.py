@@ -6,13 +6,14 @@ parameter takes in several rows therefore has an offset of its own, beside a smo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 
 from cpmodel.space import Floats
 from cpmodel.surrogates.complexity.model import ComplexityModel, complexity_class
+from cpmodel.surrogates.features import Features
 from cpmodel.surrogates.gaussian import MOST_ROWS, GaussianProcess, Prior, chosen
 from cpmodel.surrogates.groups import group
 
@@ -45,26 +46,6 @@ _REWEIGHTED = 3
 _ROWS_AT_ONCE = 4096
 
 
-@dataclass(frozen=True)
-class Scaled:
-    """A column as the smooth part sees it: its log or not, 0 to 1 from `low` to `high`."""
-
-    at: int
-    log: bool
-    low: float
-    high: float
-
-    def of(self, X: Floats) -> Floats:
-        """Values of the rows of X, shape (n,), no further than 1 beyond the range."""
-        value = X[:, self.at]
-        if self.log:
-            # no work at all has no log, and lies just below the least there was
-            value = np.maximum(np.log(np.maximum(value, _LEAST)), self.low - np.log(2))
-        width = self.high - self.low
-        scaled: Floats = (np.clip(value, self.low - width, self.high + width) - self.low) / width
-        return scaled
-
-
 class WorkSteps(ComplexityModel):
     """C = law(T) * exp(g(T)), law linear in the work (else powers of the parameters), g a Gaussian process.
 
@@ -79,7 +60,8 @@ class WorkSteps(ComplexityModel):
     name: ClassVar[str] = "steps"
 
     law_: ComplexityModel
-    smooth_: tuple[Scaled, ...]
+    smooth_: tuple[int, ...]
+    features_: Features
     stepped_: tuple[int, ...]
     process_: GaussianProcess
     least_: float
@@ -99,15 +81,15 @@ class WorkSteps(ComplexityModel):
             if distinct < 2:
                 continue
             if not categorical:
-                positive = values[values > 0]
-                log = bool(len(positive)) and (at in work or len(positive) == len(values))
-                low, high = (positive.min(), values.max()) if log else (values.min(), values.max())
-                low, high = (float(np.log(v)) if log else float(v) for v in (low, high))
-                if high > low:
-                    smooth.append(Scaled(at, log, low, high))
+                smooth.append(at)
             if categorical or (at in parameters and 2 * distinct <= len(values)):
                 stepped.append(at)
         self.smooth_, self.stepped_ = tuple(smooth), tuple(stepped)
+        seen = X[:, smooth]
+        # an amount of work is a log although some networks do none of it
+        least = np.where(seen > 0, seen, np.inf).min(axis=0, initial=np.inf)
+        counted = np.isin(smooth, work) & np.isfinite(least)
+        self.features_ = Features.of(np.where(counted, np.maximum(seen, least), seen), None, ())
         self.least_ = float(c.min())
         self.process_ = self._process(X, np.log(c / self._lawful(X)), weight)
 
@@ -118,7 +100,7 @@ class WorkSteps(ComplexityModel):
         rows = replace(rows, X=self._features(rows.X[kept]), y=rows.y[kept], weight=rows.weight[kept])
         prior = Prior(
             "steps",
-            np.zeros(len(self.smooth_)),
+            np.zeros(len(self.features_.owners())),
             slope_spread=0.0,
             amplitude=_SMOOTH,
             length=_LENGTH,
@@ -144,7 +126,10 @@ class WorkSteps(ComplexityModel):
 
     def _features(self, X: Floats) -> Floats:
         """What the process sees of the rows of X: the smooth part's features, and the stepped columns."""
-        return np.column_stack([*(column.of(X) for column in self.smooth_), X[:, list(self.stepped_)]])
+        smooth = X[:, list(self.smooth_)]
+        # what has no log lies just below the least there was
+        floor = [max(c.low / 2.0, _LEAST) if c.kind == "log" else -np.inf for c in self.features_.columns]
+        return np.column_stack([self.features_.encode(np.maximum(smooth, floor)), X[:, list(self.stepped_)]])
 
     def _mean(self, X: Floats) -> Floats:
         parts = [self.process_.mean(self._features(rows)) for rows in _chunks(X)]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import linalg, optimize
 
 from cpmodel.errors import FitError
@@ -39,29 +41,17 @@ class _Linear(ComplexityModel):
 
     def _solve(self, X: Floats, c: Floats, weight: Floats, *, relative: bool, positive: bool) -> None:
         """Least squares of (prediction - c), or of its ratio to c, over the columns `at_`."""
-        design = self._design(X)
-        scale = _scales(design)
         row = np.sqrt(weight) / (c if relative else np.exp(np.mean(np.log(c))))
-        A, b = design / scale * row[:, None], c * row
-        solution = _non_negative(A, b) if positive else np.asarray(linalg.lstsq(A, b, cond=_RANK)[0])
-        active = solution > 0 if positive else np.ones(len(solution), dtype=bool)
-        residual = A @ solution - b
-        freedom = float(weight.sum()) - int(active.sum())
-        variance = float(residual @ residual) / max(freedom, 1.0)
-        covariance = np.zeros((len(solution), len(solution)))
-        inner = linalg.pinvh(A[:, active].T @ A[:, active]) if active.any() else np.empty((0, 0))
-        covariance[np.ix_(active, active)] = variance * inner / np.outer(scale[active], scale[active])
-        self.slopes_, self.constant_ = (solution / scale)[:-1], float((solution / scale)[-1])
-        self.covariance_ = covariance
-        self.residual_ = float(np.sqrt(variance)) if relative else self._relative_residual(X, c, weight)
+        solved = _least_squares(self._design(X), c, row, float(weight.sum()), positive=positive)
+        self.slopes_, self.constant_ = solved.solution[:-1], float(solved.solution[-1])
+        self.covariance_ = solved.covariance
+        self.residual_ = solved.scatter if relative else self._relative_residual(X, c, weight)
         columns = self._column_names()
         names = [*(columns[index] for index in self.at_), "constant"]
-        sure = np.sqrt(np.diag(covariance))
+        sure = np.sqrt(np.diag(self.covariance_))
         self.coefficients_ = tuple(
-            Coefficient(name, float(value), float(error) if at and freedom > 0 else None)
-            for name, value, error, at in zip(
-                names, [*self.slopes_, self.constant_], sure, active, strict=True
-            )
+            Coefficient(name, float(value), float(error) if at and solved.freedom > 0 else None)
+            for name, value, error, at in zip(names, solved.solution, sure, solved.active, strict=True)
         )
 
     def _relative_residual(self, X: Floats, c: Floats, weight: Floats) -> float:
@@ -217,17 +207,9 @@ class PowerLaw(ComplexityModel):
         self.codes_ = tuple((at, code) for at in codes for code in codes[at][1:])
         features = self._features(X)
         self.middle_ = np.average(features, axis=0, weights=weight) if features.shape[1] else np.empty(0)
-        design = self._design(X)
-        scale = _scales(design)
-        row = np.sqrt(weight)
-        A, b = design / scale * row[:, None], np.log(c) * row
-        solution = np.asarray(linalg.lstsq(A, b, cond=_RANK)[0])
-        residual = A @ solution - b
-        freedom = float(weight.sum()) - len(solution)
-        variance = float(residual @ residual) / max(freedom, 1.0)
-        self.covariance_ = variance * linalg.pinvh(A.T @ A) / np.outer(scale, scale)
-        self.residual_ = float(np.sqrt(variance))
-        self.exponents_, self.constant_ = (solution / scale)[:-1], float((solution / scale)[-1])
+        solved = _least_squares(self._design(X), np.log(c), np.sqrt(weight), float(weight.sum()))
+        self.covariance_, self.residual_ = solved.covariance, solved.scatter
+        self.exponents_, self.constant_ = solved.solution[:-1], float(solved.solution[-1])
         sure = np.sqrt(np.diag(self.covariance_))
         values = [*self.exponents_, self.constant_ - float(self.exponents_ @ self.middle_)]
         to_zero = np.append(-self.middle_, 1.0)
@@ -235,7 +217,7 @@ class PowerLaw(ComplexityModel):
         names = [columns[at] for at in self.at_]
         names += [f"effect of {columns[at]}={code:g}" for at, code in self.codes_]
         self.coefficients_ = tuple(
-            Coefficient(name, float(value), float(error) if freedom > 0 else None)
+            Coefficient(name, float(value), float(error) if solved.freedom > 0 else None)
             for name, value, error in zip([*names, "constant"], values, sure, strict=True)
         )
         self._check_few(weight)
@@ -253,10 +235,34 @@ class PowerLaw(ComplexityModel):
         return std
 
 
-def _scales(design: Floats) -> Floats:
-    """The size of each column; infinite for those that are as good as nothing, so that they become 0."""
+@dataclass(frozen=True, eq=False)
+class _Solved:
+    """Coefficients of least squares, which of them may move, and what is known of them."""
+
+    solution: Floats
+    active: NDArray[np.bool_]
+    covariance: Floats
+    scatter: float
+    freedom: float
+
+
+def _least_squares(
+    design: Floats, y: Floats, row: Floats, trainings: float, *, positive: bool = False
+) -> _Solved:
+    """Least sum of squares of (design x - y) times `row`, with x not below zero where `positive`."""
     sizes = np.abs(design).max(axis=0)
-    return np.where(sizes > _NOTHING, sizes, np.inf)
+    # a column that is as good as nothing becomes nothing
+    scale = np.where(sizes > _NOTHING, sizes, np.inf)
+    A, b = design / scale * row[:, None], y * row
+    solution = _non_negative(A, b) if positive else np.asarray(linalg.lstsq(A, b, cond=_RANK)[0])
+    active = solution > 0 if positive else np.ones(len(solution), dtype=bool)
+    residual = A @ solution - b
+    freedom = trainings - int(active.sum())
+    variance = float(residual @ residual) / max(freedom, 1.0)
+    covariance = np.zeros((len(solution), len(solution)))
+    inner = linalg.pinvh(A[:, active].T @ A[:, active]) if active.any() else np.empty((0, 0))
+    covariance[np.ix_(active, active)] = variance * inner / np.outer(scale[active], scale[active])
+    return _Solved(solution / scale, active, covariance, float(np.sqrt(variance)), freedom)
 
 
 def _non_negative(A: Floats, b: Floats) -> Floats:

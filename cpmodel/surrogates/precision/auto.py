@@ -68,22 +68,6 @@ class Candidate:
     relative_error: float | None
 
 
-@dataclass(frozen=True)
-class AutoReport:
-    """Which models were averaged, and why.
-
-    Parameters
-    ----------
-    sentence : for people
-    candidates : all that were tried, the heaviest first
-    stretch : what the spread of the average was multiplied by, to be right on the rows left out
-    """
-
-    sentence: str
-    candidates: tuple[Candidate, ...]
-    stretch: float
-
-
 class AutoPrecision(PrecisionModel):
     """Average of other precision models, weighted by evidence and cross-validated log score.
 
@@ -95,7 +79,8 @@ class AutoPrecision(PrecisionModel):
 
     Attributes
     ----------
-    report_ : AutoReport
+    report_ : which models were averaged and why, in a sentence
+    candidates_ : all that were tried, the heaviest first
     members_ : the fitted models that have weight
     weights_ : their weights, shape (m,)
     stretch_ : factor on the spread of the average, from the rows left out
@@ -109,7 +94,8 @@ class AutoPrecision(PrecisionModel):
 
     name = "auto"
 
-    report_: AutoReport
+    report_: str
+    candidates_: tuple[Candidate, ...]
     members_: tuple[PrecisionModel, ...]
     weights_: Floats
     stretch_: float
@@ -174,12 +160,11 @@ class AutoPrecision(PrecisionModel):
         used = order[weights[order] > 0]
         self.members_ = tuple(candidates[names[position]] for position in used)
         self.weights_ = weights[used]
-        nothing = (None, None)
-        found = [
-            Candidate(names[i], float(weights[i]), float(evidence[i]), *scores.get(names[i], nothing))
+        self.candidates_ = tuple(
+            Candidate(names[i], float(weights[i]), float(evidence[i]), *scores.get(names[i], (None, None)))
             for i in order
-        ]
-        self.report_ = AutoReport(_sentence(found), tuple(found), self.stretch_)
+        )
+        self.report_ = _sentence(self.candidates_)
         self.coefficients_ = tuple(
             Coefficient(f"weight of {names[position]}", float(weights[position]), None) for position in used
         )

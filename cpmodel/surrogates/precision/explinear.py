@@ -327,9 +327,6 @@ class ExponentialLinear(PrecisionModel):
     def _ended_at(self) -> Floats:
         return self.theta_
 
-    def _freedom_used(self) -> int:
-        return len(self.theta_) + len(self.beta_)
-
     def _surface(self, X: Floats) -> Floats:
         surface: Floats = self.terms_.basis(X)(self.theta_)[0] @ self.beta_
         return surface

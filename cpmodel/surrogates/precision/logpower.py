@@ -107,9 +107,6 @@ class LogErrorPower(PrecisionModel):
             for label, value, error in zip(labels, values, errors, strict=True)
         )
 
-    def _freedom_used(self) -> int:
-        return len(self.center_)
-
     def _predictive(self, X: Floats) -> Predictive:
         F = self._design(X)
         # what the scatter holds beyond the seeds' noise is misfit, and misfit is not averaged out by seeds

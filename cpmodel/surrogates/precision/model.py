@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -36,29 +35,6 @@ _ROWS_AT_ONCE = 1024
 _LARGEST = 1e100
 
 
-@dataclass(frozen=True)
-class FitStatistics:
-    """How well a model describes the trainings it was fitted to.
-
-    Parameters
-    ----------
-    trainings, configurations : how many there were (trainings: the sum of the weights)
-    coefficients : how many numbers were fitted
-    r2 : share of the variance of the configurations' precision that is explained; None when there is none
-    relative_error : mean of |predicted - measured| / measured over trainings
-    aic, bic : Akaike's and Schwarz's criteria of a normal likelihood on the model's own scale; None where a
-        model has no fixed number of coefficients
-    """
-
-    trainings: float
-    configurations: int
-    coefficients: int
-    r2: float | None
-    relative_error: float
-    aic: float | None = None
-    bic: float | None = None
-
-
 class PrecisionModel(TableModel):
     """Base of the precision models P(T).
 
@@ -77,7 +53,8 @@ class PrecisionModel(TableModel):
     noise_std_ : float
         Standard deviation of one training's precision about its mean over seeds, at the mean precision.
     coefficients_ : tuple of Coefficient
-    statistics_ : FitStatistics
+    relative_error_ : float
+        Mean of |predicted - measured| / measured over the trainings it was fitted to.
 
     Notes
     -----
@@ -89,7 +66,7 @@ class PrecisionModel(TableModel):
     kind: ClassVar[str] = "precision model"
 
     noise_std_: float
-    statistics_: FitStatistics
+    relative_error_: float
     link_: Link
 
     def __init__(
@@ -131,10 +108,6 @@ class PrecisionModel(TableModel):
 
     def _ended_at(self) -> Floats | None:
         """Where the search for what is not solved exactly ended; None when there is none."""
-        return None
-
-    def _freedom_used(self) -> int | None:
-        """Number of fitted coefficients for AIC and BIC; None when it is not a fixed number."""
         return None
 
     # ---- fitting
@@ -207,28 +180,12 @@ class PrecisionModel(TableModel):
         return {"domain": self._domain(X), "categorical": self._codes(X)}
 
     def _describe(self, X: Floats, y: Floats, weight: Floats) -> None:
-        """Set `noise_std_` and `statistics_` from the fitted model."""
+        """Set `noise_std_` and `relative_error_` from the fitted model."""
         law = self._laws(X)
-        predicted = law.mean()
         mean = float(np.average(y, weights=weight))
         slope = float(law.link.slope(law.link.forward(np.array([mean])))[0])
         self.noise_std_ = group(X, y, weight).noise_of(float(np.median(law.noise)) * slope)
-        residual, spread = float(weight @ (y - predicted) ** 2), float(weight @ (y - mean) ** 2)
-        total, used = float(weight.sum()), self._freedom_used()
-        aic = bic = None
-        if used is not None:
-            misfit = float(weight @ (self.link_.forward(y) - law.location) ** 2)
-            deviance = total * float(np.log(max(misfit / total, 1e-300)))
-            aic, bic = deviance + 2.0 * (used + 1), deviance + float(np.log(total)) * (used + 1)
-        self.statistics_ = FitStatistics(
-            trainings=total,
-            configurations=len(np.unique(X, axis=0)),
-            coefficients=len(self.coefficients_),
-            r2=1.0 - residual / spread if spread > 1e-12 * total else None,
-            relative_error=relative_error(y, predicted, weight),
-            aic=aic,
-            bic=bic,
-        )
+        self.relative_error_ = relative_error(y, law.mean(), weight)
 
     # ---- predicting
 

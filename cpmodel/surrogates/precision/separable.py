@@ -29,15 +29,12 @@ class SeparableFit:
     theta : shape (q,)
     beta : shape (p,)
     sse : the sum of squares
-    jacobian : shape (n, q + p)
-        Derivatives of the fitted values by theta, then by beta.
     converged : whether the search ended by its tolerance
     """
 
     theta: Floats
     beta: Floats
     sse: float
-    jacobian: Floats
     converged: bool
 
 
@@ -95,13 +92,8 @@ def fit_separable(
         )
         theta = np.asarray(found.x, dtype=np.float64)
         residual, _, beta = at(theta)
-        fits.append(_finished(basis, theta, beta, float(residual @ residual), bool(found.status > 0)))
+        fits.append(SeparableFit(theta, beta, float(residual @ residual), bool(found.status > 0)))
     return min(fits, key=lambda fit: fit.sse)
-
-
-def _finished(basis: Basis, theta: Floats, beta: Floats, sse: float, converged: bool) -> SeparableFit:
-    phi, derivatives = basis(theta)
-    return SeparableFit(theta, beta, sse, np.concatenate([(derivatives @ beta).T, phi], axis=1), converged)
 
 
 def solve_within(phi: Floats, y: Floats, G: Floats, h: Floats) -> tuple[Floats, Floats]:
@@ -159,7 +151,7 @@ def fit_separable_within(
 
     if len(start) == 0:
         beta, _, sse = solved(start)
-        return _finished(basis, start, beta, sse, True)
+        return SeparableFit(start, beta, sse, True)
     found = optimize.minimize(
         loss_and_gradient,
         np.clip(start, *bounds),
@@ -169,4 +161,4 @@ def fit_separable_within(
     )
     theta = np.asarray(found.x, dtype=np.float64)
     beta, _, sse = solved(theta)
-    return _finished(basis, theta, beta, sse, bool(found.success))
+    return SeparableFit(theta, beta, sse, bool(found.success))
