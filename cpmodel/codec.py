@@ -7,17 +7,21 @@ Reading refuses what is not of the type that the hints say, and names the place.
 from __future__ import annotations
 
 import math
+import types
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
 from functools import cache
-from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from cpmodel.errors import BadInputError
 
 T = TypeVar("T")
+
+_CALLED = {float: "a number", int: "a whole number", str: "a text", bool: "true or false", type(None): "null"}
 
 
 def dump(value: Any, *, omit_defaults: bool = False) -> Any:
@@ -28,7 +32,26 @@ def dump(value: Any, *, omit_defaults: bool = False) -> Any:
     omit_defaults : bool
         Leave out what equals its default, so that a new field with a default changes no hash.
     """
-    return _plain(_converter(omit_defaults).unstructure(value))
+    if is_dataclass(value) and not isinstance(value, type):
+        told = [f for f in fields(value) if f.init and not (omit_defaults and _is_default(value, f))]
+        return {f.name: dump(getattr(value, f.name), omit_defaults=omit_defaults) for f in told}
+    if isinstance(value, Mapping):
+        return {str(name): dump(inner, omit_defaults=omit_defaults) for name, inner in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset, range)):
+        return [dump(inner, omit_defaults=omit_defaults) for inner in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return dump(value.tolist())
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
+    return value
+
+
+def _is_default(value: Any, field: Field[Any]) -> bool:
+    default = field.default if field.default_factory is MISSING else field.default_factory()
+    same = getattr(value, field.name) == default
+    return default is not MISSING and isinstance(same, bool) and same
 
 
 def load(kind: type[T], data: Any, *, where: str = "", what: str = "record") -> T:
@@ -39,86 +62,91 @@ def load(kind: type[T], data: Any, *, where: str = "", what: str = "record") -> 
     BadInputError
         Something is missing, unknown or of another type; the message names the first such place.
     """
-    import cattrs
-
     try:
-        made: T = _converter(False).structure(data, kind)
+        made: T = _read(kind, data, "")
         return made
-    except cattrs.BaseValidationError as error:
-        raise BadInputError(f"{what}: {_first(error)}", where=where) from error
     except BadInputError as error:
-        raise BadInputError(f"{what}: {error}", where=where) from error
-    except (TypeError, ValueError, LookupError, AttributeError) as error:
-        raise BadInputError(f"{what}: {error}", expected=kind.__name__, where=where) from error
+        raise BadInputError(f"{what}: {str(error).lstrip('.: ')}", where=where) from error
+
+
+def _read(kind: Any, value: Any, place: str) -> Any:
+    """`value` as the hint `kind` says."""
+    if kind is Any or type(value) is kind:
+        return value
+    origin, args = get_origin(kind) or kind, get_args(kind)
+    if origin in (Union, types.UnionType):
+        return _one_of(args, value, place)
+    if origin is Literal or (isinstance(kind, type) and issubclass(kind, Enum)):
+        known = args if origin is Literal else tuple(member.value for member in kind)
+        _must(value in known, place, "one of " + ", ".join(map(str, known)), value)
+        return value if origin is Literal else kind(value)
+    if origin is np.ndarray:
+        try:
+            return np.array(value, dtype=get_args(args[1])[0])
+        except (TypeError, ValueError):
+            raise BadInputError(place, expected="a list of numbers", got=repr(value)) from None
+    if not isinstance(origin, type):
+        raise TypeError(f"no way to read {kind}")
+    if is_dataclass(origin):
+        return _made(origin, value, place)
+    if issubclass(origin, Mapping):
+        _must(isinstance(value, Mapping), place, "names with values", value)
+        whole = args[:1] == (int,)
+        inner = args[1] if args else Any
+        return {int(k) if whole else k: _read(inner, v, f"{place}.{k}") for k, v in value.items()}
+    if issubclass(origin, (tuple, list, set)) or origin.__module__ == "collections.abc":
+        _must(isinstance(value, (list, tuple)), place, "a list", value)
+        hints = args[:1] * len(value) if args[1:] in ((), (...,)) else args
+        _must(len(hints) == len(value) or not args, place, f"a list of {len(hints)}", f"{len(value)} values")
+        read = [_read(h, v, f"{place}[{n}]") for n, (h, v) in enumerate(zip(hints, value, strict=True))]
+        return read if origin is list else set(read) if issubclass(origin, set) else tuple(read)
+    if origin is float and (value is None or value in ("inf", "-inf")):
+        return math.nan if value is None else float(value)
+    _must(type(value) in ((int, float) if origin is float else (origin,)), place, _called(origin), value)
+    return float(value) if origin is float else value
+
+
+def _must(holds: bool, place: str, expected: str, got: Any) -> None:
+    if not holds:
+        said = "null" if got is None else "nothing" if got is MISSING else repr(got)
+        raise BadInputError(place, expected=expected, got=said)
+
+
+def _one_of(kinds: tuple[Any, ...], value: Any, place: str) -> Any:
+    """`value` as the first of the kinds that it is; numbers and texts stay what they are."""
+    if value is None and type(None) in kinds:
+        return None
+    others = [kind for kind in kinds if kind is not type(None)]
+    if type(value) in others:
+        return value
+    for kind in others[:-1]:
+        with suppress(BadInputError):
+            return _read(kind, value, place)
+    _must(len(others) == 1 or is_dataclass(others[-1]), place, " or ".join(map(_called, others)), value)
+    return _read(others[-1], value, place)
+
+
+def _called(kind: Any) -> str:
+    return _CALLED.get(kind) or str(getattr(kind, "__name__", kind))
+
+
+def _made(kind: type, value: Any, place: str) -> Any:
+    _must(isinstance(value, Mapping), place, f"the fields of a {kind.__name__}", value)
+    hints, needed = _fields(kind)
+    unknown = [str(name) for name in value if name not in hints]
+    _must(not unknown, place, "only " + ", ".join(hints), ", ".join(unknown))
+    for name in needed:
+        _must(name in value, f"{place}.{name}", "it to be there", MISSING)
+    read = {name: _read(hints[name], inner, f"{place}.{name}") for name, inner in value.items()}
+    try:
+        return kind(**read)
+    except BadInputError as error:
+        raise BadInputError(f"{place}: {error}" if place else str(error)) from error
 
 
 @cache
-def _converter(omit_defaults: bool) -> Any:
-    from cattrs import Converter
-
-    made = Converter(forbid_extra_keys=True, omit_if_default=omit_defaults, unstruct_collection_overrides={})
-    made.register_structure_hook(float, lambda v, _: _number(v))
-    for scalar in (int, bool, str):
-        made.register_structure_hook(scalar, _of)
-    made.register_structure_hook_func(_is_array, lambda v, _: np.array(_numbers(v), dtype=float))
-    made.register_structure_hook_func(_is_value, lambda v, _: _scalar(v))
-    return made
-
-
-def _is_array(kind: Any) -> bool:
-    return getattr(kind, "__origin__", None) is np.ndarray
-
-
-def _is_value(kind: Any) -> bool:
-    """A union of scalars, such as the value of a parameter."""
-    scalars = {int, float, str, bool, type(None)}
-    return get_origin(kind) in (Union, UnionType) and len(set(get_args(kind)) & scalars - {type(None)}) > 1
-
-
-def _scalar(value: Any) -> Any:
-    if value is not None and not isinstance(value, (int, float, str, bool)):
-        raise TypeError(f"expected a number or a text, got {type(value).__name__}")
-    return value
-
-
-def _number(value: Any) -> float:
-    if value is None:
-        return math.nan
-    if value in ("inf", "-inf") or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-        return float(value)
-    raise TypeError(f"expected a number, got {value!r}")
-
-
-def _numbers(value: Any) -> Any:
-    """Numbers, or rows of them."""
-    return [_numbers(x) for x in value] if isinstance(value, (list, tuple)) else _number(value)
-
-
-def _of(value: Any, kind: type) -> Any:
-    if issubclass(kind, Enum):
-        return kind(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise TypeError(f"expected {kind.__name__}, got {value!r}")
-    return value
-
-
-def _plain(value: Any) -> Any:
-    """Only what JSON knows."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, (np.ndarray, np.generic)):
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple, set, frozenset, range)):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "inf" if value > 0 else "-inf"
-    return value
-
-
-def _first(error: Exception) -> str:
-    """Where the first fault lies, and what it is."""
-    from cattrs import transform_error
-
-    return str(transform_error(error, path="it")[0]).replace("it.", "", 1)
+def _fields(kind: type) -> tuple[dict[str, Any], list[str]]:
+    """The hints of a dataclass's fields, and the names of those without a default."""
+    hints, known = get_type_hints(kind), [field for field in fields(kind) if field.init]
+    needed = [field.name for field in known if field.default is field.default_factory is MISSING]
+    return {field.name: hints[field.name] for field in known}, needed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import gzip
 import json
@@ -11,6 +12,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -90,6 +92,64 @@ def reading_table(path: str | Path) -> Iterator[TextIO]:
             yield file
     except (EOFError, zlib.error) as error:
         raise OSError(errno.EIO, f"not a whole gzip file: {error}") from error
+
+
+@dataclass(frozen=True)
+class Table:
+    """The cells of a CSV file as texts without outer blanks.
+
+    Parameters
+    ----------
+    header : tuple of str
+        Each name once, but that columns without a name may be several.
+    rows : list of list of str
+        As many cells each as the header has.
+    lines : list of int
+        The line that each row ends on, as an editor counts them.
+    """
+
+    header: tuple[str, ...]
+    rows: list[list[str]]
+    lines: list[int]
+
+
+def read_table(path: str | Path, of: str) -> Table:
+    """A CSV file with a header and rows `of` something; gzipped where its name ends in ``.gz``.
+
+    Raises
+    ------
+    BadInputError
+        The file cannot be read, or is no table; the message names the line (the header is line 1).
+    """
+    where = str(path)
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    try:
+        # not through pandas: it shifts the columns of rows that are too long, rounds and miscounts lines
+        with reading_table(path) as file:
+            reader = csv.reader(file, strict=True, skipinitialspace=True)
+            header = tuple(name.strip() for name in next((cells for cells in reader if cells), []))
+            if not any(header):
+                raise BadInputError("empty file", expected=f"a header and rows of {of}", where=where)
+            if len(header) == 1 and ";" in header[0]:
+                wanted = "commas between its cells"
+                raise BadInputError("not a CSV table", expected=wanted, got="semicolons", where=where)
+            for name in header:
+                if name and header.count(name) > 1:
+                    raise BadInputError(f"column '{name}'", expected="it once", got="twice", where=where)
+            for cells in reader:
+                if not any(cells):
+                    continue
+                if len(cells) != len(header):
+                    place, wanted = f"line {reader.line_num}", f"{len(header)} cells as in the header"
+                    raise BadInputError(place, expected=wanted, got=len(cells), where=where)
+                rows.append([cell.strip() for cell in cells])
+                lines.append(reader.line_num)
+    except OSError as error:
+        raise BadInputError(f"cannot read: {error.strerror or error}", where=where) from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise BadInputError(f"not a CSV table: {error}", where=where) from error
+    return Table(header, rows, lines)
 
 
 def read_json(path: str | Path) -> Any:

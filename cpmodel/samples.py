@@ -7,7 +7,6 @@ needs the parameters and a precision only.
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cpmodel.errors import BadInputError
-from cpmodel.files import reading_table, replacing
+from cpmodel.files import read_table, replacing
 from cpmodel.space import Floats, Parameter, Space, Value
 
 if TYPE_CHECKING:
@@ -90,7 +89,8 @@ class Samples:
             row: dict[str, Any] = dict.fromkeys(space.names, math.nan)
             row.update(space.validated(sample.configuration))
             row.update({name: getattr(sample, name) for name in COLUMNS})
-            row["start"] = f"{sample.start.kind} {sample.start.parent}" if sample.start.parent else ""
+            fresh = sample.start.kind == "fresh"
+            row["start"] = "" if fresh else f"{sample.start.kind} {sample.start.parent}".strip()
             row["purpose"] = str(sample.purpose)
             row["precision"] = math.nan if sample.precision is None else sample.precision
             row["curve"] = json.dumps([round(p, 6) for p in sample.curve])
@@ -208,8 +208,13 @@ def read_csv(
         The file or one of its rows cannot be used; the message names the row as an editor counts it
         (the header is line 1).
     """
+    import pandas as pd
+
     where = str(path)
-    cells, lines = _read_cells(path, where)
+    read = read_table(path, "samples")
+    lines = read.lines
+    cells = pd.DataFrame(read.rows, columns=list(read.header), dtype=object)
+    cells = cells.loc[:, [bool(name) for name in read.header]]  # a column without a name is an index
     names = list(
         space.names if space else parameters or [n for n in ("f", "s", "k", "l") if n in cells.columns]
     )
@@ -285,47 +290,6 @@ class _Cells:
             raise self.wrong(name, row, "a finite number")
         values[empty] = math.nan
         return values
-
-
-def _read_cells(path: str | Path, where: str) -> tuple[pd.DataFrame, list[int]]:
-    """The cells of a CSV file as texts, and the line that each row ends on."""
-    import pandas as pd
-
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    try:
-        # not through pandas: it shifts the columns of rows that are too long, and miscounts lines
-        with reading_table(path) as file:
-            reader = csv.reader(file, strict=True, skipinitialspace=True)
-            header = next((cells for cells in reader if cells), [])
-            header = [name.strip() for name in header]
-            if not any(header):
-                raise BadInputError("empty file", expected="a header and rows of samples", where=where)
-            if len(header) == 1 and ";" in header[0]:
-                raise BadInputError(
-                    "not a CSV table", expected="commas between its cells", got="semicolons", where=where
-                )
-            for name in header:
-                if name and header.count(name) > 1:
-                    raise BadInputError(f"column '{name}'", expected="it once", got="twice", where=where)
-            for cells in reader:
-                if not any(cells):
-                    continue
-                if len(cells) != len(header):
-                    raise BadInputError(
-                        f"line {reader.line_num}",
-                        expected=f"{len(header)} cells as in the header",
-                        got=len(cells),
-                        where=where,
-                    )
-                rows.append([cell.strip() for cell in cells])
-                lines.append(reader.line_num)
-    except OSError as error:
-        raise BadInputError(f"cannot read: {error.strerror or error}", where=where) from error
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise BadInputError(f"not a CSV table: {error}", where=where) from error
-    frame = pd.DataFrame(rows, columns=header, dtype=object)
-    return frame.loc[:, [bool(name) for name in header]], lines  # a column without a name is an index
 
 
 def _number(text: str) -> float:
