@@ -19,7 +19,7 @@ from cpmodel.surrogates.groups import group_labels
 def fold_numbers(X: Floats, folds: int, seed: int, *, turned: bool = False) -> NDArray[np.int64]:
     """The fold of each row of X, shape (n,): equal rows in one, whatever the order of the rows.
 
-    `turned` deals by the inverse of the random permutation: models of complexity were always judged so.
+    `turned` deals by the inverse permutation, as models of complexity were always judged.
     """
     labels = group_labels(X)
     count = int(labels.max(initial=-1)) + 1

@@ -25,23 +25,27 @@ from cpmodel.surrogates.precision.process import (
 )
 from cpmodel.surrogates.predictive import Predictive, student_log_density
 
-# What each model weighs before the rows speak: from wide experience with public tables
+# What each model weighs before the rows speak. This, the temper and the beliefs below were chosen over all
+# tables of scripts/bench/surrogates.py together
 _BELIEFS = {"loggp": 1.0, "loggp, saturating": 1.0, "additive": 4.0, "quadratic": 8.0}
 # What is added to the name of a model that sees derived columns too
 _DERIVED = ", derived"
-# No model is true, so the ratio of two evidences says more than is known, and of few rows much more: its root
-# is taken, the 1 + 20 / rows'th
+# Temper: no model is true, so that evidence says more than is known, and of few rows much more. The root of
+# it is taken, the 1 + 20 / rows'th
 _TEMPER_ROWS = 20.0
-# A polynomial is believed once the rows are so many times its coefficients, and hardly before
-_LEAST_POLYNOMIAL_BELIEF = 0.2
+# A polynomial is believed once the rows are so many times its coefficients
 _POLYNOMIAL_ROWS = 5.0 / 3.0
-# and an asymptote once there are so many rows, with this power of their share: it is told by curvature, which
-# needs some to be seen
-_SATURATION_ROWS, _SATURATION_POWER = 15.0, 6
+# and this much before
+_LEAST_POLYNOMIAL_BELIEF = 0.2
+# An asymptote is believed once there are so many rows: curvature tells it, which few rows do not show
+_SATURATION_ROWS = 15.0
+# Before, the belief is this power of the share of these rows
+_SATURATION_POWER = 6
 # Asymptote of the saturating process, as a share of the least error measured
 _SATURATION = 0.6
 # A model that weighs less than this is left out: it would cost time and change nothing
 _LEAST_WEIGHT = 0.02
+# Parts that are left out in turn
 _FOLDS = 10
 # Tails of the average: heavier than normal ones, since what its members do not know is not normal
 _FREEDOM = 8.0

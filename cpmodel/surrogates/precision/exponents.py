@@ -10,9 +10,17 @@ from cpmodel.space import Floats
 
 # Directions of the linear columns, or of the exponential beside them, weaker than this are rounding
 _RANK = 1e-11
-# Damping of the first step, and the least, without which exponents that act alike could not be told apart;
-# what a good and a bad step multiply it by; where a search has nowhere to go
-_DAMPING, _LEAST_DAMPING, _BETTER, _WORSE, _STUCK = 1e-2, 1e-9, 0.2, 5.0, 1e10
+# Damping of the first step
+_DAMPING = 1e-2
+# The least damping, without which exponents that act alike could not be told apart
+_LEAST_DAMPING = 1e-9
+# What a good step multiplies the damping by
+_BETTER = 0.2
+# and a bad one
+_WORSE = 5.0
+# The damping at which a search has nowhere to go
+_STUCK = 1e10
+# Most steps of a search
 _STEPS = 60
 # A search ends when a good step lowers its sum of squares by less than this share of it
 _SETTLED = 1e-7
