@@ -82,6 +82,10 @@ class MemoryExhaustedError(TrainingFailedError):
     """A training needs more memory than there was."""
 
 
+class ContractError(CpmodelError, AssertionError):
+    """A plug-in breaks the contract of its kind; the message says which plug-in, and where."""
+
+
 class CpmodelWarning(UserWarning):
     """Base of every warning that cpmodel gives."""
 

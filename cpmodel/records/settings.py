@@ -102,7 +102,7 @@ class Settings:
 
     @property
     def _axes(self) -> list[Parameter]:
-        return [p for p in self.space.parameters if getattr(p, "axis", False)]
+        return [p for p in self.space.parameters if p.axis]
 
     def recipe_for(self, configuration: Configuration) -> Recipe:
         """The recipe of one training: the study's, but for the fields that are axes of its space."""
