@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from cpmodel.cost import ComparedCost
 from cpmodel.costs.table import CostsTable
 from cpmodel.costs.table import read_csv as read_costs
 from cpmodel.engine.devices import training_devices
@@ -16,7 +17,7 @@ from cpmodel.errors import BadInputError, StudyError
 from cpmodel.families import Family, Task, get_family
 from cpmodel.optimize import Choice
 from cpmodel.pipeline.answer import Answer, last_answer, last_verdict
-from cpmodel.pipeline.costing import require_complexities
+from cpmodel.pipeline.costing import compared_costs, require_complexities
 from cpmodel.pipeline.curve import Curve, check_curve, last_curve, run_curve
 from cpmodel.pipeline.loop import watched
 from cpmodel.pipeline.material import Material
@@ -36,7 +37,7 @@ from cpmodel.pipeline.options import (
     Training,
     takes,
 )
-from cpmodel.pipeline.project import Plan, Project, plan, reopen, settings_there
+from cpmodel.pipeline.project import Plan, Project, plan, project_of, reopen, store_there
 from cpmodel.pipeline.run import check_search, choose, run, sample, verify
 from cpmodel.pipeline.stages import (
     Fits,
@@ -52,37 +53,10 @@ from cpmodel.report.build import page_of
 from cpmodel.report.render import write_report
 from cpmodel.samples import Samples
 from cpmodel.search.designs import DESIGNS
-from cpmodel.space import Space
+from cpmodel.space import Configuration, Space
 
 if TYPE_CHECKING:
     from cpmodel.deploy.export import Exported
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What a page is about: what was chosen, answered or drawn, and the command that it names."""
-
-    choice: Choice | None = None
-    answer: Answer | None = None
-    curve: Curve | None = None
-    complexity: str = ""
-    paper_grid: bool = False
-    command: str = ""
-
-    def write(self, material: Material, fits: Fits, path: Path) -> Path:
-        """Write the page."""
-        page = page_of(
-            material,
-            fits,
-            title=path.parent.resolve().name if path.name == "report.html" else path.stem,
-            complexity=self.complexity,
-            choice=self.choice,
-            answer=self.answer,
-            curve=self.curve,
-            paper=self.paper_grid,
-        )
-        write_report(replace(page, command=self.command), path)
-        return path
 
 
 class Source(ABC):
@@ -95,6 +69,12 @@ class Source(ABC):
     def samples(self) -> Samples:
         """Every training there is, failed ones too."""
         return self.material().samples
+
+    def costs(self, configuration: Configuration | str, first: str = "") -> list[ComparedCost]:
+        """All that is known of the costs of the baseline and a configuration, those called `first` first."""
+        if isinstance(configuration, str):
+            configuration = self.material().space.parse(configuration)
+        return compared_costs(self.material(), configuration, first)
 
     @takes(FitOptions)
     def fit(self, how: FitOptions) -> Fits:
@@ -140,8 +120,9 @@ class Source(ABC):
         fits, goal = fit(material, how.model), asked.goal
         answer, curve = self._asked_last() if goal is None else (None, None)
         choice = None if goal is None else choose(material, goal, fits.precision)
-        shown = Shown(choice, answer, curve, asked.complexity, paper_grid, command)
-        return shown.write(material, fits, self._page if out is None else Path(out))
+        page = {"choice": choice, "answer": answer, "curve": curve, "paper": paper_grid}
+        path = self._page if out is None else Path(out)
+        return _written(path, command, material, fits, complexity=asked.complexity, **page)
 
     def _asked_last(self) -> tuple[Answer | None, Curve | None]:
         return None, None
@@ -187,6 +168,8 @@ class Study(Source):
         Where its files are.
     options : StudyOptions
         What it is made of.
+    project : Project, optional
+        The study, where it is opened already.
 
     Raises
     ------
@@ -194,17 +177,19 @@ class Study(Source):
         Something given cannot be used, or the study that is there was made of something else.
     """
 
-    def __init__(self, folder: str | Path, options: StudyOptions) -> None:
+    def __init__(self, folder: str | Path, options: StudyOptions, project: Project | None = None) -> None:
         self.folder = Path(folder)
         self._storage = options.storage
         self._planned: Plan | None = None
-        self._project: Project | None = None
-        there = settings_there(folder, options.storage) is not None
-        if there and options == StudyOptions(storage=options.storage):
-            self._project = reopen(folder, options.storage)
+        self._project = project
+        if project is not None:
+            return
+        there = store_there(folder, options.storage)
+        if there is not None and options == StudyOptions(storage=options.storage):
+            self._project = project_of(there)
             return
         self._planned = plan(folder, options)
-        if there:
+        if there is not None:
             self._begun()
 
     def __repr__(self) -> str:
@@ -270,8 +255,8 @@ class Study(Source):
         with self._at_work(goal, effort, watch) as project:
             first_measured(project, effort, watch)
             found = run_curve(project, goal, effort, watch)
-        shown = Shown(curve=found, complexity=found.complexity, command=command)
-        shown.write(self.material(), fit(self.material()), self._page)
+        material, named = self.material(), found.complexity
+        _written(self._page, command, material, fit(material), curve=found, complexity=named)
         return found
 
     @takes(Goal, ProofOptions, Machine)
@@ -372,8 +357,15 @@ class Study(Source):
         """Everything of a study that follows from its samples, written anew."""
         measure_answer(self.project, answer, batch)
         material = self.material()
-        Shown(answer=answer, command=command).write(material, fit(material), self._page)
+        _written(self._page, command, material, fit(material), answer=answer)
         return answer
+
+
+def _written(path: Path, command: str, material: Material, fits: Fits, **shown: Any) -> Path:
+    """Write the page of what is shown; see `cpmodel.report.build.page_of`."""
+    title = path.parent.resolve().name if path.name == "report.html" else path.stem
+    write_report(replace(page_of(material, fits, title=title, **shown), command=command), path)
+    return path
 
 
 @takes(StudyOptions)
@@ -402,6 +394,5 @@ def source(path: str | Path, storage: str | None = None, how: TableOptions | Non
     if how.family is not None:
         get_family(how.family)  # an unknown one is refused, whether it is needed or not
     if Path(path).is_dir() or (storage is not None and not Path(path).is_file()):
-        reopen(path, storage)
-        return Study(path, StudyOptions(storage=storage))
+        return Study(path, StudyOptions(storage=storage), reopen(path, storage))
     return Table(path, read_table(path, how))

@@ -18,7 +18,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
-from functools import partial, wraps
+from functools import wraps
 from inspect import Parameter, signature
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from cpmodel.space import Configuration, Value
 
 R = TypeVar("R")
+
+COUNT = "[1, inf)"
+_BASELINE = "Baseline configuration, f=64,s=28,...; default: each largest value."
 
 
 def option(
@@ -69,21 +72,13 @@ class StudyOptions(Options):
     """What a study is made of; what is None is as the study there has it."""
 
     dataset: str | ImageSet | None = option(
-        None,
-        "Images: {datasets}; default: embedded.",
-        "NAME",
-        flags=("--dataset", "-d"),
+        None, "Images: {datasets}; default: embedded.", "NAME", flags=("--dataset", "-d")
     )
     family: str | Family | None = option(None, "Family of networks: {families}; default: plain.", "NAME")
     values: Mapping[str, Sequence[Value]] | None = option(
         None, "Values of the family's parameters, instead of its own.", flags=()
     )
-    baseline: Configuration | None = option(
-        None,
-        "Baseline configuration, f=64,s=28,...; default: each largest value.",
-        "T",
-        words="configuration",
-    )
+    baseline: Configuration | None = option(None, _BASELINE, "T", words="configuration")
     axes: Mapping[str, Sequence[Value]] | None = option(
         None,
         "Search a field of the recipe, too: epochs=3,6,12; may be given several times.",
@@ -216,11 +211,7 @@ class Machine(Options):
     """What trains, and how much of it at once."""
 
     workers: int | None = option(
-        None,
-        "Trainings at once; default: one a core, 8 a GPU.",
-        "N",
-        flags=("--workers", "-j"),
-        within="[1, inf)",
+        None, "Trainings at once; default: one a core, 8 a GPU.", "N", flags=("--workers", "-j"), within=COUNT
     )
     device: str | None = option(None, "What trains: cpu, cuda (all GPUs), cuda:1, auto (default).", "NAME")
 
@@ -234,7 +225,7 @@ class Training(Machine):
         "Trainings in all, verification included (40), or a time (90s, 10m, 2h).",
         "N|TIME",
         words="budget",
-        within="[1, inf)",
+        within=COUNT,
     )
     seconds: float | None = option(
         None, "Time after which no training is started any more.", flags=(), within="(0, inf)"
@@ -253,7 +244,7 @@ class Effort(Training):
         within="[0, 1)",
     )
     measured: int = option(60, "Run-times measured for the model of them.", "N", within="[0, inf)")
-    batch: int = option(64, "Images in one forward pass when run-time is measured.", "N", within="[1, inf)")
+    batch: int = option(64, "Images in one forward pass when run-time is measured.", "N", within=COUNT)
 
 
 @dataclass(frozen=True)
@@ -264,7 +255,7 @@ class DesignOptions(Options):
     vary: Sequence[str] | None = option(
         None, "Only these parameters move: f,s; default: all.", "NAMES", words="names"
     )
-    seeds: int = option(1, "Trainings of each configuration.", "N", within="[1, inf)")
+    seeds: int = option(1, "Trainings of each configuration.", "N", within=COUNT)
 
 
 @dataclass(frozen=True)
@@ -284,8 +275,8 @@ class MeasureOptions(Options):
     """How run-times of untrained networks are measured."""
 
     count: int = option(100, "Configurations drawn from the space.", "N", within="[0, inf)")
-    batch: int = option(64, "Images in one forward pass.", "N", within="[1, inf)")
-    threads: int = option(1, "Processor threads.", "N", within="[1, inf)")
+    batch: int = option(64, "Images in one forward pass.", "N", within=COUNT)
+    threads: int = option(1, "Processor threads.", "N", within=COUNT)
     dtype: str = option("float32", "float32, bfloat16 or float16.", "NAME")
     device: str = option("cpu", "cpu, cuda, ...", "NAME")
 
@@ -313,12 +304,7 @@ class TableOptions(Options):
         "UNIT",
         among=("auto", "fraction", "percent"),
     )
-    baseline: Configuration | None = option(
-        None,
-        "CSV: baseline configuration, f=64,s=28,...; default: each largest value.",
-        "T",
-        words="configuration",
-    )
+    baseline: Configuration | None = option(None, _BASELINE, "T", words="configuration")
     family: str | None = option(None, "Without a study: family of networks; default: plain.", "NAME")
     image: str | tuple[int, int, int] | None = option(
         None, "Without a study: what networks take, height x width x channels, 28x28x1.", "HxWxC"
@@ -329,49 +315,40 @@ class TableOptions(Options):
 def takes(*groups: type[Options], **defaults: Any) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """A function of option groups as one of their fields: ``run(target=0.9, budget=40)``.
 
-    The groups come first among the arguments of what is decorated (after `self`); everything else that it
-    takes stays what it is. The signature and the docstring tell the fields.
+    What is decorated takes the groups first (after `self`). The signature and the docstring tell the fields.
 
     Parameters
     ----------
-    groups
-        Classes of option groups.
     **defaults
         Defaults that differ from those of the fields.
     """
     known = {each.name: each for group in groups for each in fields(group)}
 
     def decorated(function: Callable[..., R]) -> Callable[..., R]:
-        own = list(signature(function).parameters.values())
-        start = 1 if own[0].name == "self" else 0
-        own = [*own[:start], *own[start + len(groups) :]]
+        parameters = list(signature(function).parameters.values())
+        start = int(parameters[0].name == "self")
+        del parameters[start : start + len(groups)]
+        other = [p.name for p in parameters[start:]]
 
         @wraps(function)
         def call(*given: Any, **keywords: Any) -> R:
-            others = {name: keywords.pop(name) for name in [*keywords] if name not in known}
-            for name in others:
-                if name not in {p.name for p in own}:
-                    raise BadInputError(
-                        f"{function.__name__}: option {name}",
-                        expected="one of " + ", ".join([*known, *(p.name for p in own[start:])]),
-                    )
-            chosen = {**defaults, **keywords}
-            made = [
-                group(**{f.name: chosen[f.name] for f in fields(group) if f.name in chosen})
-                for group in groups
-            ]
-            return function(*given[:start], *made, *given[start:], **others)
+            for name in keywords:
+                if name not in known and name not in other:
+                    expected = "one of " + ", ".join([*known, *other])
+                    raise BadInputError(f"{function.__name__}: option {name}", expected=expected)
+            chosen = {**defaults, **{name: keywords.pop(name) for name in known if name in keywords}}
+            made = [g(**{f.name: chosen[f.name] for f in fields(g) if f.name in chosen}) for g in groups]
+            return function(*given[:start], *made, *given[start:], **keywords)
 
-        keywords = [
+        free = [p for p in parameters if p.kind is not Parameter.KEYWORD_ONLY]
+        options = [
             Parameter(n, Parameter.KEYWORD_ONLY, default=defaults.get(n, f.default), annotation=f.type)
             for n, f in known.items()
         ]
-        free = [p for p in own if p.kind is not Parameter.KEYWORD_ONLY]
-        bound = [p for p in own if p.kind is Parameter.KEYWORD_ONLY]
-        call.__signature__ = signature(function).replace(  # type: ignore[attr-defined]
-            parameters=[*free, *keywords, *bound]
-        )
-        call.__doc__ = _documented(function.__doc__ or "", known)
+        shown = [*free, *options, *parameters[len(free) :]]
+        call.__signature__ = signature(function).replace(parameters=shown)  # type: ignore[attr-defined]
+        rows = "\n".join(f"{name}\n    {told(each)}" for name, each in known.items())
+        call.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\nOptions\n-------\n{rows}\n"
         return call
 
     return decorated
@@ -379,70 +356,56 @@ def takes(*groups: type[Options], **defaults: Any) -> Callable[[Callable[..., R]
 
 def told(each: Field[Any]) -> str:
     """The help of an option, with the names of all that is installed."""
-    text = str(each.metadata["help"])
-    kinds: dict[str, Callable[[], Sequence[str]]] = {
-        kind: partial(registry.names, kind) for kind in get_args(registry.Kind)
-    }
-    kinds["designs"] = _designs
-    return re.sub(r"\{(\w+)\}", lambda found: ", ".join(kinds[found[1]]()), text)
 
+    def names(found: re.Match[str]) -> str:
+        if found[1] == "designs":
+            from cpmodel.search.designs import DESIGNS
 
-def _designs() -> Sequence[str]:
-    from cpmodel.search.designs import DESIGNS
+            return ", ".join(DESIGNS)
+        kinds = {kind: kind for kind in get_args(registry.Kind)}
+        return ", ".join(registry.names(kinds[found[1]]))
 
-    return DESIGNS
-
-
-def _documented(doc: str, known: Mapping[str, Field[Any]]) -> str:
-    rows = "\n".join(f"{name}\n    {told(each)}" for name, each in known.items())
-    return f"{doc.rstrip()}\n\nOptions\n-------\n{rows}\n"
+    return re.sub(r"\{(\w+)\}", names, each.metadata["help"])
 
 
 def _checked(each: Field[Any], value: Any) -> Any:
     """The value of an option, a number of numpy as Python's own; anything that it cannot be is refused."""
-    kinds, limits = str(each.type).split(" | "), each.metadata["within"]
+    kinds, limits, among = str(each.type).split(" | "), each.metadata["within"], each.metadata["among"]
     if value is None and "None" in kinds:
         return None
-    among = each.metadata["among"]
-    if among and value not in among:
-        raise BadInputError(each.name, expected="one of " + ", ".join(among), got=repr(value))
-    if "int" in kinds:
-        whole = isinstance(value, Integral) and not isinstance(value, bool)
-        if not (whole and _inside(float(value), limits)):
-            raise BadInputError(each.name, expected="a whole number" + _said(limits), got=value)
-        return int(value)
-    if "float" in kinds:
-        real = isinstance(value, Real) and not isinstance(value, bool)
-        if not (real and math.isfinite(value) and _inside(float(value), limits)):
-            raise BadInputError(each.name, expected="a number" + _said(limits), got=value)
-        return float(value)
-    if kinds == ["str"] and not isinstance(value, str):
-        raise BadInputError(each.name, expected="a text", got=repr(value))
-    if kinds == ["bool"] and not isinstance(value, bool):
-        raise BadInputError(each.name, expected="True or False", got=repr(value))
+    expected: str | None = None
+    if among:
+        expected = None if value in among else "one of " + ", ".join(among)
+    elif "int" in kinds or "float" in kinds:
+        kind, number = (int, Integral) if "int" in kinds else (float, Real)
+        fits = not isinstance(value, bool) and isinstance(value, number) and math.isfinite(float(value))
+        if fits and _inside(float(value), limits):
+            return kind(value)
+        expected = ("a whole number" if kind is int else "a number") + _said(limits)
+    elif kinds == ["str"]:
+        expected = None if isinstance(value, str) else "a text"
+    elif kinds == ["bool"]:
+        expected = None if isinstance(value, bool) else "True or False"
+    if expected is not None:
+        raise BadInputError(
+            each.name, expected=expected, got=repr(value) if isinstance(value, str) else value
+        )
     return value
 
 
 def _inside(number: float, interval: str) -> bool:
-    if not interval:
-        return True
-    opening, low, high, closing = _ends(interval)
-    return (low <= number if opening == "[" else low < number) and (
-        number <= high if closing == "]" else number < high
-    )
+    low, high = _ends(interval)
+    above = number >= low if interval.startswith("[") else number > low
+    return above and (number <= high if interval.endswith("]") else number < high)
 
 
 def _said(interval: str) -> str:
-    if not interval:
-        return ""
-    opening, low, high, _ = _ends(interval)
-    if math.isinf(high):
-        return f", {low:g} or more" if opening == "[" else f" above {low:g}"
-    return f" in {interval}"
+    low, high = _ends(interval)
+    if math.isfinite(high):
+        return f" in {interval}"
+    return "" if not interval else f", {low:g} or more" if interval.startswith("[") else f" above {low:g}"
 
 
-def _ends(interval: str) -> tuple[str, float, float, str]:
-    match = re.fullmatch(r"([\[(])(.+), (.+)([\])])", interval)
-    if match is None:
-        raise ValueError(interval)
-    return match[1], float(match[2]), float(match[3]), match[4]
+def _ends(interval: str) -> tuple[float, float]:
+    low, _, high = (interval or "(-inf, inf)")[1:-1].partition(", ")
+    return float(low), float(high)

@@ -21,7 +21,7 @@ from cpmodel.recipe import Recipe
 from cpmodel.records.settings import Settings
 from cpmodel.records.store import Store
 from cpmodel.samples import Samples
-from cpmodel.space import Floats, Space
+from cpmodel.space import Floats, Parameter, Space
 
 DATASET = "embedded"
 FAMILY = "plain"
@@ -135,7 +135,11 @@ def reopen(folder: str | Path, storage: str | None = None) -> Project:
     StudyError
         There is none, or it cannot be read.
     """
-    study = Store.open(folder, storage)
+    return project_of(Store.open(folder, storage))
+
+
+def project_of(study: Store) -> Project:
+    """The project of an opened study."""
     settings = study.settings
     task = Task(*settings.image_shape, len(settings.class_names))
     return Project(study, get_family(settings.family), task)
@@ -184,16 +188,13 @@ def plan(folder: str | Path, options: StudyOptions) -> Plan:
     BadInputError
         Something given cannot be used.
     """
-    there = settings_there(folder, options.storage)
+    store = store_there(folder, options.storage)
+    there = None if store is None else store.settings
     dataset = options.dataset if options.dataset is not None else DATASET if there is None else there.dataset
     named = options.family or (FAMILY if there is None else there.family)
     images = load(dataset) if isinstance(dataset, str) else dataset
     family = get_family(named) if isinstance(named, str) else named
     task = Task(*images.image_shape, len(images.class_names))
-    if there is not None and options.values is None and options.baseline is None:
-        space = there.space
-    else:
-        space = family.space(task, options.values, options.baseline)
     if there is not None and not options.recipe:
         recipe = there.recipe
     else:
@@ -203,6 +204,10 @@ def plan(folder: str | Path, options: StudyOptions) -> Plan:
             recipe = given
         else:
             recipe = Recipe.default(len(images.train), **{**defaults, **given})
+    if there is not None and options.values is None and options.baseline is None and options.axes is None:
+        space = there.space
+    else:
+        space = _space(family, task, options, recipe)
     settings = Settings.of(
         images,
         named if isinstance(named, str) else registry.name_of("families", named),
@@ -213,6 +218,25 @@ def plan(folder: str | Path, options: StudyOptions) -> Plan:
         seed=options.seed if options.seed is not None else 0 if there is None else there.seed,
     )
     return Plan(folder, options.storage, settings, family, task, images)
+
+
+def _space(family: Family, task: Task, options: StudyOptions, recipe: Recipe) -> Space:
+    """The family's space with the axes of the search, whose baseline is the recipe's own values."""
+    axes, baseline = options.axes or {}, dict(options.baseline or {})
+    begin = {name: baseline.pop(name) for name in axes if name in baseline}
+    networks = family.space(task, options.values, baseline or None)
+    for name, values in axes.items():
+        if name not in begin and getattr(recipe, name, None) in values:
+            begin[name] = getattr(recipe, name)
+    added = tuple(
+        Parameter(name, tuple(values), categorical=not all(map(_is_number, values)), axis=True)
+        for name, values in axes.items()
+    )
+    return Space((*networks.parameters, *added), {**networks.baseline, **begin}) if added else networks
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _metric(given: str | Metric | None, there: Settings | None, classes: int) -> str:
@@ -233,12 +257,12 @@ def _from_anywhere(dataset: str) -> str:
     return f"{kind}:{Path(path).expanduser().resolve()}" if colon and "?" not in kind else dataset
 
 
-def settings_there(folder: str | Path, storage: str | None) -> Settings | None:
-    """The settings of the study in `folder`, None where there is none."""
+def store_there(folder: str | Path, storage: str | None) -> Store | None:
+    """The study in `folder`, None where there is none."""
     if storage is None and not (Path(folder) / "study.db").exists():
         return None
     try:
-        return Store.open(folder, storage).settings
+        return Store.open(folder, storage)
     except StudyError:
         if storage is None:
             raise

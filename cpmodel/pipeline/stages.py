@@ -136,7 +136,10 @@ def fit(material: Material, model: str = "auto", seed: int = 0) -> Fits:
 def write_fits(path: Path, material: Material, fits: Fits) -> None:
     """Keep fits as JSON that a person can read, with all that `read_precision_fit` needs."""
     family, task = material.family, material.task
-    networks = None if family is None or task is None else {"family": family.name, "task": dump(task)}
+    name = "" if family is None else family.name
+    if material.project is not None:
+        name = material.project.study.settings.family
+    networks = None if task is None else {"family": name, "task": dump(task)}
     write_json(path, {"space": material.space.to_dict(), "networks": networks, **fits.to_dict()})
 
 
