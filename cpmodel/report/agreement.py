@@ -13,38 +13,25 @@ from numpy.typing import NDArray
 from cpmodel.cost import Cost
 from cpmodel.numbers import amount, percent
 from cpmodel.pipeline.fitting import PrecisionFit
+from cpmodel.report import style
 from cpmodel.report.page import Page, Points, plain, spaced
-from cpmodel.report.style import (
-    FAINT,
-    MODEL,
-    MUTED,
-    PAPER,
-    Drawing,
-    PrecisionAxis,
-    complexity_axis,
-    figure,
-    marker,
-    scatter,
-)
 from cpmodel.surrogates.complexity.fit import ComplexityFit
 
 Fit = PrecisionFit | ComplexityFit
 _LEVEL = 0.9  # of the intervals of fits of precision
-_SYMBOLS = (("circle", MODEL), ("square-open", MUTED), ("diamond-open", FAINT))
+_SYMBOLS = (("circle", style.MODEL), ("square-open", style.MUTED), ("diamond-open", style.FAINT))
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """One fit against its measurements: x is measured, y predicted, rows without a prediction left out.
+    """One fit against its measurements, rows without a prediction left out.
 
     Parameters
     ----------
-    name : str
-        Of the model.
-    errors : str
-        Its relative errors in words; empty where there are none.
-    checked_by : str
-        How the rows were kept from the fit.
+    points : Points
+        x is measured, y predicted.
+    errors, checked_by : str
+        Its relative errors in words (empty where there are none), and how the rows were kept from the fit.
     """
 
     name: str
@@ -133,10 +120,12 @@ def errors_text(fit: Fit, by: str = "cross-validation") -> str:
     return f"Mean relative error {', '.join(told)}." if told else ""
 
 
-def draw_precision_agreement(fits: Sequence[Agreement], page: Page) -> Drawing:
+def draw_precision_agreement(fits: Sequence[Agreement], page: Page) -> style.Drawing:
     """Predicted against measured precision, both stretched towards 100 %, one symbol a model."""
     first = fits[0].points
-    axis = PrecisionAxis.of(*(part for fit in fits for part in (fit.points.x, fit.points.y)), *first.ends)
+    axis = style.PrecisionAxis.of(
+        *(part for fit in fits for part in (fit.points.x, fit.points.y)), *first.ends
+    )
     axes = [axis.layout(page.notation, word) for word in ("measured", "predicted")]
     bars = f"Bars: {percent(_LEVEL, 0)} interval of one training." if first.low is not None else ""
     traces = [_trace(fit, number, axis) for number, fit in enumerate(fits)]
@@ -144,11 +133,11 @@ def draw_precision_agreement(fits: Sequence[Agreement], page: Page) -> Drawing:
     return _square("precision", page.metric.label, traces, caption, axes, (axis.low, axis.high))
 
 
-def draw_complexity_agreement(fits: Sequence[Agreement], page: Page) -> Drawing:
+def draw_complexity_agreement(fits: Sequence[Agreement], page: Page) -> style.Drawing:
     """Predicted against measured complexity on log axes, one symbol a model."""
     cost = modelled_cost(page)
     everything = np.concatenate([part for fit in fits for part in (fit.points.x, fit.points.y)])
-    axes = [complexity_axis(cost, everything, word) for word in ("measured", "predicted")]
+    axes = [style.complexity_axis(cost, everything, word) for word in ("measured", "predicted")]
     low, high = (10**end for end in axes[0]["range"])
     conditions = f"Conditions: {cost.conditions}." if cost.conditions is not None else ""
     traces = [_trace(fit, number) for number, fit in enumerate(fits)]
@@ -168,15 +157,15 @@ def _caption(what: str, fits: Sequence[Agreement]) -> str:
     return f"Each point is a {what}, predicted {unseen}; on the diagonal the prediction is exact."
 
 
-def _trace(fit: Agreement, number: int, axis: PrecisionAxis | None = None) -> Any:
+def _trace(fit: Agreement, number: int, axis: style.PrecisionAxis | None = None) -> Any:
     symbol, color = _SYMBOLS[min(number, len(_SYMBOLS) - 1)]
-    line = (color, 1.5) if symbol.endswith("open") else (PAPER, 0.7)
+    line = (color, 1.5) if symbol.endswith("open") else (style.PAPER, 0.7)
     points = fit.points
     if axis is not None:
         # one model's bars are enough
         ends = (points.low, points.high) if number == 0 else (None, None)
         points = Points(axis.place(points.x), points.y, points.hover, *ends)
-    return scatter(fit.name, points, axis, marker=marker(symbol, 8, color, *line))
+    return style.scatter(fit.name, points, axis, marker=style.marker(symbol, 8, color, *line))
 
 
 def _square(
@@ -186,9 +175,9 @@ def _square(
     caption: Sequence[str],
     axes: Sequence[dict[str, Any]],
     ends: tuple[float, float],
-) -> Drawing:
+) -> style.Drawing:
     alt = f"Predicted against measured {label}, {len(traces[0].x)} points, with the diagonal."
-    diagonal: dict[str, Any] = {"type": "line", "layer": "below", "line": {"color": MUTED, "width": 1}}
+    diagonal: dict[str, Any] = {"type": "line", "layer": "below", "line": {"color": style.MUTED, "width": 1}}
     diagonal |= {"x0": ends[0], "x1": ends[1], "y0": ends[0], "y1": ends[1]}
-    drawn = figure(traces, 400, showlegend=True, xaxis=axes[0], yaxis=axes[1], shapes=[diagonal])
-    return Drawing(f"agreement-{name}", alt, " ".join(filter(None, caption)), drawn)
+    drawn = style.figure(traces, 400, showlegend=True, xaxis=axes[0], yaxis=axes[1], shapes=[diagonal])
+    return style.Drawing(f"agreement-{name}", alt, " ".join(filter(None, caption)), drawn)

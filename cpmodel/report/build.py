@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,12 +49,14 @@ def page_of(
     Raises
     ------
     BadInputError
-        The paper's grid is wanted where it cannot be made; see `cpmodel.optimize.paper_grid`.
+        The complexity that is asked for is not known, or the paper's grid cannot be made; see
+        `cpmodel.optimize.paper_grid`.
     """
     choice = choice if answer is None else answer.choice
     name = choice.complexity if choice is not None else complexity or default_complexity(material)
     price: Complexity | None = None
-    with suppress(BadInputError):  # what is not known is not drawn
+    # a column that tells too little is not drawn, unless it was asked for
+    with nullcontext() if complexity else suppress(BadInputError):
         price = complexity_of(material, name)
     cost = _cost(material, name, price)
     shown: dict[str, Any] = {}

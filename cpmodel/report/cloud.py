@@ -12,21 +12,8 @@ import numpy as np
 from cpmodel.frontier import lower_envelope
 from cpmodel.numbers import percent
 from cpmodel.optimize import Cloud
+from cpmodel.report import style
 from cpmodel.report.page import Page, Points, key_text, plain
-from cpmodel.report.style import (
-    ANSWER,
-    BAND,
-    FAINT,
-    INK,
-    MEASURED,
-    MODEL,
-    Drawing,
-    PrecisionAxis,
-    complexity_axis,
-    figure,
-    marker,
-    scatter,
-)
 
 DRAWN = 3_000  # circles a browser moves smoothly
 NOTHING = Points(np.empty(0), np.empty(0), ())
@@ -155,7 +142,7 @@ def _band(page: Page) -> Points:
     return Points(*there_and_back, (*texts, *reversed(texts)))
 
 
-def draw_paper(data: CloudData, page: Page) -> Drawing:
+def draw_paper(data: CloudData, page: Page) -> style.Drawing:
     """The paper's figure 2, both of its halves in one."""
     drawing = draw_cloud(data, replace(page, choice=None, verdict=None))
     caption = (
@@ -165,25 +152,28 @@ def draw_paper(data: CloudData, page: Page) -> Drawing:
     return replace(drawing, name="paper-grid", caption=caption)
 
 
-def draw_cloud(data: CloudData, page: Page) -> Drawing:
+def draw_cloud(data: CloudData, page: Page) -> style.Drawing:
     """The cloud as a figure: complexity on a log axis, precision stretched towards 100 %."""
-    axis = PrecisionAxis.of(*(end for points in data.groups for end in points.ends), [page.target])
+    axis = style.PrecisionAxis.of(*(end for points in data.groups for end in points.ends), [page.target])
     level = percent(page.curve.level, 0) if page.curve is not None else ""
-    area: dict[str, Any] = {"mode": "lines", "fill": "toself", "fillcolor": BAND, "line": {"width": 0}}
-    staircase = {"mode": "lines+markers", "line": {"color": MODEL, "width": 2, "shape": "hv"}}
-    styles: list[tuple[str, dict[str, Any]]] = [
+    area: dict[str, Any] = {"mode": "lines", "fill": "toself", "fillcolor": style.BAND, "line": {"width": 0}}
+    staircase = {"mode": "lines+markers", "line": {"color": style.MODEL, "width": 2, "shape": "hv"}}
+    looks: list[tuple[str, dict[str, Any]]] = [
         (f"least complexity, {level} band", area),
-        ("configurations, predicted", {"marker": marker("circle", 5, FAINT, width=0)}),
-        ("least complexity, predicted", {"marker": marker("circle", 5, MODEL, width=0), **staircase}),
-        ("measured, mean over seeds", {"marker": marker("circle", 9, MEASURED)}),
-        ("baseline", {"marker": marker("diamond", 13, INK)}),
-        ("answer, predicted", {"marker": marker("star-open", 17, ANSWER, ANSWER, 2)}),
-        ("answer, verified on test images", {"marker": marker("star", 18, ANSWER)}),
+        ("configurations, predicted", {"marker": style.marker("circle", 5, style.FAINT, width=0)}),
+        (
+            "least complexity, predicted",
+            {"marker": style.marker("circle", 5, style.MODEL, width=0), **staircase},
+        ),
+        ("measured, mean over seeds", {"marker": style.marker("circle", 9, style.MEASURED)}),
+        ("baseline", {"marker": style.marker("diamond", 13, style.INK)}),
+        ("answer, predicted", {"marker": style.marker("star-open", 17, style.ANSWER, style.ANSWER, 2)}),
+        ("answer, verified on test images", {"marker": style.marker("star", 18, style.ANSWER)}),
     ]
     shapes, annotations = [], []
     if not math.isnan(page.target):
         at = float(axis.place([page.target])[0])
-        line = {"color": INK, "width": 1.2, "dash": "dash"}
+        line = {"color": style.INK, "width": 1.2, "dash": "dash"}
         shapes.append({"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": at, "y1": at, "line": line})
         annotations.append(
             {"xref": "paper", "x": 0.01, "xanchor": "left", "y": math.log10(at), "yanchor": "bottom"}
@@ -191,18 +181,18 @@ def draw_cloud(data: CloudData, page: Page) -> Drawing:
         )
     splits = sorted(set(page.samples.usable.frame["split"]))
     split = f"({splits[0]})" if len(splits) == 1 and splits[0] else ""
-    drawn = [(points, *style) for points, style in zip(data.groups, styles, strict=True) if len(points)]
-    return Drawing(
+    drawn = [(points, *look) for points, look in zip(data.groups, looks, strict=True) if len(points)]
+    return style.Drawing(
         "cloud",
         f"Scatter plot of {page.metric.label} against {page.cost.label} on a log axis: "
         f"{len(data.configurations)} configurations as predicted, {len(data.measured)} measured ones, and "
         "their lower envelope, whose numbers are in the table of the envelope.",
         _caption(data),
-        figure(
-            [scatter(name, points, axis, **style) for points, name, style in drawn],
+        style.figure(
+            [style.scatter(name, points, axis, **look) for points, name, look in drawn],
             560,
             showlegend=True,
-            xaxis=complexity_axis(page.cost, np.concatenate([points.x for points in data.groups])),
+            xaxis=style.complexity_axis(page.cost, np.concatenate([points.x for points in data.groups])),
             yaxis=axis.layout(page.notation, after=split),
             shapes=shapes,
             annotations=annotations,

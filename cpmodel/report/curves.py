@@ -9,20 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from cpmodel.report import style
 from cpmodel.report.page import Page, Points, plain
-from cpmodel.report.style import (
-    BAND,
-    INK,
-    MEASURED,
-    MODEL,
-    PAPER,
-    Drawing,
-    PrecisionAxis,
-    figure,
-    marker,
-    parameter_axis,
-    scatter,
-)
 from cpmodel.space import Floats, Parameter, Space
 
 LEVEL = 0.9  # of the interval of a new training
@@ -112,46 +100,48 @@ def surfaces_data(page: Page) -> tuple[SurfaceData, ...]:
     return tuple(surfaces)
 
 
-def draw_curves(curves: Sequence[CurveData], page: Page) -> list[Drawing]:
+def draw_curves(curves: Sequence[CurveData], page: Page) -> list[style.Drawing]:
     """Small multiples: one figure a parameter, all with the same precision axis."""
     ends = [end for data in curves for points in (data.predicted, data.measured) for end in points.ends]
-    axis = PrecisionAxis.of(*(np.clip(end, 0, 1) for end in ends))
+    axis = style.PrecisionAxis.of(*(np.clip(end, 0, 1) for end in ends))
     return [_curve(data, axis, page) for data in curves]
 
 
-def _curve(data: CurveData, axis: PrecisionAxis, page: Page) -> Drawing:
+def _curve(data: CurveData, axis: style.PrecisionAxis, page: Page) -> style.Drawing:
     import plotly.graph_objects as go
 
     parameter, at, traces = data.parameter, data.predicted, []
-    style: dict[str, Any] = {"marker": {"symbol": "line-ew-open", "size": 18, "color": MODEL}}
+    look: dict[str, Any] = {"marker": {"symbol": "line-ew-open", "size": 18, "color": style.MODEL}}
     if not parameter.categorical and at.low is not None and at.high is not None:
         x, y = np.concatenate([at.x, at.x[::-1]]), np.concatenate([at.low, at.high[::-1]])
-        area = {"fill": "toself", "fillcolor": BAND, "line": {"width": 0}, "mode": "lines"}
+        area = {"fill": "toself", "fillcolor": style.BAND, "line": {"width": 0}, "mode": "lines"}
         traces.append(go.Scatter(x=x, y=axis.place(y), hoverinfo="skip", name="interval", **area))
-        style, at = {"mode": "lines", "line": {"color": MODEL, "width": 2}}, Points(at.x, at.y, at.hover)
-    traces.append(scatter("predicted", at, axis, **style))
+        look, at = {"mode": "lines", "line": {"color": style.MODEL, "width": 2}}, Points(at.x, at.y, at.hover)
+    traces.append(style.scatter("predicted", at, axis, **look))
     if len(data.measured):
-        traces.append(scatter("measured", data.measured, axis, marker=marker("circle", 8, MEASURED)))
-    return Drawing(
+        traces.append(
+            style.scatter("measured", data.measured, axis, marker=style.marker("circle", 8, style.MEASURED))
+        )
+    return style.Drawing(
         f"curve-{parameter.name}",
         f"{page.metric.label.capitalize()} against {parameter.name}: the fitted curve and "
         f"{len(data.measured)} measured points.",
         "",
-        figure(traces, 280, xaxis=parameter_axis(parameter), yaxis=axis.layout(page.notation)),
+        style.figure(traces, 280, xaxis=style.parameter_axis(parameter), yaxis=axis.layout(page.notation)),
     )
 
 
-def draw_surfaces(surfaces: Sequence[SurfaceData], page: Page) -> list[Drawing]:
+def draw_surfaces(surfaces: Sequence[SurfaceData], page: Page) -> list[style.Drawing]:
     """One figure a pair, all with the same colours."""
-    axis = PrecisionAxis.of(*(part for data in surfaces for part in (data.predicted, data.measured)))
+    axis = style.PrecisionAxis.of(*(part for data in surfaces for part in (data.predicted, data.measured)))
     return [_surface(data, axis, page) for data in surfaces]
 
 
-def _surface(data: SurfaceData, axis: PrecisionAxis, page: Page) -> Drawing:
+def _surface(data: SurfaceData, axis: style.PrecisionAxis, page: Page) -> style.Drawing:
     import plotly.graph_objects as go
 
     low, high = -np.log10([axis.high, axis.low])
-    scale, told = [[0, PAPER], [0.5, BAND], [1, MODEL]], axis.layout(page.notation)
+    scale, told = [[0, style.PAPER], [0.5, style.BAND], [1, style.MODEL]], axis.layout(page.notation)
     said = [[f"<b>P</b>  {plain(page.notation.P(p))} predicted" for p in row] for row in data.predicted]
     surface = go.Contour(
         x=data.along,
@@ -161,20 +151,20 @@ def _surface(data: SurfaceData, axis: PrecisionAxis, page: Page) -> Drawing:
         zmax=high,
         colorscale=scale,
         contours={"start": low, "end": high, "size": (high - low) / _CONTOURS},
-        line={"width": 0.5, "color": MODEL},
+        line={"width": 0.5, "color": style.MODEL},
         hovertext=said,
         colorbar={"tickvals": -np.log10(axis.ticks), "ticktext": told["ticktext"]},
         name="predicted",
     )
     filled = {"color": -np.log10(axis.place(data.measured)), "cmin": low, "cmax": high, "colorscale": scale}
-    circles = {"size": 11, "line": {"color": INK, "width": 1.2}, **filled}
-    axes = {"xaxis": parameter_axis(data.first), "yaxis": parameter_axis(data.second)}
-    return Drawing(
+    circles = {"size": 11, "line": {"color": style.INK, "width": 1.2}, **filled}
+    axes = {"xaxis": style.parameter_axis(data.first), "yaxis": style.parameter_axis(data.second)}
+    return style.Drawing(
         f"surface-{data.first.name}-{data.second.name}",
         f"{page.metric.label.capitalize()} over {data.first.name} and {data.second.name}: the fitted surface "
         f"and {len(data.measured)} measured configurations as circles filled with their own colour.",
         "",
-        figure([surface, scatter("measured", data.trained, marker=circles)], 340, **axes),
+        style.figure([surface, style.scatter("measured", data.trained, marker=circles)], 340, **axes),
     )
 
 

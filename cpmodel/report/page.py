@@ -70,12 +70,9 @@ class Means:
 
     Parameters
     ----------
-    keys : tuple of str, n of them
     X : shape (n, d)
-    mean, low, high : shape (n,)
-        Over seeds: mean, least and greatest precision.
-    seeds : shape (n,)
-        Trainings behind each.
+    mean, low, high, seeds : shape (n,)
+        Mean, least and greatest precision over seeds, and how many there are.
     complexity : shape (n,)
         NaN where unknown.
     """
@@ -99,22 +96,16 @@ class Page:
 
     Parameters
     ----------
-    title : str
-    samples : Samples
     cost : Cost
         What is minimised and drawn.
     metric : Metric
         What precision means.
-    settings : Settings or None
-        Of the study.
     family, machine, generated_at, command : str
         The family in words; where, when and by what the page was made.
     base : float
         Complexity of the baseline, to which relative complexity refers.
     complexity : shape (len(samples),), or None
         Complexity of each training.
-    choice : Choice or None
-    verdict : Verdict or None
     spent : float
         Complexity of what the verdict is about.
     evidence : tuple of Evidence
@@ -123,16 +114,12 @@ class Page:
         C(P) with its band, where the whole curve was asked for.
     precision : tuple of PrecisionFit
         The model of P(T) that is used, and others to compare with it.
-    measured_on : tuple of str
-        Configurations of the rows of those fits; the samples' own unless given.
-    checked_by : str
-        How those rows were kept from the fits.
+    measured_on, checked_by : tuple of str, str
+        Configurations of those fits' rows (the samples' own unless given), and how they were kept apart.
     modelled : Complexity or None
         The complexity whose model is shown.
     cloud, paper : Cloud or None
         Configurations with their predicted precision; the paper's own grid.
-    envelope : Envelope or None
-        The choice's unless given.
     costs : tuple of ComparedCost
         Of the baseline and of the answer, the minimised one first.
     tables : tuple of Table

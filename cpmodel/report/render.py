@@ -12,28 +12,11 @@ from pathlib import Path
 from cpmodel import numbers
 from cpmodel.codec import dump
 from cpmodel.files import write_text
-from cpmodel.report.agreement import (
-    Fit,
-    complexity_agreement,
-    draw_complexity_agreement,
-    draw_precision_agreement,
-    errors_text,
-    modelled_cost,
-    precision_agreement,
-)
+from cpmodel.report import agreement, tables
 from cpmodel.report.cloud import cloud_data, draw_cloud, draw_paper, paper_data
 from cpmodel.report.curves import LEVEL, curves_data, draw_curves, draw_surfaces, surfaces_data
 from cpmodel.report.page import Page, Table, spaced
 from cpmodel.report.style import DARK, Drawing
-from cpmodel.report.tables import (
-    attempts_table,
-    band_table,
-    candidates_table,
-    coefficients_table,
-    envelope_table,
-    samples_table,
-    space_table,
-)
 from cpmodel.report.training import course_data, draw_course, draw_learning, learning_data, training_facts
 from cpmodel.report.words import answer_text, comparison, effort_text
 
@@ -81,12 +64,12 @@ def render(page: Page) -> str:
         drawings=drawings,
         level=numbers.percent(LEVEL, 0),
         recipe={} if page.settings is None else dump(page.settings.recipe),
-        envelope=envelope_table(page),
-        band=band_table(page),
-        candidates=candidates_table(page),
-        attempts=attempts_table(page),
-        space=space_table(page),
-        samples=samples_table(page),
+        envelope=tables.envelope_table(page),
+        band=tables.band_table(page),
+        candidates=tables.candidates_table(page),
+        attempts=tables.attempts_table(page),
+        space=tables.space_table(page),
+        samples=tables.samples_table(page),
         models=_models(page),
         figures={d.name: json.loads(d.figure.to_json()) for group in drawings.values() for d in group},
         dark=DARK,
@@ -98,17 +81,17 @@ def render(page: Page) -> str:
     )
 
 
-def _models(page: Page) -> list[tuple[Fit, str, str, str, Table | None]]:
+def _models(page: Page) -> list[tuple[agreement.Fit, str, str, str, Table | None]]:
     """Each fit with what it is of, its errors and the noise of a training in words, and its coefficients."""
-    told: list[tuple[Fit, str, str, str, Table | None]] = []
+    told: list[tuple[agreement.Fit, str, str, str, Table | None]] = []
     for fit in page.precision:
         noise = f" Between seeds: {100 * fit.model.noise_std_:.2g} points of standard deviation."
-        errors = errors_text(fit, page.checked_by)
-        told.append((fit, page.metric.label, errors, noise, coefficients_table(fit)))
+        errors = agreement.errors_text(fit, page.checked_by)
+        told.append((fit, page.metric.label, errors, noise, tables.coefficients_table(fit)))
     if page.modelled is not None:
-        label, both = modelled_cost(page).label, (page.modelled.fit, page.modelled.eq1)
+        label, both = agreement.modelled_cost(page).label, (page.modelled.fit, page.modelled.eq1)
         fits = [fit for fit in both if fit is not None]
-        told += [(fit, label, errors_text(fit), "", coefficients_table(fit)) for fit in fits]
+        told += [(fit, label, agreement.errors_text(fit), "", tables.coefficients_table(fit)) for fit in fits]
     return told
 
 
@@ -122,10 +105,10 @@ def drawings_of(page: Page) -> dict[str, list[Drawing]]:
         drawn["cloud"].append(draw_cloud(cloud, page))
     if paper is not None:
         drawn["cloud"].append(draw_paper(paper, page))
-    if fits := precision_agreement(page):
-        drawn["agreement"].append(draw_precision_agreement(fits, page))
-    if fits := complexity_agreement(page):
-        drawn["agreement"].append(draw_complexity_agreement(fits, page))
+    if fits := agreement.precision_agreement(page):
+        drawn["agreement"].append(agreement.draw_precision_agreement(fits, page))
+    if fits := agreement.complexity_agreement(page):
+        drawn["agreement"].append(agreement.draw_complexity_agreement(fits, page))
     if curves := curves_data(page):
         drawn["curves"] += draw_curves(curves, page)
     if surfaces := surfaces_data(page):

@@ -48,18 +48,14 @@ _LEAST_ERROR = 1e-3  # below which errors are drawn as this, where no smaller on
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure of the page.
+    """A Plotly figure of the page.
 
     Parameters
     ----------
     name : str
         The element's id.
-    alt : str
-        What is to be seen, for those who do not see it.
-    caption : str
-        What to look for, beneath it.
-    figure : Any
-        The Plotly figure.
+    alt, caption : str
+        What is to be seen, for those who do not see it; what to look for, beneath it.
     """
 
     name: str

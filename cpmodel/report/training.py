@@ -8,19 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cpmodel.report import style
 from cpmodel.report.page import Page, Points
-from cpmodel.report.style import (
-    ANSWER,
-    FAINT,
-    INK,
-    MEASURED,
-    Drawing,
-    PrecisionAxis,
-    complexity_axis,
-    figure,
-    marker,
-    scatter,
-)
 from cpmodel.samples import Samples
 from cpmodel.space import Floats
 
@@ -31,7 +20,6 @@ class TrainingFacts:
 
     Parameters
     ----------
-    trainings, configurations : int
     statuses : tuple of (status, count), the most frequent first
     failures : tuple of (configuration, seed, reason)
     train_s : float
@@ -76,7 +64,7 @@ def course_data(page: Page) -> tuple[Points, Floats]:
     return Points(rows.astype(np.float64) + 1, cost[rows], tuple(texts)), P[rows]
 
 
-def draw_course(data: Points, precision: Floats, page: Page) -> Drawing:
+def draw_course(data: Points, precision: Floats, page: Page) -> style.Drawing:
     """Complexity of each training in its order, filled where it reached the target."""
     reached, traces = precision >= page.target, []
     for name, rows, symbol, width in (
@@ -85,17 +73,21 @@ def draw_course(data: Points, precision: Floats, page: Page) -> Drawing:
     ):
         part = Points(data.x[rows], data.y[rows], tuple(data.hover[row] for row in rows))
         if len(part):
-            traces.append(scatter(name, part, marker=marker(symbol, 8, MEASURED, MEASURED, width)))
-    return Drawing(
+            traces.append(
+                style.scatter(
+                    name, part, marker=style.marker(symbol, 8, style.MEASURED, style.MEASURED, width)
+                )
+            )
+    return style.Drawing(
         "course",
         f"Complexity of {len(data)} trainings in their order; {int(reached.sum())} reached the target.",
         "The search in its order: filled where a training reached the target, hollow where it did not.",
-        figure(
+        style.figure(
             traces,
             340,
             showlegend=True,
             xaxis={"title": {"text": "training, in order"}, "rangemode": "tozero"},
-            yaxis=complexity_axis(page.cost, data.y),
+            yaxis=style.complexity_axis(page.cost, data.y),
         ),
     )
 
@@ -120,16 +112,16 @@ def learning_data(page: Page) -> tuple[LearningCurve, ...]:
     return tuple(curves)
 
 
-def draw_learning(curves: tuple[LearningCurve, ...], page: Page) -> Drawing:
+def draw_learning(curves: tuple[LearningCurve, ...], page: Page) -> style.Drawing:
     """All learning curves, thin, with the baseline's and the answer's in front."""
     import plotly.graph_objects as go
 
-    axis = PrecisionAxis.of(*(curve.precision for curve in curves))
+    axis = style.PrecisionAxis.of(*(curve.precision for curve in curves))
     traces = []
     for role, name, color, width in (
-        ("", "other configurations", FAINT, 1.0),
-        ("baseline", "baseline", INK, 1.8),
-        ("answer", "answer", ANSWER, 2.2),
+        ("", "other configurations", style.FAINT, 1.0),
+        ("baseline", "baseline", style.INK, 1.8),
+        ("answer", "answer", style.ANSWER, 2.2),
     ):
         x: list[float] = []
         y: list[float] = []
@@ -146,11 +138,11 @@ def draw_learning(curves: tuple[LearningCurve, ...], page: Page) -> Drawing:
             line = {"color": color, "width": width}
             traces.append(go.Scatter(x=x, y=y, mode="lines", line=line, hovertext=texts, name=name))
     epochs = max(len(curve.precision) for curve in curves)
-    return Drawing(
+    return style.Drawing(
         "learning",
         f"{page.metric.label.capitalize()} on validation after each epoch of {len(curves)} trainings.",
         "Precision after each epoch, one line a training, the baseline's and the answer's in front.",
-        figure(
+        style.figure(
             traces,
             340,
             showlegend=True,

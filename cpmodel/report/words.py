@@ -28,16 +28,7 @@ _UNIT = re.compile(r"(?<=\d) (?=%|MACs|[TGMkmµn]?[sB]?\b(?=[.,;:)]|$| MACs))")
 
 @dataclass(frozen=True)
 class AnswerText:
-    """The top of the page.
-
-    Parameters
-    ----------
-    badge : str
-        One or two words.
-    tone : {"good", "bad", "open", "none"}
-    sentences : tuple of Markup
-        The first is the answer, the others say how sure it is and what it saves.
-    """
+    """The top of the page: one or two words, their colour, and the answer with how sure it is."""
 
     badge: str
     tone: Tone
