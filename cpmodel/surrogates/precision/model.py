@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
@@ -10,6 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cpmodel import registry
 from cpmodel.errors import BadInputError, FitError
 from cpmodel.space import Floats
 from cpmodel.surrogates.estimator import TableModel, described_name, relative_error
@@ -18,15 +18,6 @@ from cpmodel.surrogates.groups import Groups, group
 from cpmodel.surrogates.link import Link
 from cpmodel.surrogates.predictive import Predictive, check_level
 
-# Where the model of each name is defined, until the installed entry points are these
-_HOMES = {
-    "auto": "cpmodel.surrogates.precision.auto:AutoPrecision",
-    "explinear": "cpmodel.surrogates.precision.explinear:ExponentialLinear",
-    "loggp": "cpmodel.surrogates.precision.process:LogErrorGP",
-    "quadratic": "cpmodel.surrogates.precision.process:QuadraticPrecision",
-    "additive": "cpmodel.surrogates.precision.process:AdditivePrecision",
-    "logpower": "cpmodel.surrogates.precision.logpower:LogErrorPower",
-}
 # The least error (1 - P) that is told from a perfect precision, where no smaller one was measured
 _LEAST_ERROR = 1e-3
 # Rows that are predicted at once: their covariances with the training rows stay in a processor cache
@@ -236,7 +227,7 @@ def least_error(errors: Floats) -> float:
 
 def precision_models() -> tuple[str, ...]:
     """Names of the precision models that are installed."""
-    return tuple(sorted(_HOMES))
+    return registry.names("precision_models")
 
 
 def model_class(name: str) -> type[PrecisionModel]:
@@ -247,10 +238,7 @@ def model_class(name: str) -> type[PrecisionModel]:
     BadInputError
         No model has this name.
     """
-    if name not in _HOMES:
-        raise BadInputError("precision model", expected=f"one of {', '.join(precision_models())}", got=name)
-    module, _, attribute = _HOMES[name].partition(":")
-    found: type[PrecisionModel] = getattr(importlib.import_module(module), attribute)
+    found: type[PrecisionModel] = registry.plugin("precision_models", name)
     return found
 
 
