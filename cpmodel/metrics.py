@@ -61,6 +61,12 @@ class Metric(ABC):
         del labels
         return None
 
+    def images_told(self, labels: Labels) -> float:
+        """Images that would tell a plain mean as well as these tell P, see `effective_images`."""
+        strata = self.strata(labels)
+        counts = [len(labels)] if strata is None else np.unique(strata, return_counts=True)[1]
+        return effective_images(counts)
+
     def require(self, classes: int) -> None:
         """Refuse a task of so many classes, if the metric says nothing about it.
 
@@ -131,6 +137,12 @@ class TopK(Metric):
         # a score that is no number is never among the largest
         rank = (~(scores <= own)).sum(axis=1) + ((scores == own) & earlier).sum(axis=1)
         return np.asarray((rank < self.k) & ~np.isnan(own[:, 0]), dtype=np.float64)
+
+    def images_told(self, labels: Labels) -> float:
+        """Images that would tell a plain mean as well as these tell P, see `effective_images`."""
+        strata = self.strata(labels)
+        counts = [len(labels)] if strata is None else np.unique(strata, return_counts=True)[1]
+        return effective_images(counts)
 
     def require(self, classes: int) -> None:
         """With k classes or fewer every image would be right."""

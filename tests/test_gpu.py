@@ -19,8 +19,9 @@ from cpmodel.recipe import Recipe
 from cpmodel.records.sample import Request
 from cpmodel.records.settings import Settings
 from cpmodel.records.store import Store
+from cpmodel.training.jobs import Job
 from cpmodel.training.pool import Pool
-from cpmodel.training.together import Job, Together
+from cpmodel.training.together import Together
 from cpmodel.training.trainer import Trained, Trainer, default_plan
 
 pytestmark = [
@@ -59,9 +60,9 @@ def trainer() -> Iterator[Trainer]:
 def train(trainer: Trainer, folder: Path, *configurations: dict[str, int]) -> list[dict[str, Any]]:
     """The last words of trainings side by side."""
     said: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    together = Together(trainer, SPACE, folder, lambda seat, **event: said[seat].append(event))
+    together = Together(trainer, folder, lambda seat, **event: said[seat].append(event))
     for seat, configuration in enumerate(configurations):
-        together.add(Job(seat, configuration, 1, folder / f"{seat}.pt", None, alone=False))
+        together.add(Job(seat, configuration, 1, RECIPE, weights=str(folder / f"{seat}.pt")))
     while not together.idle:
         together.turn()
     return [said[seat][-1] for seat in range(len(configurations))]

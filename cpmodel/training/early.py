@@ -13,9 +13,9 @@ configuration, so that the same numbers and seed always end a training at the sa
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -85,15 +85,15 @@ class Stopping:
     readings : one for each epoch from `FIRST_EPOCH` to the last but one
     noise : float
         Standard deviation of a seed's precision, as a share of the sampling deviation of `images` images.
-    images : int
-        Of the split that the curve is measured on.
+    images : float
+        That tell the precision, see `Metric.images_told`.
     share : float
         Of the variance of a seed, what a forecast may add.
     """
 
     readings: tuple[Reading, ...]
     noise: float
-    images: int
+    images: float
     share: float = SHARE
 
     def __call__(self, curve: Sequence[float]) -> bool:
@@ -115,23 +115,6 @@ class Stopping:
         spread = np.sqrt(max(float(u @ np.array(reading.variance) @ u), 0.0))
         return Forecast(float(link.inverse(final)), float(spread * link.slope(final)))
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready fields."""
-        return {
-            "readings": [{"mean": r.mean, "variance": r.variance} for r in self.readings],
-            "noise": self.noise,
-            "images": self.images,
-            "share": self.share,
-        }
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
-        """The rule that `to_dict` described."""
-        readings = tuple(
-            Reading(tuple(r["mean"]), tuple(map(tuple, r["variance"]))) for r in fields["readings"]
-        )
-        return cls(readings, fields["noise"], fields["images"], fields["share"])
-
 
 @dataclass(frozen=True, eq=False)
 class Rule:
@@ -147,11 +130,11 @@ class Rule:
     features: Features
     laws: tuple[_Law, ...]
     noise: float
-    images: int
+    images: float
     share: float
 
     @classmethod
-    def of(cls, samples: Samples, epochs: int, images: int, share: float = SHARE) -> Rule | None:
+    def of(cls, samples: Samples, epochs: int, images: float, share: float = SHARE) -> Rule | None:
         """The rule that these samples support; None where fewer than `LEAST_WHOLE` of them are whole.
 
         Parameters
@@ -159,8 +142,8 @@ class Rule:
         samples : of one recipe
         epochs : int
             Of a whole training.
-        images : int
-            Of the split that precision is measured on.
+        images : float
+            That tell the precision, see `Metric.images_told`.
         """
         frame = samples.frame
         whole = frame["status"].eq("complete") & frame["start"].eq("")
@@ -253,7 +236,7 @@ class _Law:
         return Reading(tuple(mean.tolist()), tuple(map(tuple, variance.tolist())))
 
 
-def noise_share(precision: Floats, label: Any, images: int) -> float:
+def noise_share(precision: Floats, label: Any, images: float) -> float:
     """Standard deviation of a seed's precision, as a share of the sampling deviation of so many images.
 
     Parameters
@@ -269,11 +252,11 @@ def noise_share(precision: Floats, label: Any, images: int) -> float:
     return float(np.sqrt((_NOISE_ROWS * _NOISE**2 + squares.sum()) / (_NOISE_ROWS + freedom)))
 
 
-def _sampling_variance(precision: Any, images: int) -> Any:
+def _sampling_variance(precision: Any, images: float) -> Any:
     """Variance of the fraction that so many images give, none of them ever all right or wrong."""
     return np.maximum(precision * (1.0 - precision), 0.5 / images) / images
 
 
-def _link(images: int) -> Link:
+def _link(images: float) -> Link:
     """Logarithms of errors, held at half an image."""
     return Link("log_error", floor=0.5 / images)

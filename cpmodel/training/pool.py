@@ -17,9 +17,12 @@ from typing import IO, Any, Literal, Self
 from cpmodel.codec import dump
 from cpmodel.datasets.base import ImageSet
 from cpmodel.errors import CpmodelError
+from cpmodel.metrics import get_metric
+from cpmodel.recipe import Recipe
 from cpmodel.records.sample import Purpose, Request, Sample
 from cpmodel.records.store import BEAT_S, Claim, Store
-from cpmodel.training.early import Rule
+from cpmodel.training.early import Rule, Stopping
+from cpmodel.training.jobs import Job, Setup
 
 ATTEMPTS = 2  # a training during which its worker dies is tried once more, then recorded as failed
 PLACES = 8  # trainings at once on one GPU, unless told; not measured
@@ -179,29 +182,33 @@ class Pool:
                 raise
             worker.claim, worker.started, worker.begun = claim, time.monotonic(), False
             request = claim.request
-            weights = str(self.study.weights_of(request)) if request.purpose.keeps_weights else None
-            worker.send(
-                {
-                    "seat": worker.seat,
-                    "alone": claim.attempts > 0,  # whatever ended its process last time takes no other along
-                    "configuration": dict(request.configuration),
-                    "seed": request.seed,
-                    "weights": weights,
-                    "stopping": self._stopping(request),
-                }
+            settings = self.study.settings
+            recipe = settings.recipe_for(request.configuration)
+            job = Job(
+                worker.seat,
+                settings.space.network(request.configuration),
+                request.seed,
+                recipe,
+                request.start,
+                str(self.study.weights_of(request)) if request.purpose.keeps_weights else None,
+                self._stopping(request, recipe),
+                alone=claim.attempts > 0,  # whatever ended its process last time takes no other along
             )
+            worker.send(dump(job))
             self._tell(Event("started", request))
 
-    def _stopping(self, request: Request) -> dict[str, Any] | None:
-        """When a training may be stopped, as a worker takes it; None where it goes to its end."""
+    def _stopping(self, request: Request, recipe: Recipe) -> Stopping | None:
+        """When a training may be stopped; None where it goes to its end."""
+        settings = self.study.settings
         if request.purpose.keeps_weights:
             return None
         if self._rule_is_old:
-            settings = self.study.settings
-            images = settings.split_sizes["validation"]
+            images = get_metric(settings.metric).images_told(self.images.validation.labels)
             self._rule = Rule.of(self.study.samples(), settings.recipe.epochs, images)
             self._rule_is_old = False
-        return None if self._rule is None else self._rule.stopping(request.configuration).to_dict()
+        # an axis may give a training another length, or a patience of its own
+        like_others = recipe.epochs == settings.recipe.epochs and recipe.patience is None
+        return self._rule.stopping(request.configuration) if self._rule and like_others else None
 
     def _spawn(self) -> _Worker:
         from cpmodel.datasets.cache import save_arrays
@@ -223,17 +230,15 @@ class Pool:
         workers = [_Worker(process, log, device, seat) for seat in range(seats)]
         self._workers += workers
         threading.Thread(target=self._listen, args=(workers,), daemon=True).start()
-        workers[0].send(
-            {
-                "device": device,
-                "space": dump(settings.space),
-                "images": str(images),
-                "study": str(self.study.folder),
-                "family": settings.family,
-                "recipe": dump(settings.recipe),
-                "metric": settings.metric,
-            }
+        setup = Setup(
+            device,
+            str(images),
+            str(self.study.folder),
+            settings.family,
+            settings.recipe,
+            settings.metric,
         )
+        workers[0].send(dump(setup))
         return workers[0]
 
     def _next_device(self) -> tuple[str, int]:

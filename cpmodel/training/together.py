@@ -8,60 +8,23 @@ training computes depends on who trains beside it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cpmodel import locks
 from cpmodel.engine.devices import broken, fits, memory_of
 from cpmodel.engine.steps import Ready
-from cpmodel.errors import CpmodelError, MemoryExhaustedError
-from cpmodel.space import Configuration, Space
-from cpmodel.training.early import Stopping
+from cpmodel.errors import BadInputError, CpmodelError, MemoryExhaustedError
+from cpmodel.records.sample import TRAINABLE
+from cpmodel.training.jobs import Job
 from cpmodel.training.trainer import Trained, Trainer, Turns
 
 MOST_PARTS = 16  # of a batch; with fewer images each, batch norm would learn something else
 
 Say = Callable[..., None]
-
-
-@dataclass
-class Job:
-    """One training to be done; `seat` is its number among those of the process.
-
-    Parameters
-    ----------
-    weights : Path or None
-        Where the network is kept.
-    alone : bool
-        Whether none other may run meanwhile.
-    happened : list of str
-        Why it is not done as it was meant to be.
-    """
-
-    seat: int
-    configuration: Configuration
-    seed: int
-    weights: Path | None
-    stopping: Stopping | None
-    alone: bool
-    parts: int = 1
-    happened: list[str] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, message: Mapping[str, Any]) -> Job:
-        """The job that a line of standard input asks for."""
-        weights, stopping = message["weights"], message["stopping"]
-        return cls(
-            message["seat"],
-            message["configuration"],
-            message["seed"],
-            None if weights is None else Path(weights),
-            None if stopping is None else Stopping.from_dict(stopping),
-            message["alone"],
-        )
 
 
 @dataclass
@@ -79,16 +42,14 @@ class Together:
     Parameters
     ----------
     trainer : Trainer
-    space : Space
-        That the configurations are of.
     study : Path
         Whose lock is held while training.
     say : callable
         Told of everything, as ``say(seat=..., event=..., ...)``.
     """
 
-    def __init__(self, trainer: Trainer, space: Space, study: Path, say: Say) -> None:
-        self._trainer, self._space, self._study, self._say = trainer, space, study, say
+    def __init__(self, trainer: Trainer, study: Path, say: Say) -> None:
+        self._trainer, self._study, self._say = trainer, study, say
         self._device = trainer.plan.device
         self._waiting: deque[Job] = deque()
         self._running: dict[int, _Running] = {}
@@ -126,12 +87,23 @@ class Together:
             return False
         held.enter_context(self._trainer.settled())
         job = self._waiting.popleft()
+        if job.start.kind not in TRAINABLE:
+            held.close()
+            refused = BadInputError("start", expected=" or ".join(TRAINABLE), got=job.start.kind)
+            self._failed(job, refused)
+            return True
 
         def on_epoch(epoch: int, precision: float) -> None:
             self._say(seat=job.seat, event="epoch", epoch=epoch, precision=precision)
 
         turns = self._trainer.turns(
-            job.configuration, job.seed, on_epoch, job.stopping, place=job.seat, parts=job.parts
+            job.configuration,
+            job.seed,
+            on_epoch,
+            job.stopping,
+            job.recipe,
+            place=job.seat,
+            parts=job.parts,
         )
         self._running[job.seat] = _Running(job, turns, self._bytes(job), lambda: True, held)
         self._say(seat=job.seat, event="begun")
@@ -144,12 +116,12 @@ class Together:
         if job.alone or any(running.job.alone for running in self._running.values()):
             return False
         memory = memory_of(self._device)
-        promised = self._trainer.image_bytes + sum(running.bytes for running in self._running.values())
+        promised = self._trainer.resized.bytes + sum(running.bytes for running in self._running.values())
         return memory is None or fits(self._bytes(job), promised, memory)
 
     def _bytes(self, job: Job) -> int:
         try:
-            return self._trainer.device_bytes(self._space, job.configuration)
+            return self._trainer.device_bytes(job.configuration, job.recipe.batch_size)
         except CpmodelError:
             return 0  # it cannot be built either, and will say so
 
@@ -182,7 +154,7 @@ class Together:
         if self._running:
             job.happened.append(f"out of memory beside {len(self._running)} more, then alone")
             job.alone = True
-        elif job.parts < min(MOST_PARTS, self._trainer.recipe.batch_size):
+        elif job.parts < min(MOST_PARTS, job.recipe.batch_size):
             job.happened.append(f"out of memory with {job.parts} parts")
             job.parts *= 2
         else:
@@ -193,14 +165,14 @@ class Together:
     def _finish(self, job: Job, trained: Trained) -> None:
         try:
             if job.weights is not None:
-                trained.save(job.weights)
+                trained.save(Path(job.weights))
         except Exception as error:
             self._failed(job, error)
             return
         self._say(
             seat=job.seat,
             event="done",
-            **_outcome(trained, self._trainer.recipe.epochs, job.stopping),
+            **_outcome(trained, job),
             curve=list(trained.curve),
             train_s=trained.train_s,
             plan="; ".join([str(trained.plan), *job.happened]),
@@ -211,10 +183,10 @@ class Together:
         self._say(seat=job.seat, event="failed", reason=reason)
 
 
-def _outcome(trained: Trained, epochs: int, stopping: Stopping | None) -> dict[str, Any]:
+def _outcome(trained: Trained, job: Job) -> dict[str, Any]:
     """The precision of a training and how it is known: measured, or foreseen where it was stopped."""
-    done = len(trained.curve)
-    forecast = None if stopping is None or done == epochs else stopping.forecast(trained.curve)
+    done, epochs = len(trained.curve), job.recipe.epochs
+    forecast = None if job.stopping is None or done == epochs else job.stopping.forecast(trained.curve)
     if forecast is None:
         return {"precision": trained.validation.precision, "metrics": dict(trained.validation.figures)}
     return {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cpmodel.costs.describe import sizes
@@ -29,14 +27,13 @@ from cpmodel.errors import BadInputError, MemoryExhaustedError, TrainingFailedEr
 from cpmodel.families.base import Family, Task
 from cpmodel.files import replacing
 from cpmodel.heap import kept_heap
-from cpmodel.locks import locked
 from cpmodel.metrics import Accuracy, Labels, Metric, figures, mean
 from cpmodel.recipe import Recipe
-from cpmodel.space import Configuration, Floats, Space
+from cpmodel.space import Configuration, Floats
+from cpmodel.training.resized import Resized, pieces
 
 EVALUATION_BATCH = 250  # few enough that the maps stay in the caches
 DEVICE_EVALUATION_BATCH = 1000  # many enough that a GPU is not kept waiting for the next
-RESIZED_BYTES = 1_500_000_000  # resized image sets kept at once; a study asks for the same few sizes again
 
 OnEpoch = Callable[[int, float], None]
 Stopping = Callable[[Sequence[float]], bool]  # whether a training with this curve so far may end
@@ -176,8 +173,7 @@ class Trainer:
     plan : Plan, optional
         `default_plan` unless given.
     cache : Path, optional
-        Existing folder for the resized images of this set: made once, then mapped into memory and shared by
-        all processes that train. Without it they stay in this process.
+        Existing folder for the resized images of this set, see `Resized`.
     metric : Metric, optional
         What precision means; accuracy unless given.
     """
@@ -196,7 +192,6 @@ class Trainer:
         self.family = family
         self.recipe = recipe
         self.plan = plan or default_plan()
-        self._cache = cache
         height, width, channels = images.image_shape
         self.task = Task(height, width, channels, len(images.class_names))
         self.metric.require(self.task.classes)
@@ -207,33 +202,9 @@ class Trainer:
         self._normalisation = Normalisation(
             tuple(255 * m for m in self.mean), tuple(1 / (255 * s) for s in self.std)
         )
-        self._resized: OrderedDict[tuple[str, int, int], Tensor] = OrderedDict()
+        self.resized = Resized(images, self.plan.device, cache)
         self._streams: dict[int, torch.cuda.Stream] = {}
         prepare(self.plan.device)
-
-    def split_images(self, split: str, size: tuple[int, int]) -> Tensor:
-        """The images of a split, resized (antialiased): uint8, shape (n, c, *size), channels last."""
-        key = (split, *size)
-        if key in self._resized:
-            self._resized.move_to_end(key)
-            return self._resized[key]
-        resized = self._resized_split(split, size).to(self.plan.device)
-        self._resized[key] = resized
-        while len(self._resized) > 1 and self.image_bytes > RESIZED_BYTES:
-            self._resized.popitem(last=False)
-        return resized
-
-    def _resized_split(self, split: str, size: tuple[int, int]) -> Tensor:
-        source = torch.from_numpy(self.images.splits[split].images).permute(0, 3, 1, 2)
-        if self._cache is None or source.shape[2:] == size:
-            return resize(source, size)
-        path = self._cache / f"{split}_{size[0]}x{size[1]}.npy"
-        with locked(path.with_suffix(".lock")):
-            if not path.exists():
-                with replacing(path) as temporary, temporary.open("wb") as file:
-                    np.save(file, resize(source, size).permute(0, 2, 3, 1).numpy(), allow_pickle=False)
-        # copy-on-write: torch wants arrays it could write to; nobody does, so the pages stay shared
-        return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False)).permute(0, 3, 1, 2)
 
     def _labels(self, split: str, device: str) -> Tensor:
         return torch.from_numpy(self.images.splits[split].labels).to(device)
@@ -255,15 +226,10 @@ class Trainer:
     def _on_cpu(self) -> bool:
         return not self.plan.device.startswith("cuda")
 
-    def device_bytes(self, space: Space, configuration: Configuration) -> int:
-        """Memory that a training of a configuration of `space` will take of its GPU, bytes."""
-        activations, params, peak = sizes(self.family, self.task, space.network(configuration))
-        return training_bytes(activations, params, self.recipe.batch_size, DEVICE_EVALUATION_BATCH, peak)
-
-    @property
-    def image_bytes(self) -> int:
-        """Memory that the images have taken of it, which all trainings share, bytes."""
-        return sum(images.numel() for images in self._resized.values())
+    def device_bytes(self, configuration: Configuration, batch: int) -> int:
+        """Memory that a training of a configuration, so many images a step, will take of its GPU, bytes."""
+        activations, params, peak = sizes(self.family, self.task, configuration)
+        return training_bytes(activations, params, batch, DEVICE_EVALUATION_BATCH, peak)
 
     @contextmanager
     def settled(self) -> Iterator[None]:
@@ -282,6 +248,7 @@ class Trainer:
         seed: int,
         on_epoch: OnEpoch | None = None,
         stopping: Stopping | None = None,
+        recipe: Recipe | None = None,
     ) -> Trained:
         """Train one network.
 
@@ -293,13 +260,15 @@ class Trainer:
             Told the number of epochs done and the validation precision after each.
         stopping : callable, optional
             Asked after each epoch but the last; True ends the training, its curve as long as it is.
+        recipe : Recipe, optional
+            Of this training, where it is not that of all.
 
         Raises
         ------
         TrainingFailedError
             The loss became NaN or infinite, or memory ran out.
         """
-        turns = self.turns(configuration, seed, on_epoch, stopping)
+        turns = self.turns(configuration, seed, on_epoch, stopping, recipe)
         with self.settled():
             while True:
                 try:
@@ -314,6 +283,7 @@ class Trainer:
         seed: int,
         on_epoch: OnEpoch | None = None,
         stopping: Stopping | None = None,
+        recipe: Recipe | None = None,
         *,
         place: int = 0,
         parts: int = 1,
@@ -342,7 +312,7 @@ class Trainer:
             Memory ran out.
         """
         started = time.perf_counter()
-        turns = self._fit(configuration, seed, on_epoch, stopping, parts)
+        turns = self._fit(configuration, seed, on_epoch, stopping, recipe or self.recipe, parts)
         try:
             while True:
                 with self._stream(place):
@@ -375,12 +345,12 @@ class Trainer:
         seed: int,
         on_epoch: OnEpoch | None,
         stopping: Stopping | None,
+        recipe: Recipe,
         parts: int,
     ) -> Generator[Ready, None, tuple[nn.Module, tuple[float, ...], Evaluation, Plan]]:
-        recipe = self.recipe
         network = self.new_network(configuration, seed)
         engine = self._engine(network, parts=parts)
-        images = self.split_images("train", self.family.input_size(configuration, self.task))
+        images = self.resized.split("train", self.family.input_size(configuration, self.task))
         generator, tell = torch.Generator().manual_seed(seed), on_epoch or (lambda epoch, precision: None)
         batch = min(recipe.batch_size, len(images))
         rates = learning_rates(recipe, len(images) // batch * recipe.epochs)
@@ -452,40 +422,11 @@ class Trainer:
         return self._judged(self._logits(self._engine(network, exact=True), configuration, split), split)
 
     def _logits(self, engine: Engine, configuration: Configuration, split: str, parts: int = 1) -> Tensor:
-        images = self.split_images(split, self.family.input_size(configuration, self.task))
+        images = self.resized.split(split, self.family.input_size(configuration, self.task))
         size = (EVALUATION_BATCH if self._on_cpu else DEVICE_EVALUATION_BATCH) // parts
-        return torch.cat([engine.logits(chunk) for chunk in _batches(images, size)])
+        return torch.cat([engine.logits(chunk) for chunk in pieces(images, size)])
 
     def _judged(self, logits: Tensor, split: str) -> Evaluation:
         scores, labels = logits.cpu().numpy(), self.images.splits[split].labels
         values = self.metric.precision_of(scores, labels)
         return Evaluation(values, self.metric.strata(labels), figures(scores, labels, self.metric))
-
-
-def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Antialiased bilinear resize.
-
-    Parameters
-    ----------
-    images : uint8, shape (n, c, h, w)
-
-    Returns
-    -------
-    uint8, shape (n, c, *size), channels last in memory
-    """
-    if images.shape[2:] == size:
-        return images.contiguous(memory_format=torch.channels_last)
-    chunks = [
-        F.interpolate(chunk.float(), size, mode="bilinear", antialias=True)
-        .round_()
-        .clamp_(0, 255)
-        .to(torch.uint8)
-        for chunk in _batches(images)
-    ]
-    return torch.cat(chunks).contiguous(memory_format=torch.channels_last)
-
-
-def _batches(images: Tensor, size: int = EVALUATION_BATCH) -> Iterator[Tensor]:
-    """Pieces small enough that what is computed of them needs little memory."""
-    for start in range(0, len(images), size):
-        yield images[start : start + size]

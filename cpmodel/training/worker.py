@@ -3,11 +3,8 @@
 A process of its own, so that a crash, a lack of memory or a kill takes its trainings with it and no more.
 When its parent dies, however it dies, standard input ends and the worker ends with it.
 
-First line in: ``{"device": name, "images": folder, "study": folder, "family": name, "space": {...}, "recipe":
-{...}, "metric": name}``; then one job a line: ``{"seat": n, "alone": bool, "configuration": {...}, "seed": n,
-"weights": path or null, "stopping": rule or null}`` (see `together` and `early`); a seat has one job at a
-time. Out: ``{"event": "ready"}``, then for each job, with its seat, ``begun``, ``epoch`` events, and one
-``done`` or ``failed``.
+In: a line with a `Setup`, then one with each `Job` (see `jobs`). Out: ``{"event": "ready"}``, then for each
+job, with its seat, ``begun``, ``epoch`` events, and one ``done`` or ``failed``.
 """
 
 from __future__ import annotations
@@ -31,29 +28,28 @@ def main() -> None:
     os.dup2(2, 1)
     lines: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
-    setup = json.loads(lines.get())
+    first = json.loads(lines.get())
 
     from cpmodel.codec import load
     from cpmodel.datasets.cache import open_arrays
     from cpmodel.families import get_family
     from cpmodel.metrics import get_metric
-    from cpmodel.recipe import Recipe
-    from cpmodel.space import Space
-    from cpmodel.training.together import Job, Together
+    from cpmodel.training.jobs import Job, Setup
+    from cpmodel.training.together import Together
     from cpmodel.training.trainer import Trainer, default_plan
 
     def say(**event: Any) -> None:
         answers.write(json.dumps(event) + "\n")
 
-    folder = Path(setup["images"])
-    family, recipe = get_family(setup["family"]), load(Recipe, setup["recipe"])
-    plan, metric = default_plan(setup["device"]), get_metric(setup["metric"])
-    trainer = Trainer(open_arrays(folder), family, recipe, plan, folder, metric)
-    together = Together(trainer, load(Space, setup["space"]), Path(setup["study"]), say)
+    setup = load(Setup, first, what="setup")
+    folder, plan = Path(setup.images), default_plan(setup.device)
+    images, family, metric = open_arrays(folder), get_family(setup.family), get_metric(setup.metric)
+    trainer = Trainer(images, family, setup.recipe, plan, folder, metric)
+    together = Together(trainer, Path(setup.study), say)
     say(event="ready")
     while True:
         while together.idle or not lines.empty():
-            together.add(Job.of(json.loads(lines.get())))
+            together.add(load(Job, json.loads(lines.get()), what="job"))
         if not together.turn():
             time.sleep(PAUSE_S)
 

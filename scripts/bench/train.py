@@ -88,7 +88,7 @@ def plain(
     size = FAMILY.input_size(configuration, task(images))
 
     def split(name: str) -> tuple[Tensor, Tensor]:
-        x = resized.split_images(name, size).float().contiguous()
+        x = resized.resized.split(name, size).float().contiguous()
         mean, std = torch.tensor(resized.mean).view(1, -1, 1, 1), torch.tensor(resized.std).view(1, -1, 1, 1)
         x, y = (x / 255 - mean) / std, torch.from_numpy(images.splits[name].labels)
         return (x, y) if loader and name == "train" else (x.to(device), y.to(device))
@@ -290,7 +290,7 @@ def plans(arguments: argparse.Namespace) -> None:
         for repeat in range(4):
             for plan in kinds:
                 trainer = Trainer(images, FAMILY, recipe, plan)
-                trainer.split_images("train", FAMILY.input_size(configuration, task(images)))
+                trainer.resized.split("train", FAMILY.input_size(configuration, task(images)))
                 trained = trainer.train(configuration, 0)
                 if repeat:  # the first one warms up
                     times[str(plan)].append(trained.train_s)

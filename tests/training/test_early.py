@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from test_pool import IMAGES, asked, begin, same, train
 
+from cpmodel.codec import dump, load
 from cpmodel.pipeline.fitting import fit_precision, weights
 from cpmodel.recipe import Recipe
 from cpmodel.records.sample import Request, Sample
@@ -107,7 +108,7 @@ def test_the_order_of_trainings_and_the_way_to_a_worker_change_no_bit() -> None:
     one = fitted(table(configurations, z)).stopping(configurations[0])
     other = fitted(table(configurations[::-1], z[::-1])).stopping(configurations[0])
     assert one == other
-    sent = Stopping.from_dict(json.loads(json.dumps(one.to_dict())))
+    sent = load(Stopping, json.loads(json.dumps(dump(one))))
     assert sent == one
     curve = tuple(1 - np.exp(z[0]))
     assert sent.forecast(curve[:-1]) == one.forecast(curve[:-1])

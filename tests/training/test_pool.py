@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +20,7 @@ import pytest
 from cpmodel.datasets.base import ImageSet, Split
 from cpmodel.errors import CpmodelError
 from cpmodel.families.plain import PlainFamily
+from cpmodel.metrics import Balanced
 from cpmodel.recipe import Recipe
 from cpmodel.records.sample import Purpose, Request
 from cpmodel.records.settings import Settings
@@ -375,3 +378,40 @@ def test_ctrl_c_is_answered_at_once(tmp_path: Path) -> None:
     claims = [study.claim() for _ in range(4)]
     assert [c and c.request for c in claims] == [*QUEUE[:3], None]
     assert [c.attempts for c in claims if c] == [0, 0, 0]
+
+
+def test_axes_change_the_training_and_the_family_sees_none(tmp_path: Path) -> None:
+    """A search over the length and the smoothing of trainings: parameters that are no part of T."""
+    space = Space((*SPACE.parameters, Parameter("epochs", (2, 3), axis=True), SMOOTHING))
+    study = Store.create(tmp_path / "study", Settings.of(IMAGES, "plain", space, RECIPE))
+    here = {"f": 2, "s": 8, "k": 3, "l": 1}
+    ways = [{"epochs": 2, "label_smoothing": 0.0}, {"epochs": 3, "label_smoothing": 0.2}]
+    study.enqueue([Request({**here, **way}, 0, Purpose.VERIFY) for way in ways])
+    found = train(study, 2)
+    assert found.failed == 0
+    assert len(list((study.folder / "weights").iterdir())) == 2
+    for row, way in enumerate(ways):
+        recipe = replace(RECIPE, **way)
+        expected = Trainer(IMAGES, PlainFamily(), recipe).train(here, 0)
+        assert json.loads(found.frame["curve"].iloc[row]) == list(expected.curve)
+        assert found.precision[row] == expected.validation.precision
+        assert found.frame["recipe"].iloc[row] == recipe.hash
+
+
+SMOOTHING = Parameter("label_smoothing", (0.0, 0.2), axis=True)
+
+
+def test_precision_is_the_study_s_metric(tmp_path: Path) -> None:
+    rows = np.flatnonzero((np.arange(100) % 2 == 0) | (np.arange(100) < 10))
+    few = replace(IMAGES, validation=Split(IMAGES.validation.images[rows], IMAGES.validation.labels[rows]))
+    settings = Settings.of(few, "plain", SPACE, RECIPE, metric="balanced")
+    study = Store.create(tmp_path / "study", settings)
+    study.enqueue(QUEUE[:1])
+    with Pool(study, few, 1) as pool:
+        pool.drain()
+    found = study.samples()
+    trained = Trainer(few, PlainFamily(), RECIPE, metric=Balanced()).train(QUEUE[0].configuration, 0)
+    assert found.precision[0] == trained.validation.precision
+    assert json.loads(found.frame["curve"].iloc[0]) == list(trained.curve)
+    assert found.frame["metric_accuracy"].iloc[0] == trained.validation.values.mean() != found.precision[0]
+    assert "metric_balanced" not in found.frame

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from cpmodel import locks
+from cpmodel.codec import dump, load
 from cpmodel.datasets.base import ImageSet, Split
 from cpmodel.engine.base import Engine
 from cpmodel.engine.devices import Memory, fits, training_bytes, training_devices
 from cpmodel.errors import BadInputError
-from cpmodel.families.base import Task
 from cpmodel.families.plain import PlainFamily
 from cpmodel.recipe import Recipe
+from cpmodel.records.sample import Start
 from cpmodel.training import together as module
-from cpmodel.training.together import MOST_PARTS, Job, Together
+from cpmodel.training.early import Reading, Stopping
+from cpmodel.training.jobs import Job
+from cpmodel.training.together import MOST_PARTS, Together
 from cpmodel.training.trainer import Plan, Trainer
 
-SPACE = PlainFamily().space(Task(8, 8, 1, 2), {"f": (2, 4), "s": (6, 8), "k": (3,), "l": (1,)})
 RECIPE = Recipe(epochs=3, batch_size=16, augment=("flip", "shift"))
 
 
@@ -59,7 +63,7 @@ class Bench:
         self.trainer = Trainer(IMAGES, PlainFamily(), RECIPE, Plan(graphs=True))
         self.said: dict[int, list[dict[str, Any]]] = defaultdict(list)
         self.most = 0
-        self.together = Together(self.trainer, SPACE, folder, self._say)
+        self.together = Together(self.trainer, folder, self._say)
 
     def _say(self, seat: int, **event: Any) -> None:
         self.said[seat].append(event)
@@ -80,7 +84,8 @@ def bench(tmp_path: Path) -> Bench:
 
 
 def job(seat: int, f: int = 2, *, s: int = 8, alone: bool = False, weights: Path | None = None) -> Job:
-    return Job(seat, {"f": f, "s": s, "k": 3, "l": 1}, seat, weights, None, alone)
+    kept = None if weights is None else str(weights)
+    return Job(seat, {"f": f, "s": s, "k": 3, "l": 1}, seat, RECIPE, weights=kept, alone=alone)
 
 
 def alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -100,7 +105,7 @@ def test_neighbours_change_nothing(tmp_path: Path) -> None:
     assert epochs == [("epoch", 1), ("epoch", 2), ("epoch", 3)]
     assert found[0]["plan"] == "cpu float32 channels-last threads=1"
     # they did take turns: none waited for the end of another
-    assert together.trainer.image_bytes == (160 + 80) * 64
+    assert together.trainer.resized.bytes == (160 + 80) * 64
 
 
 def test_who_is_to_be_alone_is_alone(bench: Bench) -> None:
@@ -170,7 +175,7 @@ def test_never_enough_memory(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_as_many_as_there_is_memory_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     images = (160 + 80) * 64
-    monkeypatch.setattr(bench.trainer, "device_bytes", lambda space, configuration: 100_000)
+    monkeypatch.setattr(bench.trainer, "device_bytes", lambda configuration, batch: 100_000)
     monkeypatch.setattr(module, "memory_of", lambda device: Memory(0, int((2.5 * 100_000 + images) / 0.9), 0))
     found = bench.run(*(job(seat) for seat in range(5)))
     assert bench.most == 2
@@ -267,3 +272,25 @@ def test_without_a_driver_nobody_waits_for_torch(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("cpmodel.engine.devices._has_driver", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("torch was asked"))
     assert training_devices() == ("cpu",)
+
+
+def test_a_start_that_cannot_be_trained_is_refused_before_training(bench: Bench) -> None:
+    wanted = Job(0, {"f": 2, "s": 8, "k": 3, "l": 1}, 0, RECIPE, Start("pruned", "0123456789abcdef"))
+    assert bench.run(wanted, job(1))[0] == {"event": "failed", "reason": "start: expected fresh, got pruned"}
+    assert [event["event"] for event in bench.said[0]] == ["failed"]
+    assert bench.said[1][-1]["event"] == "done"
+
+
+def test_each_training_has_its_own_recipe(bench: Bench, tmp_path: Path) -> None:
+    longer = replace(RECIPE, epochs=5, label_smoothing=0.3)
+    wanted = Job(0, {"f": 2, "s": 8, "k": 3, "l": 1}, 0, longer)
+    found = bench.run(wanted, job(1))
+    assert [len(found[seat]["curve"]) for seat in (0, 1)] == [5, 3]
+    alone = Trainer(IMAGES, PlainFamily(), longer, Plan()).train({"f": 2, "s": 8, "k": 3, "l": 1}, 0)
+    assert found[0]["curve"] == list(alone.curve)
+
+
+def test_jobs_survive_being_sent() -> None:
+    rule = Stopping((Reading((0.1, 0.2), ((1.0, 0.0), (0.0, 1.0))),), 0.7, 5000)
+    sent = Job(3, {"f": 2, "way": "wide"}, 7, RECIPE, weights="/some/file.pt", stopping=rule, alone=True)
+    assert load(Job, json.loads(json.dumps(dump(sent)))) == sent

@@ -20,7 +20,8 @@ from cpmodel.engine.augment import augmented
 from cpmodel.errors import BadInputError, TrainingFailedError
 from cpmodel.families.plain import PlainFamily
 from cpmodel.recipe import Optimizer, Recipe, Schedule
-from cpmodel.training.trainer import Plan, Trained, Trainer, default_plan, learning_rates, resize
+from cpmodel.training.resized import resize
+from cpmodel.training.trainer import Plan, Trained, Trainer, default_plan, learning_rates
 
 PLAN = Plan()
 CONFIGURATION = {"f": 4, "s": 8, "k": 3, "l": 1}
@@ -471,14 +472,14 @@ def test_images_of_one_colour_are_no_division_by_zero() -> None:
 
 
 def test_resized_images_are_kept_within_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cpmodel.training.trainer.RESIZED_BYTES", 240 * 64 + 240 * 36)
+    monkeypatch.setattr("cpmodel.training.resized.RESIZED_BYTES", 240 * 64 + 240 * 36)
     t = trainer()
-    first = t.split_images("train", (8, 8))
-    assert t.split_images("train", (8, 8)) is first
-    t.split_images("train", (6, 6))
-    assert t.split_images("train", (8, 8)) is first
-    t.split_images("train", (7, 7))  # now 6 x 6, used longest ago, has to go; and 8 x 8 too
-    assert list(t._resized) == [("train", 7, 7)]
+    first = t.resized.split("train", (8, 8))
+    assert t.resized.split("train", (8, 8)) is first
+    t.resized.split("train", (6, 6))
+    assert t.resized.split("train", (8, 8)) is first
+    t.resized.split("train", (7, 7))  # now 6 x 6, used longest ago, has to go; and 8 x 8 too
+    assert list(t.resized._kept) == [("train", 7, 7)]
 
 
 # weights
@@ -542,14 +543,14 @@ def test_plans_say_what_they_are() -> None:
 
 
 def test_resized_images_are_made_once_and_shared(tmp_path: Path) -> None:
-    alone = trainer().split_images("train", (6, 6))
+    alone = trainer().resized.split("train", (6, 6))
     first = Trainer(IMAGES, PlainFamily(), SHORT, cache=tmp_path)
-    assert torch.equal(first.split_images("train", (6, 6)), alone)
+    assert torch.equal(first.resized.split("train", (6, 6)), alone)
     kept = tmp_path / "train_6x6.npy"
     made = kept.stat().st_mtime_ns
     other = Trainer(IMAGES, PlainFamily(), SHORT, cache=tmp_path)
-    assert torch.equal(other.split_images("train", (6, 6)), alone)
+    assert torch.equal(other.resized.split("train", (6, 6)), alone)
     assert kept.stat().st_mtime_ns == made
-    assert torch.equal(other.split_images("train", (8, 8)), trainer().split_images("train", (8, 8)))
+    assert torch.equal(other.resized.split("train", (8, 8)), trainer().resized.split("train", (8, 8)))
     assert not list(tmp_path.glob("*8x8*"))  # as they are: nothing to make
-    assert other.split_images("train", (6, 6)).is_contiguous(memory_format=torch.channels_last)
+    assert other.resized.split("train", (6, 6)).is_contiguous(memory_format=torch.channels_last)
