@@ -19,22 +19,28 @@ Options of all (a path cannot hold a question mark):
 - ``mirrored``: ``alike`` if a mirrored image still shows its class (assumed unless known), ``other`` if not
 
 Of ``lfw-gender``: ``labels``, the CSV; ``crop``, the central fraction of both sides that is kept (0.6).
+
+Arrays and torch data sets that a program holds take the place of a specification: see `load`.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 from cpmodel.datasets import bundled, folder, lfw, npz, openml
+from cpmodel.datasets.arrays import located
 from cpmodel.datasets.base import ImageSet, Split
-from cpmodel.datasets.loaded import complete
+from cpmodel.datasets.loaded import Loaded, Request, complete
+from cpmodel.datasets.objects import GIVEN, read_object
 from cpmodel.datasets.spec import Source, parse
 
 __all__ = ["ImageSet", "Source", "Split", "load"]
 
 EMBEDDED = Source("20,000 images of Fashion-MNIST that come with the package", bundled.embedded)
 DIGITS = Source("scikit-learn's 1,797 digits, 8x8, gray", bundled.digits)
-MNIST = Source("70,000 digits, 28x28, gray, from OpenML", openml.mnist)
-FASHION_MNIST = Source("70,000 clothes, 28x28, gray, from OpenML", openml.fashion_mnist)
-CIFAR10 = Source("60,000 objects, 32x32, colour, from OpenML", openml.cifar10)
+MNIST = Source("70,000 digits, 28x28, gray, from OpenML", openml.reader(openml.MNIST))
+FASHION_MNIST = Source("70,000 clothes, 28x28, gray, from OpenML", openml.reader(openml.FASHION_MNIST))
+CIFAR10 = Source("60,000 objects, 32x32, colour, from OpenML", openml.reader(openml.CIFAR10))
 LFW_GENDER = Source(
     "faces from Labeled Faces in the Wild, split by person", lfw.read, takes_path=True, options=lfw.OPTIONS
 )
@@ -42,13 +48,14 @@ FOLDER = Source("image files in class folders, or a tar of them", folder.read, t
 NPZ = Source("arrays x_train, y_train, ... in a NumPy archive", npz.read, takes_path=True)
 
 
-def load(spec: str = "embedded", *, image_size: int | None = None, seed: int = 0) -> ImageSet:
-    """The images that `spec` names, in three splits.
+def load(images: Any = "embedded", *, image_size: int | None = None, seed: int = 0) -> ImageSet:
+    """The images that a specification names or an object holds, in three splits.
 
     Parameters
     ----------
-    spec : str
-        ``NAME`` or ``NAME:PATH``, options after a question mark; see the package's docstring.
+    images : str, ImageSet, or what `cpmodel.datasets.objects.read_object` takes
+        ``NAME`` or ``NAME:PATH``, options after a question mark: see the package's docstring. Or arrays, or a
+        torch Dataset; an `ImageSet` is returned as it is.
     image_size : int or None, pixels
         Side of the square that all images become; the same as the option ``size``.
     seed : int
@@ -69,6 +76,17 @@ def load(spec: str = "embedded", *, image_size: int | None = None, seed: int = 0
     >>> digits = load("digits")
     >>> digits.image_shape, len(digits.class_names), [len(part) for part in digits.splits.values()]
     ((8, 8, 1), 10, [1259, 270, 268])
+    >>> [len(part) for part in load((digits.train.images, digits.train.labels)).splits.values()]
+    [881, 189, 189]
     """
-    source, request = parse(spec, image_size=image_size, seed=seed)
-    return complete(source.read(request), request)
+    if isinstance(images, ImageSet) and image_size is None:
+        return images
+    if isinstance(images, str):
+        source, request = parse(images, image_size=image_size, seed=seed)
+        return complete(source.read(request), request)
+    if isinstance(images, ImageSet):
+        loaded = Loaded(images.splits, images.class_names, images.notes, images.mirrored_alike)
+        return complete(loaded, Request(images.name, size=image_size, seed=seed))
+    with located(GIVEN):
+        loaded = read_object(images)
+    return complete(loaded, Request(GIVEN, size=image_size, seed=seed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,19 @@ Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 Array = NDArray[Any]  # as a file holds it: any type, any shape
 
-
 BLOCK = 4096  # images converted at one time, so that no wider copy of a whole array is made
 
 
-def require_memory(n_bytes: int, what: str, where: str, advice: str = "") -> None:
+@contextmanager
+def located(where: str) -> Iterator[None]:
+    """Errors of images say that they come from there."""
+    try:
+        yield
+    except DatasetError as error:
+        raise DatasetError(str(error), where=where) from error
+
+
+def require_memory(n_bytes: int, what: str, advice: str = "") -> None:
     """Refuse before the memory is taken, not when the machine is on its knees.
 
     Raises
@@ -30,12 +39,9 @@ def require_memory(n_bytes: int, what: str, where: str, advice: str = "") -> Non
 
     free = int(psutil.virtual_memory().available)
     if n_bytes > free:
-        raise DatasetError(
-            f"{what} need {n_bytes / 1e9:.1f} GB in memory",
-            expected="at most what is free" + (f" ({advice})" if advice else ""),
-            got=f"{free / 1e9:.1f} GB",
-            where=where,
-        )
+        expected = "at most what is free" + (f" ({advice})" if advice else "")
+        what = f"{what} need {n_bytes / 1e9:.1f} GB in memory"
+        raise DatasetError(what, expected=expected, got=f"{free / 1e9:.1f} GB")
 
 
 def _blocks(array: Array) -> Iterator[slice]:
@@ -43,7 +49,7 @@ def _blocks(array: Array) -> Iterator[slice]:
         yield slice(start, start + BLOCK)
 
 
-def as_images(arrays: Mapping[str, Array], where: str) -> tuple[dict[str, Images], list[str]]:
+def as_images(arrays: Mapping[str, Array]) -> tuple[dict[str, Images], list[str]]:
     """Arrays of images as uint8, shape (n, height, width, channels), and notes on what was done.
 
     Parameters
@@ -59,12 +65,12 @@ def as_images(arrays: Mapping[str, Array], where: str) -> tuple[dict[str, Images
     """
     notes: list[str] = []
     for name, array in arrays.items():
-        _check_numbers(array, name, where)
-    scale, note = _scale(arrays, where)
+        _check_numbers(array, name)
+    scale, note = _scale(arrays)
     notes += [note] if note else []
     images = {}
     for name, array in arrays.items():
-        laid, note = _channels_last(array, name, where)
+        laid, note = _channels_last(array, name)
         if note and note not in notes:
             notes.append(note)
         images[name] = (
@@ -80,31 +86,23 @@ def _rounded(array: Array, scale: float) -> Images:
     return out
 
 
-def _check_numbers(array: Array, name: str, where: str) -> None:
+def _check_numbers(array: Array, name: str) -> None:
     if array.dtype.kind not in "buif":
-        raise DatasetError(f"array '{name}'", expected="numbers", got=f"dtype {array.dtype}", where=where)
+        raise DatasetError(f"array '{name}'", expected="numbers", got=f"dtype {array.dtype}")
     if array.ndim not in (3, 4) or 0 in array.shape[1:]:
-        raise DatasetError(
-            f"array '{name}'",
-            expected="images of shape (n, height, width) or (n, height, width, 1 or 3)",
-            got=f"shape {array.shape}",
-            where=where,
-        )
+        expected = "images of shape (n, height, width) or (n, height, width, 1 or 3)"
+        raise DatasetError(f"array '{name}'", expected=expected, got=f"shape {array.shape}")
     if len(array) == 0:
-        raise DatasetError(f"array '{name}'", expected="at least one image", got="none", where=where)
+        raise DatasetError(f"array '{name}'", expected="at least one image", got="none")
     if array.dtype.kind == "f":
         for rows in _blocks(array):
             wrong = ~np.isfinite(array[rows]).all(axis=tuple(range(1, array.ndim)))
             if wrong.any():
-                raise DatasetError(
-                    f"array '{name}', image {rows.start + int(wrong.argmax())}",
-                    expected="finite numbers",
-                    got="NaN or infinity",
-                    where=where,
-                )
+                image = f"array '{name}', image {rows.start + int(wrong.argmax())}"
+                raise DatasetError(image, expected="finite numbers", got="NaN or infinity")
 
 
-def _scale(arrays: Mapping[str, Array], where: str) -> tuple[float, str]:
+def _scale(arrays: Mapping[str, Array]) -> tuple[float, str]:
     """What the values are multiplied by to lie in 0..255, from the range of all arrays together."""
     low = min(float(array.min()) for array in arrays.values())
     high = max(float(array.max()) for array in arrays.values())
@@ -115,31 +113,23 @@ def _scale(arrays: Mapping[str, Array], where: str) -> tuple[float, str]:
         return 1.0, "" if whole else "values 0..255 rounded to whole numbers"
     if low >= 0 and high <= 65535 and whole:
         return 255 / 65535, "16-bit values scaled to 0..255"
-    raise DatasetError(
-        "image values",
-        expected="0..1 or 0..255 (or whole numbers of 16 bits)",
-        got=f"{low:g}..{high:g}",
-        where=where,
-    )
+    expected = "0..1 or 0..255 (or whole numbers of 16 bits)"
+    raise DatasetError("image values", expected=expected, got=f"{low:g}..{high:g}")
 
 
-def _channels_last(array: Array, name: str, where: str) -> tuple[Array, str]:
+def _channels_last(array: Array, name: str) -> tuple[Array, str]:
     if array.ndim == 3:
         return array[..., None], ""
     if array.shape[3] in (1, 3):
         return array, ""
     if array.shape[1] in (1, 3):
         return np.moveaxis(array, 1, 3), "channels moved from the first to the last axis of each image"
-    raise DatasetError(
-        f"array '{name}'",
-        expected="1 or 3 channels on the last axis",
-        got=f"shape {array.shape}",
-        where=where,
-    )
+    expected = "1 or 3 channels on the last axis"
+    raise DatasetError(f"array '{name}'", expected=expected, got=f"shape {array.shape}")
 
 
 def as_labels(
-    arrays: Mapping[str, Array], class_names: Sequence[str] | None, where: str
+    arrays: Mapping[str, Array], class_names: Sequence[str] | None
 ) -> tuple[dict[str, Labels], tuple[str, ...]]:
     """Labels as positions in the class names; without given names, the values that occur are the classes.
 
@@ -155,49 +145,38 @@ def as_labels(
     DatasetError
         Another shape (one-hot, say), fractions, labels without a class name, fewer than two classes.
     """
-    flat = {name: _flat_labels(array, name, where) for name, array in arrays.items()}
+    flat = {name: _flat_labels(array, name) for name, array in arrays.items()}
     if len({values.dtype.kind for values in flat.values()}) > 1:
-        raise DatasetError("labels", expected="all whole numbers or all text", got="both", where=where)
+        raise DatasetError("labels", expected="all whole numbers or all text", got="both")
     values = np.unique(np.concatenate(list(flat.values())))
     if class_names is None:
         if len(values) < 2:
-            raise DatasetError("labels", expected="two or more classes", got=f"only {values[0]}", where=where)
+            raise DatasetError("labels", expected="two or more classes", got=f"only {values[0]}")
         positions = {name: np.searchsorted(values, array).astype(np.int64) for name, array in flat.items()}
         return positions, tuple(str(value) for value in values)
     if values.dtype.kind != "i" or values[0] < 0 or values[-1] >= len(class_names):
-        raise DatasetError(
-            "labels",
-            expected=f"0 to {len(class_names) - 1}, positions in class_names",
-            got=f"{values[0]} to {values[-1]}",
-            where=where,
-        )
+        expected = f"0 to {len(class_names) - 1}, positions in class_names"
+        raise DatasetError("labels", expected=expected, got=f"{values[0]} to {values[-1]}")
     return flat, tuple(class_names)
 
 
-def _flat_labels(array: Array, name: str, where: str) -> Array:
+def _flat_labels(array: Array, name: str) -> Array:
     """One label an image: int64, or text."""
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise DatasetError(
-            f"array '{name}'",
-            expected="one label an image, shape (n,)",
-            got=f"shape {array.shape}" + (" (one-hot? use y.argmax(axis=1))" if array.ndim == 2 else ""),
-            where=where,
-        )
+        hint = " (one-hot? use y.argmax(axis=1))" if array.ndim == 2 else ""
+        got = f"shape {array.shape}{hint}"
+        raise DatasetError(f"array '{name}'", expected="one label an image, shape (n,)", got=got)
     if array.dtype.kind in "US":
         return array.astype(np.str_)
     if array.dtype.kind == "f":
         wrong = ~np.isfinite(array) | (array != np.floor(array)) | (np.abs(array) >= 2**53)
         if wrong.any():
             row = int(wrong.argmax())
-            raise DatasetError(
-                f"array '{name}', row {row}", expected="a whole number", got=float(array[row]), where=where
-            )
+            raise DatasetError(f"array '{name}', row {row}", expected="a whole number", got=float(array[row]))
     elif array.dtype.kind not in "bui":
-        raise DatasetError(
-            f"array '{name}'", expected="whole numbers or text", got=f"dtype {array.dtype}", where=where
-        )
+        raise DatasetError(f"array '{name}'", expected="whole numbers or text", got=f"dtype {array.dtype}")
     return array.astype(np.int64)
 
 

@@ -63,44 +63,22 @@ class ImageSet:
     def __post_init__(self) -> None:
         if len(self.class_names) < 2:
             raise DatasetError("classes", expected="two or more", got=len(self.class_names), where=self.name)
-        for split_name, split in self.splits.items():
+        for name, split in self.splits.items():
+            images, labels, n_classes = split.images, split.labels, len(self.class_names)
+            shape, train_shape = images.shape, self.train.images.shape
             if not len(split):
-                raise DatasetError(
-                    f"{split_name} split", expected="at least one image", got="none", where=self.name
-                )
-            if (
-                split.images.dtype != np.uint8
-                or split.images.ndim != 4
-                or split.images.shape[3] not in (1, 3)
-            ):
-                raise DatasetError(
-                    f"{split_name} images",
-                    expected="uint8, (n, height, width, 1 or 3)",
-                    got=f"{split.images.dtype}, {split.images.shape}",
-                    where=self.name,
-                )
-            if split.images.shape[1:] != self.train.images.shape[1:]:
-                raise DatasetError(
-                    f"{split_name} images",
-                    expected=f"the training images' shape {self.train.images.shape[1:]}",
-                    got=split.images.shape[1:],
-                    where=self.name,
-                )
-            if split.labels.shape != (len(split),):
-                raise DatasetError(
-                    f"{split_name} labels",
-                    expected=f"{len(split)} of them",
-                    got=split.labels.shape,
-                    where=self.name,
-                )
-            low, high = int(split.labels.min()), int(split.labels.max())
-            if low < 0 or high >= len(self.class_names):
-                raise DatasetError(
-                    f"{split_name} labels",
-                    expected=f"0 to {len(self.class_names) - 1}",
-                    got=f"{low} to {high}",
-                    where=self.name,
-                )
+                wrong = ("split", "at least one image", "none")
+            elif images.dtype != np.uint8 or images.ndim != 4 or shape[3] not in (1, 3):
+                wrong = ("images", "uint8, (n, height, width, 1 or 3)", f"{images.dtype}, {shape}")
+            elif shape[1:] != train_shape[1:]:
+                wrong = ("images", f"the training images' shape {train_shape[1:]}", f"{shape[1:]}")
+            elif labels.shape != (len(split),):
+                wrong = ("labels", f"{len(split)} of them", f"{labels.shape}")
+            elif labels.min() < 0 or labels.max() >= n_classes:
+                wrong = ("labels", f"0 to {n_classes - 1}", f"{labels.min()} to {labels.max()}")
+            else:
+                continue
+            raise DatasetError(f"{name} {wrong[0]}", expected=wrong[1], got=wrong[2], where=self.name)
 
     @property
     def splits(self) -> dict[str, Split]:

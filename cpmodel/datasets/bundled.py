@@ -27,9 +27,8 @@ def data_file(name: str) -> Path:
     for folder in (package / "data", package.parent / "data"):
         if (folder / name).is_file():
             return folder / name
-    raise DatasetError(
-        "missing from this installation: install cpmodel again", where=str(package / "data" / name)
-    )
+    where = str(package / "data" / name)
+    raise DatasetError("missing from this installation: install cpmodel again", where=where)
 
 
 def embedded(request: Request) -> Loaded:

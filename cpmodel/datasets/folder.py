@@ -35,15 +35,10 @@ def read(request: Request) -> Loaded:
     labelled, notes = _labelled(tree)
     class_names = tuple(sorted({label for _, label, _ in labelled}))
     if len(class_names) < 2:
-        raise DatasetError(
-            "class folders",
-            expected="two or more with images",
-            got=", ".join(class_names),
-            where=str(tree.path),
-        )
-    images, done = read_pictures(
-        tree, [name for name, _, _ in labelled], size=request.size, channels=request.channels
-    )
+        got, where = ", ".join(class_names), str(tree.path)
+        raise DatasetError("class folders", expected="two or more with images", got=got, where=where)
+    names = [name for name, _, _ in labelled]
+    images, done = read_pictures(tree, names, size=request.size, channels=request.channels)
     position = {name: index for index, name in enumerate(class_names)}
     labels = np.array([position[label] for _, label, _ in labelled], dtype=np.int64)
     owners = np.array([part for _, _, part in labelled])
@@ -67,11 +62,8 @@ def _labelled(tree: Tree) -> tuple[list[tuple[str, str, str]], list[str]]:
         if len(parts) < depth + 2:
             raise DatasetError("image outside of any class folder", where=f"{tree.path}/{name}")
         if has_splits and parts[0].lower() not in PARTS:
-            raise DatasetError(
-                f"folder '{parts[0]}'",
-                expected="only train, val and test beside each other",
-                where=str(tree.path),
-            )
+            expected = "only train, val and test beside each other"
+            raise DatasetError(f"folder '{parts[0]}'", expected=expected, where=str(tree.path))
         found.append((name, parts[depth], PARTS[parts[0].lower()] if has_splits else "train"))
     _require_one_folder_a_part(found, tree, has_splits)
     notes = []
@@ -88,6 +80,5 @@ def _require_one_folder_a_part(found: list[tuple[str, str, str]], tree: Tree, ha
         folders[part].add(PurePosixPath(name).parts[0])
     for part, names in folders.items():
         if len(names) > 1:
-            raise DatasetError(
-                f"{part} images", expected="one folder", got=" and ".join(sorted(names)), where=str(tree.path)
-            )
+            got = " and ".join(sorted(names))
+            raise DatasetError(f"{part} images", expected="one folder", got=got, where=str(tree.path))

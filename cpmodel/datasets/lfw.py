@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import cast
 
 import numpy as np
 
+from cpmodel.datasets.arrays import located
 from cpmodel.datasets.base import Split
 from cpmodel.datasets.loaded import Loaded, Request
 from cpmodel.datasets.pictures import read_pictures
@@ -49,13 +51,11 @@ def read(request: Request) -> Loaded:
     stored = {"/".join(PurePosixPath(name).parts[-2:]): name for name in tree.names}
     known = sorted(key for key in stored if key in faces and faces[key].male >= 0)
     if not known:
-        raise DatasetError(
-            "no image is in the labels",
-            expected="PERSON/PERSON_0001.jpg as in the columns person and file",
-            got=next(iter(stored)),
-            where=f"{path} and {labels_file}",
-        )
-    crop = fraction("crop", request.options["crop"], request.text) if "crop" in request.options else CROP
+        expected = "PERSON/PERSON_0001.jpg as in the columns person and file"
+        with located(f"{path} and {labels_file}"):
+            raise DatasetError("no image is in the labels", expected=expected, got=next(iter(stored)))
+    with located(request.text):
+        crop = fraction("crop", request.options["crop"]) if "crop" in request.options else CROP
     images, done = read_pictures(
         tree,
         [stored[key] for key in known],
@@ -104,32 +104,25 @@ def read_labels(path: Path) -> list[Face]:
             rows = csv.DictReader(stream)
             columns = rows.fieldnames or []
             if missing := [column for column in COLUMNS if column not in columns]:
-                raise DatasetError(
-                    f"column '{missing[0]}'",
-                    expected=", ".join(COLUMNS),
-                    got=", ".join(columns),
-                    where=str(path),
-                )
+                column, expected = f"column '{missing[0]}'", ", ".join(COLUMNS)
+                raise DatasetError(column, expected=expected, got=", ".join(columns), where=str(path))
             faces = [_face(row, f"{path}, line {rows.line_num}") for row in rows]
     except OSError as error:
         raise DatasetError(f"cannot read: {error.strerror}", where=str(path)) from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"not a CSV file: {error}", where=str(path)) from error
-    if not faces:
-        raise DatasetError("labels", expected="at least one row", got="none", where=str(path))
-    _require_consistent(faces, path)
+    with located(str(path)):
+        _require_consistent(faces)
     return faces
 
 
 def _face(row: dict[str, str | None], where: str) -> Face:
     numbers = {}
     for column in ("person_id", "male"):
-        try:
-            numbers[column] = int(row[column] or "")
-        except ValueError as error:
-            raise DatasetError(
-                f"column '{column}'", expected="a whole number", got=f"'{row[column] or ''}'", where=where
-            ) from error
+        said = row[column] or ""
+        if not re.fullmatch(r"\s*[-+]?\d+\s*", said):
+            raise DatasetError(f"column '{column}'", expected="a whole number", got=f"'{said}'", where=where)
+        numbers[column] = int(said)
     if numbers["male"] not in (-1, 0, 1):
         raise DatasetError("column 'male'", expected="1, 0 or -1 (unknown)", got=numbers["male"], where=where)
     if not row["file"] or not row["person"]:
@@ -137,18 +130,17 @@ def _face(row: dict[str, str | None], where: str) -> Face:
     return Face(row["file"], row["person"], numbers["person_id"], numbers["male"])
 
 
-def _require_consistent(faces: list[Face], path: Path) -> None:
+def _require_consistent(faces: list[Face]) -> None:
     """An image counts once, and a person is one group: else the split by person would leak."""
+    if not faces:
+        raise DatasetError("labels", expected="at least one row", got="none")
     files = set()
     numbers: dict[str, int] = {}
     for face in faces:
         if (face.person, face.file) in files:
-            raise DatasetError(f"image '{face.file}'", expected="one row", got="two", where=str(path))
+            raise DatasetError(f"image '{face.file}'", expected="one row", got="two")
         files.add((face.person, face.file))
-        if numbers.setdefault(face.person, face.person_id) != face.person_id:
-            raise DatasetError(
-                f"person '{face.person}'",
-                expected="one person_id",
-                got=f"{numbers[face.person]} and {face.person_id}",
-                where=str(path),
-            )
+        known = numbers.setdefault(face.person, face.person_id)
+        if known != face.person_id:
+            got = f"{known} and {face.person_id}"
+            raise DatasetError(f"person '{face.person}'", expected="one person_id", got=got)

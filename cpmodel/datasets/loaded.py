@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cpmodel.datasets.arrays import resized, with_channels
+from cpmodel.datasets.arrays import Array, as_images, as_labels, located, resized, with_channels
 from cpmodel.datasets.base import ImageSet, Split
 from cpmodel.datasets.splitting import split
 from cpmodel.errors import DatasetError
 
+# how the arrays of each part may end, after x and y; plain x and y are one part, to be split
+PARTS = {"train": ("_train", ""), "validation": ("_val", "_valid", "_validation"), "test": ("_test",)}
 HELD_OUT = 0.15  # the share of validation and of test images where a source does not say
 
 
@@ -60,6 +62,43 @@ class Loaded:
     mirrored_alike: bool = True
 
 
+def parts_of(arrays: Mapping[str, Array]) -> Loaded:
+    """The parts that named arrays make: x_train and y_train (or x and y), perhaps x_val, x_test, class_names.
+
+    Raises
+    ------
+    DatasetError
+        Arrays are missing or of different lengths, or are no images or labels.
+    """
+    found: dict[str, str] = {}  # part to the end of its arrays' names
+    for part, suffixes in PARTS.items():
+        present = [end for end in suffixes if f"x{end}" in arrays or f"y{end}" in arrays]
+        if len(present) > 1:
+            got = " and ".join(f"x{end}" for end in present)
+            raise DatasetError(f"{part} images", expected="one array", got=got)
+        if present:
+            found[part] = present[0]
+    if "train" not in found:
+        got = ", ".join(sorted(arrays)) or "none of them"
+        raise DatasetError("arrays", expected="x_train and y_train (or x and y)", got=got)
+    for end in found.values():
+        _require_pair(arrays, f"x{end}", f"y{end}")
+    class_names = [str(name) for name in arrays["class_names"].ravel()] if "class_names" in arrays else None
+    images, notes = as_images({f"x{end}": arrays[f"x{end}"] for end in found.values()})
+    labels, classes = as_labels({f"y{end}": arrays[f"y{end}"] for end in found.values()}, class_names)
+    parts = {part: Split(images[f"x{end}"], labels[f"y{end}"]) for part, end in found.items()}
+    return Loaded(parts, classes, tuple(notes))
+
+
+def _require_pair(arrays: Mapping[str, Array], x: str, y: str) -> None:
+    for name, other in ((x, y), (y, x)):
+        if name not in arrays:
+            raise DatasetError(f"array '{name}'", expected=f"one beside '{other}'", got="none")
+    if arrays[x].ndim == 0 or arrays[y].ndim == 0 or len(arrays[x]) != len(arrays[y]):
+        got = f"shapes {arrays[x].shape} and {arrays[y].shape}"
+        raise DatasetError(f"arrays '{x}' and '{y}'", expected="the same length", got=got)
+
+
 def complete(loaded: Loaded, request: Request) -> ImageSet:
     """The image set: in the asked form, with all three splits.
 
@@ -77,20 +116,19 @@ def complete(loaded: Loaded, request: Request) -> ImageSet:
         )
     if before[2] != after[2]:
         notes.append("colour made gray" if after[2] == 1 else "gray made colour")
-    _require_training_images(parts, loaded.class_names, request.text)
+    trained = np.bincount(parts["train"].labels, minlength=len(loaded.class_names)) > 0
+    if not trained.all():
+        what = f"class '{loaded.class_names[int(trained.argmin())]}'"
+        expected = "training images of every class"
+        raise DatasetError(what, expected=expected, got="none", where=request.text)
 
     missing = [name for name in ("validation", "test") if name not in parts]
     if missing:
         train = parts["train"]
         fractions = [request.fractions[name] for name in missing]
-        rows = split(
-            train.labels,
-            fractions,
-            seed=request.seed,
-            class_names=loaded.class_names,
-            groups=train.groups,
-            where=request.text,
-        )
+        labels, names, groups = train.labels, loaded.class_names, train.groups
+        with located(request.text):
+            rows = split(labels, fractions, seed=request.seed, class_names=names, groups=groups)
         parts |= {name: _taken(train, chosen) for name, chosen in zip(["train", *missing], rows, strict=True)}
         kind = "stratified" if train.groups is None else "stratified, by group"
         shares = " and ".join(
@@ -116,14 +154,3 @@ def _shaped(part: Split, request: Request) -> Split:
 
 def _taken(part: Split, rows: NDArray[np.int64]) -> Split:
     return Split(part.images[rows], part.labels[rows], None if part.groups is None else part.groups[rows])
-
-
-def _require_training_images(parts: Mapping[str, Split], class_names: tuple[str, ...], where: str) -> None:
-    trained = np.bincount(parts["train"].labels, minlength=len(class_names)) > 0
-    if not trained.all():
-        raise DatasetError(
-            f"class '{class_names[int(trained.argmin())]}'",
-            expected="training images of every class",
-            got="none",
-            where=where,
-        )

@@ -8,7 +8,7 @@ import socket
 import warnings
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cpmodel.datasets.arrays import located
 from cpmodel.datasets.base import Split
 from cpmodel.datasets.loaded import Loaded, Request
 from cpmodel.errors import DatasetError
 from cpmodel.files import replacing
 
+_BROKEN_CACHE = "broken cache: remove the file to download it again"
 TIMEOUT = 30  # seconds without an answer; urllib's own default is to wait for ever
 
 
@@ -77,7 +79,7 @@ FASHION_MNIST = Remote(
     ),
     digest="2cbc59191665e1ba3f2494648f17edac5974f748ab89fb2ae05597d658161f54",
 )
-CIFAR10 = Remote(
+CIFAR10 = Remote(  # its download takes about 2 GB of memory for a moment
     "cifar10",
     40_927,
     50_000,
@@ -87,19 +89,9 @@ CIFAR10 = Remote(
 )
 
 
-def mnist(request: Request) -> Loaded:
-    """The source ``mnist``."""
-    return load_remote(MNIST)
-
-
-def fashion_mnist(request: Request) -> Loaded:
-    """The source ``fashion-mnist``."""
-    return load_remote(FASHION_MNIST)
-
-
-def cifar10(request: Request) -> Loaded:
-    """The source ``cifar10``; its download takes about 2 GB of memory for a moment."""
-    return load_remote(CIFAR10)
+def reader(remote: Remote) -> Callable[[Request], Loaded]:
+    """What reads a source, for any request."""
+    return lambda request: load_remote(remote)
 
 
 def load_remote(remote: Remote) -> Loaded:
@@ -138,14 +130,10 @@ def _from_cache(path: Path, remote: Remote) -> tuple[NDArray[np.uint8], NDArray[
         with np.load(path, allow_pickle=False) as file:
             images, labels, stated = file["images"], file["labels"], str(file["digest"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DatasetError("broken cache: remove the file to download it again", where=str(path)) from error
-    if _digest(images, labels) != (remote.digest or stated):
-        raise DatasetError(
-            "broken cache: remove the file to download it again",
-            expected=f"SHA-256 {remote.digest or stated}",
-            got=_digest(images, labels),
-            where=str(path),
-        )
+        raise DatasetError(_BROKEN_CACHE, where=str(path)) from error
+    expected, got = f"SHA-256 {remote.digest or stated}", f"SHA-256 {_digest(images, labels)}"
+    if got != expected:
+        raise DatasetError(_BROKEN_CACHE, expected=expected, got=got.split()[1], where=str(path))
     return images, labels
 
 
@@ -169,39 +157,29 @@ def _download(remote: Remote, folder: Path) -> tuple[NDArray[np.uint8], NDArray[
         rows = np.asarray(bunch.data, dtype=np.float32)
         labels = np.asarray(bunch.target).astype(np.float32).astype(np.int64)
     if rows.shape != (remote.train + remote.test, pixels):
-        raise DatasetError(
-            "images", expected=f"{remote.train + remote.test} of {pixels} values", got=rows.shape, where=where
-        )
+        expected = f"{remote.train + remote.test} of {pixels} values"
+        raise DatasetError("images", expected=expected, got=rows.shape, where=where)
     images = np.moveaxis(rows.astype(np.uint8).reshape(-1, *remote.shape), 1, 3)
     images = np.ascontiguousarray(images)
-    _verify(images, labels, remote, where)
+    with located(where):
+        _verify(images, labels, remote)
     return images, labels
 
 
-def _verify(images: NDArray[np.uint8], labels: NDArray[np.int64], remote: Remote, where: str) -> None:
+def _verify(images: NDArray[np.uint8], labels: NDArray[np.int64], remote: Remote) -> None:
     """The known checksum; without one, that the last rows are the official test images: equally many a class.
 
     A shuffled file would hardly have exactly the same number of each class in its last rows.
     """
     if remote.digest:
-        if _digest(images, labels) != remote.digest:
-            raise DatasetError(
-                "wrong content", expected=f"SHA-256 {remote.digest}", got=_digest(images, labels), where=where
-            )
+        if (got := _digest(images, labels)) != remote.digest:
+            raise DatasetError("wrong content", expected=f"SHA-256 {remote.digest}", got=got)
         return
     classes = len(remote.class_names)
-    for name, part, total in (
-        ("training", labels[: remote.train], remote.train),
-        ("test", labels[remote.train :], remote.test),
-    ):
-        counts = np.bincount(part, minlength=classes)
-        if (counts != total // classes).any():
-            raise DatasetError(
-                f"{name} labels",
-                expected=f"{total // classes} of each class",
-                got=counts.tolist(),
-                where=where,
-            )
+    for name, part in (("training", labels[: remote.train]), ("test", labels[remote.train :])):
+        counts, each = np.bincount(part, minlength=classes), len(part) // classes
+        if (counts != each).any():
+            raise DatasetError(f"{name} labels", expected=f"{each} of each class", got=counts.tolist())
 
 
 @contextmanager
@@ -223,12 +201,8 @@ def _explained(where: str) -> Iterator[None]:
         yield
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
-        raise DatasetError(
-            f"cannot be downloaded ({reason})",
-            expected="a network that reaches openml.org, once; or the arrays in a file: npz:PATH",
-            where=where,
-        ) from error
+        expected = "a network that reaches openml.org, once; or the arrays in a file: npz:PATH"
+        raise DatasetError(f"cannot be downloaded ({reason})", expected=expected, where=where) from error
     except ValueError as error:
-        raise DatasetError(
-            f"not as OpenML describes it: {' '.join(str(error).split())}", where=where
-        ) from error
+        said = " ".join(str(error).split())
+        raise DatasetError(f"not as OpenML describes it: {said}", where=where) from error

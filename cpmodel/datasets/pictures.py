@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from cpmodel.datasets.arrays import require_memory
+from cpmodel.datasets.arrays import located, require_memory
 from cpmodel.datasets.trees import Tree
 from cpmodel.errors import DatasetError
 
@@ -77,7 +77,8 @@ def read_pictures(
     with _quiet_pillow():
         target, notes = _choose_target(_headers(tree, names), size, channels, crop)
         shape = (len(names), target.height, target.width, target.channels)
-        require_memory(math.prod(shape), f"{len(names)} images", str(tree.path), "a smaller ?size= helps")
+        with located(str(tree.path)):
+            require_memory(math.prod(shape), f"{len(names)} images", "a smaller ?size= helps")
         images = np.empty(shape, dtype=np.uint8)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             opened = tree.open_each(names)

@@ -17,7 +17,6 @@ def split(
     seed: int,
     class_names: Sequence[str],
     groups: NDArray[np.int64] | None = None,
-    where: str = "",
 ) -> tuple[NDArray[np.int64], ...]:
     """Positions of the images of each part; every image is in exactly one part, every class in all of them.
 
@@ -30,8 +29,6 @@ def split(
         The same seed and the same rows give the same parts.
     groups : shape (n,), or None
         Rows of one group stay together.
-    where : str
-        What an error message names as the source of the images.
 
     Returns
     -------
@@ -51,22 +48,15 @@ def split(
         mine = labels == label
         units = int(mine.sum()) if groups is None else len(np.unique(groups[mine]))
         if units < len(shares):
-            raise DatasetError(
-                f"class '{class_names[label]}'",
-                expected=f"at least {len(shares)} {unit}, one for each part that is split off",
-                got=units,
-                where=where,
-            )
+            expected = f"at least {len(shares)} {unit}, one for each part that is split off"
+            raise DatasetError(f"class '{class_names[label]}'", expected=expected, got=units)
     part = _by_image(labels, shares, rng) if groups is None else _by_group(labels, groups, shares, rng)
     for label in np.unique(labels):
         # only groups of several classes can end here; without them every class reaches every part
         if len(np.unique(part[labels == label])) < len(shares):
-            raise DatasetError(
-                f"class '{class_names[label]}'",
-                expected=f"groups that can be divided into {len(shares)} parts with this class in each",
-                got="groups too few or too mixed",
-                where=where,
-            )
+            expected = f"groups that can be divided into {len(shares)} parts with this class in each"
+            what, got = f"class '{class_names[label]}'", "groups too few or too mixed"
+            raise DatasetError(what, expected=expected, got=got)
     return tuple(np.flatnonzero(part == index) for index in range(len(shares)))
 
 

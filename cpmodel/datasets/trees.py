@@ -75,12 +75,8 @@ def open_tree(path: Path) -> Tree:
         else:
             tree = _open_tar(path)
     if not tree.names:
-        raise DatasetError(
-            "no images",
-            expected="image files such as .png or .jpg",
-            got=f"{tree.others} other files",
-            where=str(path),
-        )
+        expected, got = "image files such as .png or .jpg", f"{tree.others} other files"
+        raise DatasetError("no images", expected=expected, got=got, where=str(path))
     return tree
 
 
@@ -91,15 +87,13 @@ def _readable(where: Path) -> Iterator[None]:
     except DatasetError:
         raise
     except tarfile.ReadError as error:
-        raise DatasetError(
-            "cannot read", expected="a folder, or a tar archive that is whole", where=str(where)
-        ) from error
+        expected = "a folder, or a tar archive that is whole"
+        raise DatasetError("cannot read", expected=expected, where=str(where)) from error
     except (EOFError, lzma.LZMAError, zlib.error) as error:
         raise DatasetError(f"broken archive: {error}", where=str(where)) from error
     except OSError as error:
-        raise DatasetError(
-            f"cannot read: {error.strerror or error}", where=str(error.filename or where)
-        ) from error
+        place = str(error.filename or where)
+        raise DatasetError(f"cannot read: {error.strerror or error}", where=place) from error
 
 
 def _is_image(name: PurePosixPath) -> bool:
@@ -166,22 +160,14 @@ def _refuse_unsafe(member: tarfile.TarInfo, path: Path) -> None:
     """Nothing is extracted or overwritten, but such an archive was not made in good faith."""
     name = PurePosixPath(member.name)
     if name.is_absolute() or ".." in name.parts:
-        raise DatasetError(
-            f"unsafe member '{member.name}'", expected="a path inside the archive", where=str(path)
-        )
-    if not (member.isreg() or member.isdir()):
-        raise DatasetError(
-            f"unsafe member '{member.name}'",
-            expected="a plain file or a folder, no links or devices",
-            where=str(path),
-        )
-    if member.size > LARGEST_MEMBER and _is_image(name):
-        raise DatasetError(
-            f"unsafe member '{member.name}'",
-            expected=f"at most {LARGEST_MEMBER // 2**20} MiB",
-            got=f"{member.size / 2**20:.0f} MiB",
-            where=str(path),
-        )
+        expected, got = "a path inside the archive", None
+    elif not (member.isreg() or member.isdir()):
+        expected, got = "a plain file or a folder, no links or devices", None
+    elif member.size > LARGEST_MEMBER and _is_image(name):
+        expected, got = f"at most {LARGEST_MEMBER // 2**20} MiB", f"{member.size / 2**20:.0f} MiB"
+    else:
+        return
+    raise DatasetError(f"unsafe member '{member.name}'", expected=expected, got=got, where=str(path))
 
 
 def _common_folders(names: dict[str, tarfile.TarInfo]) -> str:

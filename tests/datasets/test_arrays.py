@@ -21,7 +21,7 @@ GRAY = np.arange(2 * 4 * 5, dtype=np.uint8).reshape(2, 4, 5)
     ],
 )
 def test_layouts(array: np.ndarray, shape: tuple[int, ...]) -> None:
-    images, _ = as_images({"x": array}, "here")
+    images, _ = as_images({"x": array})
     assert images["x"].shape == shape and images["x"].dtype == np.uint8
     assert np.array_equal(images["x"][..., 0], GRAY)
 
@@ -36,14 +36,14 @@ def test_layouts(array: np.ndarray, shape: tuple[int, ...]) -> None:
     ],
 )
 def test_ranges_of_values(array: np.ndarray, note: str | None) -> None:
-    images, notes = as_images({"x": array}, "here")
+    images, notes = as_images({"x": array})
     factor = 6 if note and note.startswith("16") else 1
     assert np.array_equal(images["x"][..., 0], GRAY * factor)
     assert notes == ([note] if note else [])
 
 
 def test_one_range_for_all_parts() -> None:
-    images, _ = as_images({"x_train": np.full((1, 2, 2), 200), "x_test": np.ones((1, 2, 2))}, "here")
+    images, _ = as_images({"x_train": np.full((1, 2, 2), 200), "x_test": np.ones((1, 2, 2))})
     assert images["x_test"].max() == 1
 
 
@@ -62,18 +62,18 @@ def test_one_range_for_all_parts() -> None:
 )
 def test_arrays_that_are_no_images(array: np.ndarray, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
-        as_images({"x": array}, "here")
+        as_images({"x": array})
 
 
 def test_labels_become_positions() -> None:
-    labels, names = as_labels({"y": np.array([[3.0], [9.0]]), "z": np.array([9, 7])}, None, "here")
+    labels, names = as_labels({"y": np.array([[3.0], [9.0]]), "z": np.array([9, 7])}, None)
     assert names == ("3", "7", "9")
     assert labels["y"].tolist() == [0, 2] and labels["z"].tolist() == [2, 1]
     assert labels["y"].dtype == np.int64
 
 
 def test_labels_as_text() -> None:
-    labels, names = as_labels({"y": np.array(["dog", "cat"])}, None, "here")
+    labels, names = as_labels({"y": np.array(["dog", "cat"])}, None)
     assert (names, labels["y"].tolist()) == (("cat", "dog"), [1, 0])
 
 
@@ -89,14 +89,14 @@ def test_labels_as_text() -> None:
 )
 def test_labels_that_are_none(array: np.ndarray, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
-        as_labels({"y": array}, None, "here")
+        as_labels({"y": array}, None)
 
 
 def test_labels_beyond_the_names() -> None:
     with pytest.raises(DatasetError, match="expected 0 to 1, positions in class_names, got 0 to 2"):
-        as_labels({"y": np.array([0, 2])}, ["a", "b"], "here")
+        as_labels({"y": np.array([0, 2])}, ["a", "b"])
     with pytest.raises(DatasetError, match="got both"):
-        as_labels({"y": np.array([0, 2]), "z": np.array(["a"])}, None, "here")
+        as_labels({"y": np.array([0, 2]), "z": np.array(["a"])}, None)
 
 
 def test_gray_as_pillow_makes_it() -> None:
@@ -117,7 +117,5 @@ def test_resizing_is_antialiased() -> None:
 
 
 def test_memory_is_asked_for_before_it_is_taken(no_memory: None) -> None:
-    with pytest.raises(
-        DatasetError, match=r"here: images need 0.0 GB in memory: expected at most what is free"
-    ):
-        require_memory(11, "images", "here")
+    with pytest.raises(DatasetError, match=r"images need 0.0 GB in memory: expected at most what is free"):
+        require_memory(11, "images")

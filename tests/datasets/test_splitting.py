@@ -88,8 +88,8 @@ def test_no_part_is_favoured_where_the_shares_do_not_divide() -> None:
 @pytest.mark.parametrize("groups", [None, np.array([1, 2, 3, 4, 4])])
 def test_a_class_too_small_is_named(groups: np.ndarray | None) -> None:
     labels = np.array([0, 0, 0, 1, 1])
-    with pytest.raises(DatasetError, match=r"here: class 'dog': expected at least 3 .*, got [12]"):
-        split(labels, (0.15, 0.15), seed=0, class_names=["cat", "dog"], groups=groups, where="here")
+    with pytest.raises(DatasetError, match=r"class 'dog': expected at least 3 .*, got [12]"):
+        split(labels, (0.15, 0.15), seed=0, class_names=["cat", "dog"], groups=groups)
 
 
 def test_groups_that_cannot_be_divided() -> None:

@@ -1,0 +1,104 @@
+"""Images that a program already holds: arrays, and torch's data sets, which are read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cpmodel.datasets.arrays import Array, as_images, as_labels
+from cpmodel.datasets.base import Split
+from cpmodel.datasets.loaded import PARTS, Loaded, parts_of
+from cpmodel.errors import DatasetError
+
+GIVEN = "given images"  # what a study calls images that have no name of their own
+_ORDER = {1: ("train",), 2: ("train", "test"), 3: ("train", "validation", "test")}
+
+
+def read_object(given: Any) -> Loaded:
+    """The parts that an object holds; those that are missing are split off the training images later.
+
+    Parameters
+    ----------
+    given : object
+        Named arrays ``{"x_train": ..., "y_train": ..., ...}`` as in an npz; a part, or a tuple or mapping
+        (``train``, ``validation``, ``test``) of two or three parts. A part is a pair ``(images, labels)``,
+        or a torch ``Dataset`` of such pairs; images are uint8, or floats in 0..1.
+
+    Raises
+    ------
+    DatasetError
+        It is nothing of these, or holds no images and labels.
+    """
+    if isinstance(given, Mapping):
+        named = {str(name): value for name, value in given.items()}
+        if not any(name in PARTS for name in named):
+            return parts_of({name: _array(value) for name, value in named.items()})
+        if unknown := sorted(set(named) - set(PARTS)):
+            raise DatasetError("parts", expected=", ".join(PARTS), got=unknown[0])
+    elif _is_part(given):
+        named = {"train": given}
+    elif isinstance(given, (tuple, list)) and len(given) in _ORDER and all(map(_is_part, given)):
+        named = dict(zip(_ORDER[len(given)], given, strict=True))
+    else:
+        expected = "an ImageSet, arrays (images, labels), a torch Dataset, or two or three of these"
+        raise DatasetError("images", expected=expected, got=type(given).__name__)
+    if "train" not in named:
+        raise DatasetError("parts", expected="train among them", got=", ".join(named))
+    pairs = {name: _pair(part, name) for name, part in named.items()}
+    called = getattr(named["train"], "classes", None)  # as torchvision's data sets do
+    class_names = None if called is None else [str(name) for name in called]
+    images, notes = as_images({name: pair[0] for name, pair in pairs.items()})
+    labels, classes = as_labels({name: pair[1] for name, pair in pairs.items()}, class_names)
+    return Loaded({name: Split(images[name], labels[name]) for name in pairs}, classes, tuple(notes))
+
+
+def _is_part(given: Any) -> bool:
+    """Whether it is a pair of arrays, or a data set of pairs."""
+    if isinstance(given, (tuple, list)):
+        return len(given) == 2 and all(hasattr(one, "shape") or _is_flat(one) for one in given)
+    return hasattr(given, "__getitem__") and hasattr(given, "__len__") and not hasattr(given, "shape")
+
+
+def _is_flat(given: Any) -> bool:
+    """Whether it is a list of labels."""
+    return isinstance(given, (tuple, list)) and bool(given) and isinstance(given[0], (int, str, np.generic))
+
+
+def _pair(part: Any, name: str) -> tuple[Array, Array]:
+    """Images and labels of a part, one of each for the other."""
+    if isinstance(part, (tuple, list)):
+        images, labels = _array(part[0]), _array(part[1])
+    else:
+        images, labels = _read(part, name)
+    if images.ndim == 0 or labels.ndim == 0 or len(images) != len(labels):
+        got = f"shapes {images.shape} and {labels.shape}"
+        raise DatasetError(f"{name} images and labels", expected="the same length", got=got)
+    return images, labels
+
+
+def _read(dataset: Any, name: str) -> tuple[Array, Array]:
+    """Every pair that a data set holds; what it changes at random stays as it came this once."""
+    images, labels = [], []
+    for index in range(len(dataset)):
+        try:
+            image, label = dataset[index]
+        except (TypeError, ValueError) as error:
+            got = type(dataset[index]).__name__
+            raise DatasetError(f"{name} item {index}", expected="a pair (image, label)", got=got) from error
+        images.append(_array(image))
+        labels.append(label if isinstance(label, str) else _array(label).item())
+        if images[-1].shape != images[0].shape:
+            expected = f"the first one's shape {images[0].shape}"
+            raise DatasetError(f"{name} image {index}", expected=expected, got=images[-1].shape)
+    if not images:
+        raise DatasetError(f"{name} images", expected="at least one", got="none")
+    return np.stack(images), np.array(labels)
+
+
+def _array(value: Any) -> Array:
+    """An array of whatever holds numbers: NumPy's, torch's (of any device), Pillow's images, lists."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    return np.asarray(value)
