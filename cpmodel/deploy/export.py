@@ -11,6 +11,7 @@ import torch
 from cpmodel.codec import dump
 from cpmodel.files import replacing, write_json
 from cpmodel.formats.onnx import write_onnx
+from cpmodel.metrics import get_metric
 from cpmodel.pipeline.project import Project
 from cpmodel.records.sample import Request
 from cpmodel.training.trainer import Trainer
@@ -40,12 +41,14 @@ def export(project: Project, verdict: Verdict, folder: str | Path | None = None)
         The weights are not there, or a file cannot be written.
     """
     settings = project.study.settings
-    trainer = Trainer(project.images(), project.family, settings.recipe)
+    metric = get_metric(settings.metric)
+    trainer = Trainer(project.images(), project.family, settings.recipe, metric=metric)
     weights = project.study.weights_of(Request(verdict.configuration, verdict.exported_seed))
-    network = trainer.restore(verdict.configuration, weights)
+    configuration = settings.space.network(verdict.configuration)
+    network = trainer.restore(configuration, weights)
     place = Path(folder) if folder is not None else project.folder / "export"
     name = verdict.key.replace("=", "").replace(",", "_")
-    height, width = project.family.input_size(verdict.configuration, project.task)
+    height, width = project.family.input_size(configuration, project.task)
     shape = (project.task.channels, height, width)
     installed = all(importlib.util.find_spec(package) for package in ("onnx", "onnxscript"))
     onnx = place / f"{name}.onnx" if installed else None
@@ -78,16 +81,18 @@ def export(project: Project, verdict: Verdict, folder: str | Path | None = None)
             },
             "output": {"meaning": "logits, the largest is the class", "classes": list(settings.class_names)},
             "precision": {
-                "validation": verdict.validation[index],
-                "test": verdict.test[index],
+                "metric": metric.name,
+                "meaning": metric.label,
+                "validation": metric.shown(verdict.validation[index]),
+                "test": metric.shown(verdict.test[index]),
                 "seed": verdict.exported_seed,
-                "mean_test_over_seeds": verdict.interval.mean,
-                "interval": [verdict.interval.low, verdict.interval.high],
+                "mean_test_over_seeds": metric.shown(verdict.interval.mean),
+                "interval": sorted(map(metric.shown, (verdict.interval.low, verdict.interval.high))),
                 "level": verdict.interval.level,
             },
             "verdict": verdict.status,
-            "target": verdict.target,
-            "recipe": dump(settings.recipe),
+            "target": metric.shown(verdict.target),
+            "recipe": dump(settings.recipe_for(verdict.configuration)),
             "data": settings.data,
         },
     )

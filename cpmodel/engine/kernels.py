@@ -6,8 +6,10 @@ two back: what the gradient needs to know is computed again rather than kept. Ev
 in a fixed order: the same input gives the same bits.
 
 Maps are numpy arrays with the channels last. Those in bfloat16, which numpy does not know, come as uint16 of
-the same bits; arithmetic is float32. A map may be larger than what is written or read of it (below and to the
-right, or in channels): the rest is the padding of a convolution, and is left alone.
+the same bits; arithmetic is float32. Shapes: `maps` (n, h, w, c); numbers for each channel (c,); `gradient`
+and `out` as `maps` or, where 2 x 2 are pooled, half as high and wide. A map may be larger than what is
+written or read of it (below and to the right, or in channels): the rest is the padding of a convolution, and
+is left alone.
 """
 
 from __future__ import annotations
@@ -78,14 +80,7 @@ def _put_into(out: Any, at: Any, value: Any) -> Any:  # when compiled, all three
 
 @_compiled
 def looked_up(images: NDArray[np.uint8], table: Maps, out: Maps) -> None:
-    """The number that stands in the table for each pixel.
-
-    Parameters
-    ----------
-    images : uint8, shape (n, h, w, c)
-    table : shape (256, c)
-    out : shape (n, h or more, w or more, c or more)
-    """
+    """Write the number that stands in the table, shape (256, c), for each pixel, shape (n, h, w, c)."""
     n, h, w, channels = images.shape
     for image in range(n):
         for i in range(h):
@@ -96,16 +91,12 @@ def looked_up(images: NDArray[np.uint8], table: Maps, out: Maps) -> None:
 
 @_compiled
 def moments(rows: Maps, channels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and variance (biased) of each channel.
+    """Mean and variance (biased) of each channel, shape (channels,).
 
     Parameters
     ----------
     rows : shape (m, width)
         A map cut into rows of some whole pixels each.
-
-    Returns
-    -------
-    mean, variance : shape (channels,)
     """
     m, width = rows.shape
     total, squares = np.zeros(channels), np.zeros(channels)
@@ -128,14 +119,7 @@ def moments(rows: Maps, channels: int) -> tuple[NDArray[np.float64], NDArray[np.
 
 @_compiled
 def activated(maps: Maps, scale: Vector, shift: Vector, out: Maps) -> None:
-    """relu(scale * maps + shift).
-
-    Parameters
-    ----------
-    maps : shape (n, h, w, c)
-    scale, shift : shape (c,)
-    out : shape (n, h or more, w or more, c)
-    """
+    """relu(scale * maps + shift)."""
     n, h, w, channels = maps.shape
     for image in range(n):
         for i in range(h):
@@ -147,14 +131,7 @@ def activated(maps: Maps, scale: Vector, shift: Vector, out: Maps) -> None:
 
 @_compiled
 def activated_pooled(maps: Maps, scale: Vector, shift: Vector, out: Maps) -> None:
-    """The maximum over 2 x 2 of relu(scale * maps + shift); an odd last row or column is left out.
-
-    Parameters
-    ----------
-    maps : shape (n, h, w, c)
-    scale, shift : shape (c,)
-    out : shape (n, h // 2 or more, w // 2 or more, c)
-    """
+    """The maximum over 2 x 2 of relu(scale * maps + shift); an odd last row or column is left out."""
     n, h, w, channels = maps.shape
     for image in range(n):
         for i in range(h // 2):
@@ -174,15 +151,7 @@ def gradient_sums(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sums over images and pixels of the gradient that comes through `activated`, and of it times `maps`.
 
-    Parameters
-    ----------
-    gradient : shape (n, h or more, w or more, c)
-    maps : shape (n, h, w, c)
-    scale, shift : shape (c,)
-
-    Returns
-    -------
-    plain, weighted : shape (c,)
+    Both of shape (c,).
     """
     n, h, w, channels = maps.shape
     plain, weighted = np.zeros(channels), np.zeros(channels)
@@ -207,18 +176,7 @@ def gradient_sums(
 def gradient_sums_pooled(
     gradient: Maps, maps: Maps, scale: Vector, shift: Vector
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """As `gradient_sums`, of the gradient that comes through `activated_pooled`.
-
-    Parameters
-    ----------
-    gradient : shape (n, h // 2 or more, w // 2 or more, c)
-    maps : shape (n, h, w, c)
-    scale, shift : shape (c,)
-
-    Returns
-    -------
-    plain, weighted : shape (c,)
-    """
+    """As `gradient_sums`, of the gradient that comes through `activated_pooled`."""
     n, h, w, channels = maps.shape
     plain, weighted = np.zeros(channels), np.zeros(channels)
     part, part_weighted = np.empty(channels, np.float32), np.empty(channels, np.float32)
@@ -247,14 +205,7 @@ def gradient_sums_pooled(
 def spread(
     gradient: Maps, maps: Maps, scale: Vector, shift: Vector, constant: Vector, slope: Vector, out: Maps
 ) -> None:
-    """Write constant + slope * maps, and scale * gradient more where `activated` let it through.
-
-    Parameters
-    ----------
-    gradient : shape (n, h or more, w or more, c)
-    maps, out : shape (n, h, w, c)
-    scale, shift, constant, slope : shape (c,)
-    """
+    """Write constant + slope * maps, and scale * gradient more where `activated` let it through."""
     n, h, w, channels = maps.shape
     sent = np.empty(channels, np.float32)
     for image in range(n):
@@ -272,14 +223,7 @@ def spread(
 def spread_pooled(
     gradient: Maps, maps: Maps, scale: Vector, shift: Vector, constant: Vector, slope: Vector, out: Maps
 ) -> None:
-    """As `spread`, through `activated_pooled`; of equal maxima one gets the gradient, the left or upper.
-
-    Parameters
-    ----------
-    gradient : shape (n, h // 2 or more, w // 2 or more, c)
-    maps, out : shape (n, h, w, c)
-    scale, shift, constant, slope : shape (c,)
-    """
+    """As `spread`, through `activated_pooled`; of equal maxima one gets the gradient, the left or upper."""
     n, h, w, channels = maps.shape
     pairs, width = w // 2, w * channels
     # whole rows as one, so that few channels make long loops too
@@ -321,12 +265,10 @@ def _repeated(values: Vector, times: int) -> Vector:
 
 @_compiled
 def cross_entropy(logits: Maps, labels: NDArray[np.int64], smoothing: float, gradient: Maps) -> float:
-    """Mean cross-entropy in nats; its gradient goes into `gradient`.
+    """Mean cross-entropy in nats, of logits of shape (n, classes); its gradient goes into `gradient`.
 
     Parameters
     ----------
-    logits, gradient : shape (n, classes)
-    labels : shape (n,)
     smoothing : float
         This share of a label's weight is spread over all classes, in [0, 1).
     """

@@ -98,7 +98,10 @@ def test_both_files_hold_the_network_of_the_note(project: Project, answer: Answe
     right = (logits(files.onnx, batch).argmax(axis=1) == test.labels).mean()
     assert answer.verdict is not None
     index = answer.verdict.seeds.index(answer.verdict.exported_seed)
-    assert note["precision"]["seed"] == answer.verdict.exported_seed
+    assert (note["precision"]["metric"], note["precision"]["seed"]) == (
+        "accuracy",
+        answer.verdict.exported_seed,
+    )
     assert note["precision"]["test"] == pytest.approx(right) == pytest.approx(answer.verdict.test[index])
     assert note["precision"]["validation"] == max(answer.verdict.validation)
     assert note["output"]["classes"] == ["0", "1", "2"]
