@@ -27,14 +27,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from cpmodel import registry
 from cpmodel.datasets import bundled, folder, lfw, npz, openml
 from cpmodel.datasets.arrays import located
 from cpmodel.datasets.base import ImageSet, Split
 from cpmodel.datasets.loaded import Loaded, Request, complete
 from cpmodel.datasets.objects import GIVEN, read_object
 from cpmodel.datasets.spec import Source, parse
+from cpmodel.errors import DatasetError
 
-__all__ = ["ImageSet", "Source", "Split", "load"]
+__all__ = ["ImageSet", "Source", "Split", "load", "load_again"]
 
 EMBEDDED = Source("20,000 images of Fashion-MNIST that come with the package", bundled.embedded)
 DIGITS = Source("scikit-learn's 1,797 digits, 8x8, gray", bundled.digits)
@@ -90,3 +92,17 @@ def load(images: Any = "embedded", *, image_size: int | None = None, seed: int =
     with located(GIVEN):
         loaded = read_object(images)
     return complete(loaded, Request(GIVEN, size=image_size, seed=seed))
+
+
+def load_again(name: str) -> ImageSet:
+    """The images of a study, by the name that it keeps.
+
+    Raises
+    ------
+    DatasetError
+        They cannot be loaded, or were given as an object, which only its owner has.
+    """
+    if name.partition("?")[0].partition(":")[0] in registry.names("datasets"):
+        return load(name)
+    what = f"the images of this study ({name}) were given as an object"
+    raise DatasetError(what, expected="the same again: cpmodel.open(folder, dataset=images)")

@@ -52,11 +52,8 @@ def parse(spec: str, *, image_size: int | None, seed: int) -> tuple[Source, Requ
     name, colon, path = address.partition(":")
     if name not in registry.names("datasets"):
         known = ", ".join(_word(key) for key in registry.names("datasets"))
-        hint = ""
-        if Path(address).expanduser().exists():
-            hint = " (for files of your own write folder:PATH or npz:PATH)"
-        elif not colon:
-            hint = " (images that a study was given as an object are to be given again)"
+        mine = bool(address) and Path(address).expanduser().exists()
+        hint = " (for files of your own write folder:PATH or npz:PATH)" if mine else ""
         raise DatasetError("data set", expected=known, got=f"'{text}'{hint}")
     source = _source(name)
     if source.takes_path and not path:

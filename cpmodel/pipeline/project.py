@@ -10,7 +10,7 @@ from typing import Any
 from cpmodel import registry
 from cpmodel.costs.table import CostsTable
 from cpmodel.costs.table import read_csv as read_costs
-from cpmodel.datasets import load
+from cpmodel.datasets import load, load_again
 from cpmodel.datasets.base import ImageSet
 from cpmodel.errors import StudyError
 from cpmodel.families import Family, Task, get_family
@@ -121,7 +121,7 @@ class Project:
             They are not what they were when the study was made.
         """
         if self._images is None:
-            images = load(self.study.settings.dataset)
+            images = load_again(self.study.settings.dataset)
             self.study.accept(images)
             self._images = images
         return self._images
@@ -190,9 +190,12 @@ def plan(folder: str | Path, options: StudyOptions) -> Plan:
     """
     store = store_there(folder, options.storage)
     there = None if store is None else store.settings
-    dataset = options.dataset if options.dataset is not None else DATASET if there is None else there.dataset
+    dataset = DATASET if options.dataset is None else options.dataset
     named = options.family or (FAMILY if there is None else there.family)
-    images = load(dataset) if isinstance(dataset, str) else dataset
+    if options.dataset is None and there is not None:
+        images, dataset = load_again(there.dataset), there.dataset
+    else:
+        images = load(dataset)
     family = get_family(named) if isinstance(named, str) else named
     task = Task(*images.image_shape, len(images.class_names))
     if there is not None and not options.recipe:

@@ -51,7 +51,7 @@ def test_content_hash_depends_on_images_and_labels(tmp_path: Path) -> None:
     content = arrays("_train", "_val", "_test")
     first = load(save(tmp_path / "a.npz", content)).data_hash
     assert load(save(tmp_path / "b.npz", content)).data_hash == first
-    content["x_test"][3, 2, 1] ^= 1
+    content["x_val"][3, 2, 1] ^= 1
     assert load(save(tmp_path / "c.npz", content)).data_hash != first
 
 

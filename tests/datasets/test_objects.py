@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset, TensorDataset
 
-from cpmodel.datasets import ImageSet, load
+from cpmodel.datasets import load, load_again
 from cpmodel.errors import DatasetError
 
 RNG = np.random.default_rng(0)
@@ -83,7 +83,7 @@ def test_one_part_is_split(given: Any) -> None:
             "x_test": X[50:],
             "y_test": Y[50:],
         },
-        (Pictures(slice(40), "float"), Pictures(slice(40, 50), "pillow"), (X[50:], Y[50:])),
+        (Pictures(slice(40), "array"), Pictures(slice(40, 50), "pillow"), (X[50:], Y[50:])),
     ],
 )
 def test_parts_stay_apart(given: Any) -> None:
@@ -140,7 +140,9 @@ def test_what_cannot_be_used_is_named(given: Any, said: str) -> None:
 
 
 def test_given_images_must_be_given_again() -> None:
-    name = load((X, Y)).name
-    assert isinstance(load((X, Y)), ImageSet)
-    with pytest.raises(DatasetError, match=r"got 'given images' .*given as an object are to be given again"):
-        load(name)
+    assert load_again("digits").data_hash == load("digits").data_hash
+    for name in (load((X, Y)).name, "mine"):
+        with pytest.raises(
+            DatasetError, match=rf"\({name}\) were given as an object: expected the same again"
+        ):
+            load_again(name)

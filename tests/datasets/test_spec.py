@@ -29,8 +29,8 @@ def test_the_size_can_be_given_in_both_ways() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("cifar", "data set: expected embedded, digits, .*, npz:PATH, got 'cifar'"),
-        ("", "data set: expected embedded"),
+        ("cifar", "data set: expected cifar10, digits, .*, npz:PATH, got 'cifar'$"),
+        ("", "data set: expected cifar10, .*, got ''$"),
         ("folder", "expected folder:PATH, got 'folder'"),
         ("npz:", "expected npz:PATH"),
         ("digits:/tmp", "expected digits without a path"),
