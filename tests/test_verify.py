@@ -313,6 +313,7 @@ def test_verdicts(target: float, status: str) -> None:
     level = 1 - error_of_opening(1)
     assert verdict.interval == precision_interval(correct, level=level, groups=np.arange(1000) // 2)
     assert (verdict.opening, verdict.error, verdict.comparison) == (1, 0.05, None)
+    assert Opened().opening == 1
     assert load(Verdict, json.loads(json.dumps(dump(verdict)))) == verdict
 
 
@@ -492,6 +493,50 @@ def test_persons_within_and_across_classes(within: bool) -> None:
         found = precision_interval(values, strata=strata)
         apart += not found.low <= np.mean(levels) <= found.high
     assert missed <= stats.binom.ppf(0.999, 300, 0.05) < apart
+
+
+def test_parts_of_strata_that_share_groups_by_hand() -> None:
+    """One seed, two classes, four persons: three have images of both, one of the first alone."""
+    persons = np.array([0, 0, 1, 2, 3, 0, 1, 1, 2])
+    strata = np.array([5, 5, 5, 5, 5, 8, 8, 8, 8])
+    values = np.array([[1, 1, 0, 1, 0.5, 1, 0, 0, 1]])
+    # of each stratum: persons and images there, and one made-up image, half right and half wrong
+    size = [5 / 4, 4 / 3]
+    whole = [5 + size[0], 4 + size[1]]
+    centres = [(3.5 + size[0] / 2) / whole[0], (2 + size[1] / 2) / whole[1]]
+    sums = [np.zeros(4), np.zeros(4)]
+    for person, stratum, value in zip(persons, strata, values[0], strict=True):
+        k = int(stratum == 8)
+        sums[k][person] += value - centres[k]
+    squares = [
+        float((sums[k] ** 2).sum()) + size[k] ** 2 * ((1 - centres[k]) ** 2 + centres[k] ** 2) / 2
+        for k in (0, 1)
+    ]
+    factors = [5 / 4, 4 / 3]  # as many clusters as there are, over one less
+    each = [factors[k] * squares[k] / whole[k] ** 2 / 4 for k in (0, 1)]
+    shared = 2 * np.sqrt(factors[0] * factors[1]) * float(sums[0] @ sums[1]) / whole[0] / whole[1] / 4
+    variance = sum(each) + shared
+    freedom = variance**2 / (each[0] ** 2 / 4 + each[1] ** 2 / 3 + shared**2 / 3)
+    mean = (3.5 / 5 + 2 / 4) / 2
+    t, n = stats.t.ppf(0.95, freedom), mean * (1 - mean) / variance
+    centre = (mean + t**2 / (2 * n)) / (1 + t**2 / n)
+    half = t / (1 + t**2 / n) * np.sqrt(mean * (1 - mean) / n + t**2 / (4 * n**2))
+    found = precision_interval(values, level=0.9, groups=persons, strata=strata)
+    assert (found.mean, found.freedom) == pytest.approx((mean, freedom))
+    assert (found.low, found.high) == pytest.approx((centre - half, min(1, centre + half)))
+
+
+def test_a_group_alone_in_its_stratum_is_seen_from_all() -> None:
+    """One image of a class: how it lies to the mean over classes, and one made-up image."""
+    values, strata = np.array([[1, 1, 1, 1, 0, 0]]), np.array([0, 0, 0, 0, 0, 1])
+    mean = (0.8 + 0) / 2
+    # five images at 0.8 with one made-up one; the single one at 0 with one made-up one, about the mean
+    first = 6 / 5 * (4 * (1 - 4.5 / 6) ** 2 + 4.5**2 / 36 + (0.25**2 + 0.75**2) / 2) / 36 / 4
+    second = 2 / 1 * (mean**2 + ((1 - mean) ** 2 + mean**2) / 2) / 4 / 4
+    variance = first + second
+    found = precision_interval(values, strata=strata)
+    assert found.mean == pytest.approx(mean)
+    assert found.freedom == pytest.approx(variance**2 / (first**2 / 5 + second**2 / 1))
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])

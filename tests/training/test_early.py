@@ -119,7 +119,7 @@ def test_only_whole_fresh_trainings_count() -> None:
     samples = table(configurations, z)
     assert Rule.of(samples, EPOCHS, PIXELS) is not None
     assert Rule.of(samples, EPOCHS + 1, PIXELS) is None, "other lengths"
-    for change in ({"status": "stopped"}, {"status": "failed"}, {"parent": "abc"}):
+    for change in ({"status": "stopped"}, {"status": "failed"}, {"start": "pruned abc"}):
         frame = samples.frame.copy()
         frame.loc[3, list(change)] = list(change.values())
         assert Rule.of(Samples(SPACE, frame), EPOCHS, PIXELS) is None

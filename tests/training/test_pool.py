@@ -404,13 +404,14 @@ SMOOTHING = Parameter("label_smoothing", (0.0, 0.2), axis=True)
 def test_precision_is_the_study_s_metric(tmp_path: Path) -> None:
     rows = np.flatnonzero((np.arange(100) % 2 == 0) | (np.arange(100) < 10))
     few = replace(IMAGES, validation=Split(IMAGES.validation.images[rows], IMAGES.validation.labels[rows]))
-    settings = Settings.of(few, "plain", SPACE, RECIPE, metric="balanced")
+    short = replace(RECIPE, epochs=2, learning_rate=1e-3)
+    settings = Settings.of(few, "plain", SPACE, short, metric="balanced")
     study = Store.create(tmp_path / "study", settings)
     study.enqueue(QUEUE[:1])
     with Pool(study, few, 1) as pool:
         pool.drain()
     found = study.samples()
-    trained = Trainer(few, PlainFamily(), RECIPE, metric=Balanced()).train(QUEUE[0].configuration, 0)
+    trained = Trainer(few, PlainFamily(), short, metric=Balanced()).train(QUEUE[0].configuration, 0)
     assert found.precision[0] == trained.validation.precision
     assert json.loads(found.frame["curve"].iloc[0]) == list(trained.curve)
     assert found.frame["metric_accuracy"].iloc[0] == trained.validation.values.mean() != found.precision[0]
