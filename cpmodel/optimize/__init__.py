@@ -6,11 +6,11 @@ the order of enumeration (the last parameter fastest).
 
 from cpmodel.optimize.drawing import cloud, paper_grid
 from cpmodel.optimize.results import Candidate, Choice, Cloud, Envelope
-from cpmodel.optimize.scan import WHOLE_UP_TO, CostFunction, Limits, Predictor
-from cpmodel.optimize.search import envelope, envelope_table, optimize
+from cpmodel.optimize.scan import EXACT_UP_TO, CostFunction, Limits, Predictor, Problem
+from cpmodel.optimize.search import cheapest, envelope, envelope_table
 
 __all__ = [
-    "WHOLE_UP_TO",
+    "EXACT_UP_TO",
     "Candidate",
     "Choice",
     "Cloud",
@@ -18,9 +18,10 @@ __all__ = [
     "Envelope",
     "Limits",
     "Predictor",
+    "Problem",
+    "cheapest",
     "cloud",
     "envelope",
     "envelope_table",
-    "optimize",
     "paper_grid",
 ]

@@ -8,18 +8,16 @@ import numpy as np
 
 from cpmodel.errors import BadInputError
 from cpmodel.optimize.results import Cloud, Envelope
-from cpmodel.optimize.scan import CHUNK, EXACT_UP_TO, CostFunction, Predictor, Scan, costs_of
+from cpmodel.optimize.scan import CHUNK, EXACT_UP_TO, Problem, Scan, costs_of
 from cpmodel.optimize.search import envelope
-from cpmodel.space import Space, distinct
+from cpmodel.space import distinct
 
 _STEPS = 20
 _LEAST_COST = 1e-300
 
 
 def cloud(
-    space: Space,
-    model: Predictor,
-    cost: CostFunction,
+    problem: Problem,
     rows: int,
     rng: np.random.Generator,
     *,
@@ -36,7 +34,7 @@ def cloud(
     curve : Envelope, optional
         The envelope, if it is known already; else it is computed.
     """
-    found = curve or envelope(space, model, cost, chunk=chunk)
+    space, found = problem.space, curve or envelope(problem, chunk)
     on_curve = space.matrix(found.configurations)
     share = max(rows - len(on_curve), 0)
     if space.size <= rows:
@@ -46,13 +44,13 @@ def cloud(
         X = distinct(np.concatenate([on_curve, space.at(wanted)]))
     else:
         X = space.candidates(max(share - 1, 0), also=on_curve, rng=rng)  # and the baseline
-    scan = Scan(space, model, cost, {}, chunk)
+    scan = Scan(problem, chunk)
     both = [scan.evaluated(X[start : start + chunk]) for start in range(0, len(X), chunk)]
     points = both[0] if len(both) == 1 else sum(both[1:], start=both[0])
     return Cloud(points.X, points.cost, points.precision)
 
 
-def paper_grid(space: Space, model: Predictor, cost: CostFunction, *, chunk: int = CHUNK) -> Cloud:
+def paper_grid(problem: Problem, chunk: int = CHUNK) -> Cloud:
     """The paper's own procedure, for a drawing: every gamma from 0.05 to 1 in steps of 0.05.
 
     Few of these points can be built. Their complexity is interpolated (and extrapolated) between the
@@ -70,6 +68,7 @@ def paper_grid(space: Space, model: Predictor, cost: CostFunction, *, chunk: int
     """
     from scipy.interpolate import RegularGridInterpolator
 
+    space = problem.space
     parents = {p.when.parameter for p in space.parameters if p.when is not None}
     free = [
         column
@@ -86,7 +85,9 @@ def paper_grid(space: Space, model: Predictor, cost: CostFunction, *, chunk: int
     known = np.repeat(base, math.prod(map(len, axes)), axis=0)
     known[:, free] = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
     logs = [bool(axis[0] > 0) for axis in axes]
-    heights = np.log(np.maximum(costs_of(cost, known, "cost"), _LEAST_COST)).reshape([len(a) for a in axes])
+    heights = np.log(np.maximum(costs_of(problem.cost, known, "cost"), _LEAST_COST)).reshape(
+        [len(a) for a in axes]
+    )
     interpolator = RegularGridInterpolator(
         [np.log(axis) if log else axis for axis, log in zip(axes, logs, strict=True)],
         heights,
@@ -98,11 +99,7 @@ def paper_grid(space: Space, model: Predictor, cost: CostFunction, *, chunk: int
     X = np.repeat(base, count, axis=0)
     X[:, free] = values * base[0, free]
     at = np.where(logs, np.log(np.where(logs, X[:, free], 1.0)), X[:, free])
-    filled = space.filled(X)
-    precision = [
-        np.asarray(model.predict(filled[start : start + chunk]), dtype=np.float64)
-        for start in range(0, count, chunk)
-    ]
+    precision = [problem.predicted(X[start : start + chunk]) for start in range(0, count, chunk)]
     complexity = np.exp(interpolator(at))
     kept = ~np.isnan(complexity)  # NaN beside configurations whose complexity is not known
     return Cloud(X[kept], complexity[kept], np.concatenate(precision)[kept])

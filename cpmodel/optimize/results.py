@@ -58,7 +58,7 @@ class Envelope:
 
 @dataclass(frozen=True)
 class Choice:
-    """What `optimize` answers.
+    """What `cheapest` answers.
 
     Parameters
     ----------

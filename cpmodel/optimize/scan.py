@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,9 +24,6 @@ Limits = Mapping[str, tuple[CostFunction, float]]
 
 CHUNK = 200_000
 """Configurations that are held at once."""
-
-WHOLE_UP_TO = CANDIDATES
-"""Of a space of more configurations, what is dearer than a sure answer is not predicted unless asked for."""
 
 EXACT_UP_TO = 10 * CANDIDATES
 """A space of more configurations is sampled; one of fewer is walked, of which only the costs are kept."""
@@ -47,6 +45,85 @@ class Predictor(Protocol):
 
     def probability(self, X: Floats, target: float, /) -> Floats:
         """Probability that the precision reaches the target, shape (n,)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What is minimised, over which configurations, and what is believed of their precision.
+
+    Parameters
+    ----------
+    space : Space
+        Looked at in full up to `EXACT_UP_TO` configurations; beyond that `CANDIDATES` are drawn (always the
+        same ones), and a note says so.
+    model : Predictor
+        A fitted precision model.
+    cost : callable
+        Complexity of rows of X. Configurations for which it is NaN are left out, and a note says so.
+    complexity : str
+        What it is called.
+    limits : mapping
+        Name to (callable, maximum): configurations that exceed one of them are no candidates.
+    baseline_cost : float, optional
+        Complexity of the space's baseline; asked of `cost` unless given.
+    level : float
+        Of the intervals that are told, in (0, 1).
+    also : shape (m, d), optional
+        Rows that are looked at even where the space is drawn from, such as those that were trained.
+    """
+
+    space: Space
+    model: Predictor
+    cost: CostFunction
+    complexity: str = "cost"
+    limits: Limits = field(default_factory=dict)
+    baseline_cost: float | None = None
+    level: float = 0.9
+    also: Floats | None = None
+
+    def __post_init__(self) -> None:
+        check_fraction("level", self.level)
+        for name, (_, most) in self.limits.items():
+            if math.isnan(most):
+                raise BadInputError(f"limit of {name}", expected="a number", got=most)
+
+    def filled(self, X: Floats) -> Floats:
+        """X as models see it: inactive parameters filled."""
+        return X if all(p.when is None for p in self.space.parameters) else self.space.filled(X)
+
+    def predicted(self, X: Floats) -> Floats:
+        """Predicted precision of each row of X, shape (n,); NaN where there is none."""
+        return np.asarray(self.model.predict(self.filled(X)), dtype=np.float64)
+
+    def interval(self, X: Floats) -> tuple[Floats, Floats]:
+        """Where the precision of a new training of each row of X lies, at the level; shape (n,) each."""
+        low, high = self.model.predict_interval(self.filled(X), self.level)
+        return np.asarray(low, dtype=np.float64), np.asarray(high, dtype=np.float64)
+
+    def probability(self, X: Floats, target: float) -> Floats:
+        """Probability that each row of X reaches the target, shape (n,)."""
+        return np.asarray(self.model.probability(self.filled(X), target), dtype=np.float64)
+
+    @cached_property
+    def baseline(self) -> Points:
+        """The space's baseline, one row.
+
+        Raises
+        ------
+        BadInputError
+            Its complexity is not a number above 0, so that nothing can be relative to it.
+        """
+        X = self.space.matrix([self.space.baseline])
+        unit = (
+            costs_of(self.cost, X, "cost") if self.baseline_cost is None else np.array([self.baseline_cost])
+        )
+        relative(unit, float(unit[0]))
+        return Points(X, unit, self.predicted(X))
+
+    @property
+    def unit(self) -> float:
+        """Complexity of the baseline."""
+        return float(self.baseline.cost[0])
 
 
 @dataclass(frozen=True)
@@ -92,7 +169,7 @@ class Points:
         return np.lexsort((-self.precision, self.cost))
 
 
-def safer(safe: Points, reaching: Points, scan: Scan, target: float, confidence: float) -> Points:
+def safer(safe: Points, reaching: Points, problem: Problem, target: float, confidence: float) -> Points:
     """The better of `safe` (one row or none) and the first safe row among `reaching`."""
     if len(safe):
         reaching = reaching[
@@ -103,7 +180,7 @@ def safer(safe: Points, reaching: Points, scan: Scan, target: float, confidence:
     start, size = 0, _FIRST_BLOCK
     while start < len(reaching):
         block = reaching[start : start + size]
-        sure = np.flatnonzero(scan.probability(block.X, target) >= confidence)
+        sure = np.flatnonzero(problem.probability(block.X, target) >= confidence)
         if len(sure):
             return block[sure[:1]]
         start, size = start + size, min(2 * size, _LAST_BLOCK)
@@ -118,34 +195,19 @@ class Scan:
 
     Parameters
     ----------
-    chunk : int
+    rows : int
         Configurations that are held at once.
-    also : shape (m, d), optional
-        Rows that are looked at even where the space is sampled.
     """
 
-    def __init__(
-        self,
-        space: Space,
-        model: Predictor,
-        cost: CostFunction,
-        limits: Limits,
-        chunk: int,
-        also: Floats | None = None,
-    ) -> None:
-        if chunk < 1:
-            raise BadInputError("chunk", expected="1 or more", got=chunk)
-        for name, (_, most) in limits.items():
-            if math.isnan(most):
-                raise BadInputError(f"limit of {name}", expected="a number", got=most)
-        self.space, self.model, self.cost, self.limits, self.rows = space, model, cost, limits, chunk
-        self.also = also
-        self.conditional = any(p.when is not None for p in space.parameters)
-        self.sampled = space.size > EXACT_UP_TO
+    def __init__(self, problem: Problem, rows: int) -> None:
+        if rows < 1:
+            raise BadInputError("chunk", expected="1 or more", got=rows)
+        self.problem, self.space, self.rows = problem, problem.space, rows
+        self.sampled = self.space.size > EXACT_UP_TO
         self.seen = self.beyond = self.unknown = 0
         self.left = 0
         self.rest = math.inf
-        self.least = dict.fromkeys(limits, math.inf)
+        self.least = dict.fromkeys(problem.limits, math.inf)
 
     def __iter__(self) -> Iterator[Points]:
         """Blocks in ascending cost; `rest` is the least cost of those not seen yet, `left` their number."""
@@ -164,7 +226,7 @@ class Scan:
 
     def _surveyed(self) -> tuple[Callable[[NDArray[Any]], Floats], Floats]:
         """The rows within the limits by number (in the order of enumeration), and the cost of each."""
-        some = self.space.candidates(also=self.also) if self.sampled else None
+        some = self.space.candidates(also=self.problem.also) if self.sampled else None
         count = self.space.size if some is None else len(some)
         kept: list[NDArray[np.int32]] = []
         costs: list[Floats] = []
@@ -173,13 +235,13 @@ class Scan:
             X = self.space.at(rows) if some is None else some[rows]
             self.seen += len(X)
             within = np.ones(len(X), dtype=bool)
-            for name, (function, most) in self.limits.items():
+            for name, (function, most) in self.problem.limits.items():
                 values = costs_of(function, X, name)
                 self.least[name] = float(np.fmin.reduce(values, initial=self.least[name]))
                 within &= values <= most
             self.beyond += len(X) - int(within.sum())
             cost = np.full(len(X), np.nan)
-            cost[within] = costs_of(self.cost, X if within.all() else X[within], "cost")
+            cost[within] = costs_of(self.problem.cost, X if within.all() else X[within], "cost")
             known = ~np.isnan(cost)
             self.unknown += int(within.sum()) - int(known.sum())
             kept.append(rows[known])
@@ -191,36 +253,15 @@ class Scan:
 
     def _predicted(self, X: Floats, cost: Floats) -> Points:
         """The rows of X that have a predicted precision."""
-        points = Points(X, cost, np.asarray(self.model.predict(self.filled(X)), dtype=np.float64))
+        points = Points(X, cost, self.problem.predicted(X))
         unknown = np.isnan(points.precision)
         return points[~unknown] if unknown.any() else points
 
     def evaluated(self, X: Floats) -> Points:
         """The rows of X that have a complexity and a predicted precision, in their order."""
-        cost = costs_of(self.cost, X, "cost")
+        cost = costs_of(self.problem.cost, X, "cost")
         known = ~np.isnan(cost)
         return self._predicted(X[known], cost[known]) if known.any() else Points.none(self.space)
-
-    def filled(self, X: Floats) -> Floats:
-        """X as models see it: inactive parameters filled."""
-        return self.space.filled(X) if self.conditional else X
-
-    def probability(self, X: Floats, target: float) -> Floats:
-        """Probability that each row of X reaches the target."""
-        return np.asarray(self.model.probability(self.filled(X), target), dtype=np.float64)
-
-    def baseline(self, cost: float | None) -> Points:
-        """The space's baseline, one row; `cost` is its complexity if that is known already.
-
-        Raises
-        ------
-        BadInputError
-            Its complexity is not a number above 0, so that nothing can be relative to it.
-        """
-        X = self.space.matrix([self.space.baseline])
-        unit = costs_of(self.cost, X, "cost") if cost is None else np.array([cost], dtype=np.float64)
-        relative(unit, float(unit[0]))
-        return Points(X, unit, np.asarray(self.model.predict(self.filled(X)), dtype=np.float64))
 
     def check(self, found: Points) -> None:
         """Refuse a scan that left nothing.
@@ -233,14 +274,14 @@ class Scan:
         if len(found):
             return
         if self.beyond == self.seen:
-            bounds = ", ".join(f"{name} at most {most:g}" for name, (_, most) in self.limits.items())
+            bounds = ", ".join(f"{name} at most {most:g}" for name, (_, most) in self.problem.limits.items())
             least = ", ".join(f"{name} {value:g}" for name, value in self.least.items())
             raise BadInputError(
                 f"no configuration has {bounds}", expected=f"larger limits (the least there are: {least})"
             )
         raise BadInputError("no configuration has both a complexity and a predicted precision")
 
-    def notes(self, complexity: str) -> list[str]:
+    def notes(self) -> list[str]:
         """What to say about configurations that were not looked at, or left out."""
         notes = []
         if self.sampled:
@@ -251,9 +292,8 @@ class Scan:
         if self.beyond:
             notes.append(f"the limits leave {self.seen - self.beyond:,} of {self.seen:,} configurations")
         if self.unknown:
-            notes.append(
-                f"{self.unknown:,} configurations left out: no {complexity} or no prediction for them"
-            )
+            lacking = f"no {self.problem.complexity} or no prediction for them"
+            notes.append(f"{self.unknown:,} configurations left out: {lacking}")
         if self.left:
             notes.append(
                 f"{self.left:,} configurations are dearer than the sure answer and were not predicted: "
@@ -268,3 +308,9 @@ def costs_of(cost: CostFunction, X: Floats, name: str) -> Floats:
     if values.shape != (len(X),):
         raise BadInputError(f"{name} function", expected=f"{len(X)} numbers, one a row", got=values.shape)
     return values
+
+
+def check_fraction(name: str, value: float, *, last: float | None = None) -> None:
+    """Refuse what is not in (0, 1), `last` itself allowed."""
+    if not (0.0 < value < 1.0 or value == last):
+        raise BadInputError(name, expected=f"a fraction in (0, 1{']' if last else ')'}", got=value)

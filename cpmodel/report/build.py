@@ -11,13 +11,14 @@ import numpy as np
 from cpmodel.cost import Cost, device_name
 from cpmodel.errors import BadInputError
 from cpmodel.metrics import get_metric
-from cpmodel.optimize import WHOLE_UP_TO, Choice, cloud, envelope, paper_grid
+from cpmodel.optimize import Choice, Problem, cloud, envelope, paper_grid
 from cpmodel.pipeline.answer import Answer
 from cpmodel.pipeline.costing import Complexity, compared_costs, complexity_of, default_complexity
 from cpmodel.pipeline.curve import Curve
 from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.stages import Fits
 from cpmodel.report.page import Page
+from cpmodel.space import CANDIDATES
 
 CLOUD_ROWS = 4000
 
@@ -118,14 +119,16 @@ def _priced(
         "base": float(price.of(space.matrix([space.baseline]))[0]),
     }
     if paper:
-        shown["paper"] = paper_grid(space, model, price.of)
+        shown["paper"] = paper_grid(Problem(space, model, price.of))
     drawn = None
     if choice is not None:
         shown["envelope"] = choice.envelope
-        drawn = choice.envelope if space.size > WHOLE_UP_TO else None
+        drawn = choice.envelope if space.size > CANDIDATES else None
     if curve is not None and curve.complexity == price.name:
         shown["curve"] = curve
         if choice is None:
-            drawn = shown["envelope"] = envelope(space, model, price.of)
-    shown["cloud"] = cloud(space, model, price.of, CLOUD_ROWS, np.random.default_rng(0), curve=drawn)
+            drawn = shown["envelope"] = envelope(Problem(space, model, price.of))
+    shown["cloud"] = cloud(
+        Problem(space, model, price.of), CLOUD_ROWS, np.random.default_rng(0), curve=drawn
+    )
     return shown

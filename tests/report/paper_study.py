@@ -12,7 +12,7 @@ import pandas as pd
 from cpmodel.cost import ComparedCost, Conditions, Cost
 from cpmodel.families.base import Task
 from cpmodel.families.plain import PlainFamily
-from cpmodel.optimize import Choice, Cloud, optimize
+from cpmodel.optimize import Choice, Cloud, Problem, cheapest
 from cpmodel.pipeline.costing import Complexity
 from cpmodel.pipeline.fitting import PrecisionFit
 from cpmodel.recipe import Recipe
@@ -138,7 +138,7 @@ def trained(
 
 
 def choice(space: Space, target: float = TARGET) -> Choice:
-    return optimize(space, Truth(), macs, target=target, complexity="macs", confidence=0.9)
+    return cheapest(Problem(space, Truth(), macs, "macs"), target, 0.9)
 
 
 def costs(here: Space, answer: Any) -> tuple[ComparedCost, ...]:

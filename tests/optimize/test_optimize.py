@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpmodel.errors import BadInputError
-from cpmodel.optimize import cloud, envelope, envelope_table, optimize, paper_grid, scan
+from cpmodel.optimize import Problem, cheapest, cloud, envelope, envelope_table, paper_grid, scan, search
 from cpmodel.space import Condition, Parameter, Space
 
 PLAIN = Space((Parameter("f", (2, 4, 8)), Parameter("s", (8, 16)), Parameter("k", (3, 5))))
@@ -95,6 +94,11 @@ class Power:
         return np.clip(0.5 + 10 * (Power.predict(self, X) - target), 0, 1)
 
 
+def solve(space, model, cost, *, target, confidence=0.9, runners_up=5, whole=None, chunk=200_000, **problem):
+    how = {"runners_up": runners_up, "whole": whole, "chunk": chunk}
+    return cheapest(Problem(space, model, cost, **problem), target, confidence, **how)
+
+
 levels = st.sampled_from([0.2, 0.5, 0.8, 0.9, 0.95])
 
 
@@ -120,9 +124,9 @@ def test_small_spaces_against_the_definition(data, space, chunk):
     }
     if not allowed.any():
         with pytest.raises(BadInputError, match="weight at most 1"):
-            optimize(space, model, scripted_cost(space, costs), **arguments)
+            solve(space, model, scripted_cost(space, costs), **arguments)
         return
-    choice = optimize(space, model, scripted_cost(space, costs), **arguments)
+    choice = solve(space, model, scripted_cost(space, costs), **arguments)
     keys = [space.key(c) for c in space.configurations(space.candidates())]
     assert choice.status == ("reachable" if reach else "unreachable")
     assert (choice.plain and choice.plain.key) == (keys[reach[0]] if reach else None)
@@ -166,7 +170,7 @@ def test_what_is_dearer_than_the_sure_answer_is_left_alone(data, space, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "_BLOCK", block)
         arguments = {"target": target, "complexity": "macs", "confidence": 0.7, "chunk": 2 * block}
-        choice = optimize(space, Watched(), scripted_cost(space, costs), whole=False, **arguments)
+        choice = solve(space, Watched(), scripted_cost(space, costs), whole=False, **arguments)
     assert (choice.plain and choice.plain.key) == (keys[reach[0]] if reach else None)
     assert (choice.safe and choice.safe.key) == (keys[safe[0]] if safe else None)
     after = [c.key for c in choice.runners_up]
@@ -197,7 +201,7 @@ def test_a_large_space_is_not_predicted_whole_unless_asked():
 
     def found(**how):
         asked.clear()
-        choice = optimize(space, Counted(), lambda X: X.sum(axis=1), target=0.6, complexity="sum", **how)
+        choice = solve(space, Counted(), lambda X: X.sum(axis=1), target=0.6, complexity="sum", **how)
         return choice, sum(asked)
 
     part, few = found(whole=False)
@@ -207,7 +211,7 @@ def test_a_large_space_is_not_predicted_whole_unless_asked():
     assert everything.best.precision > part.best.precision
     assert everything.notes == ()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["cpmodel.optimize.search"], "WHOLE_UP_TO", 1000)
+        patch.setattr(search, "CANDIDATES", 1000)
         assert found()[1] == few
     assert found()[1] == all_of_them
 
@@ -221,7 +225,7 @@ def smooth(space):
 
 def test_the_answer_and_what_stands_beside_it():
     model, cost = smooth(PLAIN)
-    choice = optimize(PLAIN, model, cost, target=0.988, complexity="macs", confidence=0.6, level=0.5)
+    choice = solve(PLAIN, model, cost, target=0.988, complexity="macs", confidence=0.6, level=0.5)
     assert choice.plain is not None
     # 2 x 16 x 3 = 4 x 8 x 3: the first in the order of enumeration
     assert choice.plain.configuration == {"f": 2, "s": 16, "k": 3}
@@ -237,7 +241,7 @@ def test_the_answer_and_what_stands_beside_it():
 
 def test_unreachable():
     model, cost = smooth(PLAIN)
-    choice = optimize(PLAIN, model, cost, target=1.0, complexity="macs")
+    choice = solve(PLAIN, model, cost, target=1.0, complexity="macs")
     assert choice.status == "unreachable"
     assert choice.plain is None
     assert choice.safe is None
@@ -248,7 +252,7 @@ def test_unreachable():
 
 def test_reachable_but_not_surely():
     model, cost = smooth(PLAIN)
-    choice = optimize(PLAIN, model, cost, target=0.998, complexity="macs", confidence=0.99)
+    choice = solve(PLAIN, model, cost, target=0.998, complexity="macs", confidence=0.99)
     assert choice.status == "reachable"
     assert choice.safe is None
     assert choice.notes == ("no configuration reaches 0.998 with probability 0.99 or more",)
@@ -257,12 +261,12 @@ def test_reachable_but_not_surely():
 def test_limits_and_unknown_costs_are_said():
     model, cost = smooth(PLAIN)
     limits = {"s": (lambda X: X[:, 1], 8.0), "f": (lambda X: np.where(X[:, 0] == 2, np.nan, X[:, 0]), 100.0)}
-    choice = optimize(PLAIN, model, cost, target=0.9, complexity="macs", limits=limits)
+    choice = solve(PLAIN, model, cost, target=0.9, complexity="macs", limits=limits)
     assert choice.plain is not None
     assert choice.plain.configuration["s"] == 8
     assert choice.plain.configuration["f"] != 2  # an unknown value is not known to be within its limit
     assert choice.notes == ("the limits leave 4 of 12 configurations",)
-    choice = optimize(
+    choice = solve(
         PLAIN,
         model,
         lambda X: np.where(X[:, 2] == 3, np.nan, cost(X)),
@@ -276,20 +280,20 @@ def test_limits_and_unknown_costs_are_said():
 
 def test_a_baseline_measured_elsewhere():
     model, cost = smooth(PLAIN)
-    choice = optimize(PLAIN, model, cost, target=0.985, complexity="macs", baseline_cost=1000.0)
+    choice = solve(PLAIN, model, cost, target=0.985, complexity="macs", baseline_cost=1000.0)
     assert choice.baseline.complexity == 1000.0
     assert choice.baseline.relative == 1.0
     assert choice.plain is not None
     assert choice.plain.relative == choice.plain.complexity / 1000
     with pytest.raises(BadInputError, match="baseline"):
-        optimize(PLAIN, model, lambda X: np.zeros(len(X)), target=0.9, complexity="macs")
+        solve(PLAIN, model, lambda X: np.zeros(len(X)), target=0.9, complexity="macs")
 
 
 @pytest.mark.parametrize("target", [1.7, 0, -0.1, float("nan"), 94])
 def test_a_target_out_of_range(target):
     model, cost = smooth(PLAIN)
     with pytest.raises(BadInputError, match=r"target: expected a fraction in \(0, 1\]"):
-        optimize(PLAIN, model, cost, target=target, complexity="macs")
+        solve(PLAIN, model, cost, target=target, complexity="macs")
 
 
 @pytest.mark.parametrize(
@@ -299,19 +303,19 @@ def test_a_target_out_of_range(target):
 def test_other_arguments_out_of_range(wrong):
     model, cost = smooth(PLAIN)
     with pytest.raises(BadInputError, match=next(iter(wrong))[:5]):
-        optimize(PLAIN, model, cost, target=0.9, complexity="macs", **wrong)
+        solve(PLAIN, model, cost, target=0.9, complexity="macs", **wrong)
 
 
 def test_a_cost_of_another_shape():
     model, _ = smooth(PLAIN)
     with pytest.raises(BadInputError, match="one a row"):
-        optimize(PLAIN, model, lambda X: X, target=0.9, complexity="macs")
+        solve(PLAIN, model, lambda X: X, target=0.9, complexity="macs")
 
 
 def test_nothing_has_a_cost():
     model, _ = smooth(PLAIN)
     with pytest.raises(BadInputError, match="both a complexity and"):
-        optimize(
+        solve(
             PLAIN, model, lambda X: np.full(len(X), np.nan), target=0.9, complexity="macs", baseline_cost=1.0
         )
 
@@ -319,15 +323,15 @@ def test_nothing_has_a_cost():
 def test_little_is_held_and_asked_at_once():
     space = Space(tuple(Parameter(name, tuple(range(1, 18))) for name in "abc"))  # 4913
     model, cost = smooth(space)
-    optimize(space, model, cost, target=0.5, complexity="macs", chunk=500)
+    solve(space, model, cost, target=0.5, complexity="macs", chunk=500)
     assert model.asked["largest"] <= 500
     assert model.asked["probability"] < space.size / 5  # the cheap end settles it
 
 
 def test_envelope_alone_and_as_a_table():
     model, cost = smooth(CONDITIONAL)
-    curve = envelope(CONDITIONAL, model, cost, chunk=3)
-    choice = optimize(CONDITIONAL, model, cost, target=0.9, complexity="macs")
+    curve = envelope(Problem(CONDITIONAL, model, cost), chunk=3)
+    choice = solve(CONDITIONAL, model, cost, target=0.9, complexity="macs")
     assert curve.configurations == choice.envelope.configurations
     assert np.all(np.diff(curve.complexity) > 0)
     assert np.all(np.diff(curve.precision) > 0)
@@ -350,8 +354,8 @@ def test_envelope_alone_and_as_a_table():
 @pytest.mark.parametrize("rows", [3, 7, 12, 100])
 def test_cloud(rows):
     model, cost = smooth(PLAIN)
-    curve = envelope(PLAIN, model, cost)
-    drawn = cloud(PLAIN, model, cost, rows, np.random.default_rng(0), chunk=5)
+    curve = envelope(Problem(PLAIN, model, cost))
+    drawn = cloud(Problem(PLAIN, model, cost), rows, np.random.default_rng(0), chunk=5)
     keys = [PLAIN.key(c) for c in PLAIN.configurations(drawn.X)]
     assert len(set(keys)) == len(keys) <= max(rows, len(curve.configurations))
     assert {PLAIN.key(c) for c in curve.configurations} <= set(keys)
@@ -359,7 +363,7 @@ def test_cloud(rows):
     assert drawn.precision.tolist() == model.precisions[model.index(drawn.X)].tolist()
     if rows >= PLAIN.size:
         assert len(keys) == PLAIN.size
-    again = cloud(PLAIN, model, cost, rows, np.random.default_rng(0), curve=curve)
+    again = cloud(Problem(PLAIN, model, cost), rows, np.random.default_rng(0), curve=curve)
     assert again.X.tolist() == drawn.X.tolist()
 
 
@@ -373,13 +377,13 @@ def test_a_space_too_large_is_drawn(monkeypatch):
         )
     )
     choices = [
-        optimize(space, Power(), lambda X: np.nansum(X, axis=1), target=0.6, complexity="sum", chunk=chunk)
+        solve(space, Power(), lambda X: np.nansum(X, axis=1), target=0.6, complexity="sum", chunk=chunk)
         for chunk in (100, 100)
     ]
     assert choices[0].plain == choices[1].plain
     assert 600 < choices[0].space_size <= 701  # each once, and the baseline
     assert "4,608 configurations are too many" in choices[0].notes[0]
-    drawn = cloud(space, Power(), lambda X: np.nansum(X, axis=1), 300, np.random.default_rng(0))
+    drawn = cloud(Problem(space, Power(), lambda X: np.nansum(X, axis=1)), 300, np.random.default_rng(0))
     assert space.contains(drawn.X).all()
     assert 200 < len(drawn.X) <= 300
 
@@ -393,11 +397,44 @@ def test_paper_grid():
         assert np.all((X[:, :2] == np.trunc(X[:, :2])) & (X[:, :2] >= 2))  # only what can be built
         return X[:, 0] ** 2 * X[:, 1] ** 1.5
 
-    grid = paper_grid(space, Power(), cost, chunk=150)
+    grid = paper_grid(Problem(space, Power(), cost), chunk=150)
     assert grid.X.shape == (400, 3)
     assert sorted(set(np.round(grid.X[:, 0] / 64, 9))) == [i / 20 for i in range(1, 21)]
     assert set(grid.X[:, 2]) == {1.0}
     np.testing.assert_allclose(grid.complexity, grid.X[:, 0] ** 2 * grid.X[:, 1] ** 1.5)
     np.testing.assert_allclose(grid.precision, Power().predict(grid.X))
     with pytest.raises(BadInputError, match="1 to 5 ordered"):
-        paper_grid(Space((Parameter("f", (2,)),)), Power(), cost)
+        paper_grid(Problem(Space((Parameter("f", (2,)),)), Power(), cost))
+
+
+def test_what_was_trained_is_looked_at_even_in_a_space_too_large():
+    space = Space(tuple(Parameter(f"p{i}", tuple(range(1, 11))) for i in range(10)))
+    trained = space.matrix([dict.fromkeys(space.names, 1) | {"p3": 2}])
+
+    def cost(X):
+        return np.prod(X, axis=1)
+
+    def found(also=None):
+        problem = Problem(space, Power(), cost, also=also)
+        return cheapest(problem, 0.53).plain, envelope(problem).complexity[0]
+
+    (without, least), (seen, least_seen) = found(), found(trained)
+    assert seen is not None and without is not None
+    assert seen.configuration == {**dict.fromkeys(space.names, 1), "p3": 2}
+    assert seen.complexity == least_seen == 2 < least <= without.complexity
+
+
+def test_axes_tie_and_the_better_one_is_found():
+    space = Space((Parameter("f", (2, 4, 8)), Parameter("long", (1, 2, 4), axis=True)))
+
+    def cost(X):
+        return space.networks_of(X)[:, 0] ** 2
+
+    X = space.candidates()
+    model = Scripted(space, 0.5 + 0.01 * X[:, 0] + np.select([X[:, 1] == 2, X[:, 1] == 4], [0.2, 0.1]))
+    choice = solve(space, model, cost, target=0.73)
+    assert choice.plain is not None
+    assert choice.plain.configuration == {"f": 4, "long": 2}
+    assert [c["long"] for c in choice.envelope.configurations] == [2, 2, 2]
+    level = solve(space, Scripted(space, np.full(9, 0.9)), cost, target=0.73)
+    assert level.plain is not None and level.plain.configuration == {"f": 2, "long": 1}, "the first of equals"
