@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cpmodel.errors import BadInputError
-from cpmodel.space import Floats, Space, distinct
+from cpmodel.space import CANDIDATES, Floats, Space, distinct
 
 Design = Literal["sweep", "pairs", "grid", "random", "sobol", "spread"]
 DESIGNS: tuple[str, ...] = get_args(Design)
@@ -21,7 +22,7 @@ def design(
     space: Space,
     budget: int | None,
     seed: int,
-    cost: Floats | None = None,
+    cost: Callable[[Floats], Floats] | None = None,
     vary: Collection[str] | None = None,
 ) -> Floats:
     """Distinct configurations to train, X of shape (n, d), the baseline first where the design has it.
@@ -36,37 +37,33 @@ def design(
         At most so many rows (a random part of sweep, pairs and grid, the baseline kept). None: all rows of
         sweep, pairs and grid, 40 of the others.
     seed : int
-    cost : shape (size,), optional
-        Cost of each row of `space.candidates()`; `spread` needs it.
+    cost : callable, optional
+        Cost of rows of X, shape (n,); `spread` needs it.
     vary : collection of str, optional
         The only parameters that move, the others stay at the baseline; all of them unless given.
 
     Raises
     ------
     BadInputError
-        Unknown design or parameter, or a budget below one.
+        Unknown design or parameter, a budget below one, or a grid of more than `CANDIDATES` rows.
     """
     if name not in DESIGNS:
         raise BadInputError("design", expected="one of " + ", ".join(DESIGNS), got=name)
     if budget is not None and budget < 1:
         raise BadInputError("budget", expected="one training or more", got=budget)
-    rng = np.random.default_rng([seed, DESIGNS.index(name)])
-    everything, still = space.candidates(), _still(space, vary)
-    if still.any():
-        base = space.filled(space.matrix([space.baseline]))
-        here = (space.filled(everything) == base)[:, still].all(axis=1)
-        everything, cost = everything[here], None if cost is None else cost[here]
+    rng, still = np.random.default_rng([seed, DESIGNS.index(name)]), _still(space, vary)
     if name in ("sweep", "pairs", "grid"):
-        # an inactive parameter counts as unmoved: one that goes takes those that hang on it along
-        moved = space.filled(everything) != space.filled(space.matrix([space.baseline]))
-        allowed = {"sweep": 1, "pairs": 2, "grid": len(space.parameters)}[name]
-        count = moved.sum(axis=1)
-        rows = np.concatenate([everything[count == 0], everything[(count > 0) & (count <= allowed)]])
+        rows = _moved(space, {"sweep": 1, "pairs": 2, "grid": len(still)}[name], still)
         if budget is not None and budget < len(rows):
             # the baseline is what the others are compared with, so it stays
             others = np.sort(1 + rng.choice(len(rows) - 1, budget - 1, replace=False))
             rows = rows[np.concatenate([[0], others])]
         return np.asarray(rows)
+    everything = space.candidates()
+    if still.any():
+        rest = space.filled(everything)
+        rest[:, still] = space.filled(space.matrix([space.baseline]))[:, still]
+        everything = space.ordered(rest)
     n = min(budget or 40, len(everything))
     if name == "random":
         return np.asarray(everything[rng.choice(len(everything), n, replace=False)])
@@ -74,7 +71,42 @@ def design(
         return _sobol(space, everything, n, rng, still)
     if cost is None:
         raise BadInputError("design spread", expected="the cost of every configuration")
-    return np.asarray(everything[_spread(np.log(np.maximum(cost, 1e-300)), n, rng)])
+    position = np.log(np.maximum(cost(everything), 1e-300))
+    return np.asarray(everything[_spread(position, n, rng)])
+
+
+def _moved(space: Space, most: int, still: NDArray[np.bool_]) -> Floats:
+    """The baseline, then all configurations in which at most so many parameters differ from it, in order.
+
+    An inactive parameter counts as unmoved: one that goes takes those that hang on it along.
+    """
+    free = np.flatnonzero(~still)
+    base = space.filled(space.matrix([space.baseline]))
+    parts = [base]
+    if most == len(space.parameters) and not still.any() and space.size <= CANDIDATES:
+        parts.append(space.filled(space.candidates()))
+    else:
+        for columns in itertools.combinations(free, min(most, len(free))):
+            parts.append(_product(space, base, columns))
+    X = space.ordered(np.concatenate(parts))
+    first = (space.filled(X) == base).all(axis=1)
+    return np.concatenate([X[first], X[~first]])
+
+
+def _product(space: Space, base: Floats, columns: Sequence[int]) -> Floats:
+    """The row `base`, shape (1, d), with every combination of values in some columns."""
+    codes = [space.parameters[column].codes for column in columns]
+    count = math.prod(map(len, codes))
+    if count > CANDIDATES:
+        raise BadInputError(
+            "design grid",
+            expected=f"at most {CANDIDATES:,} configurations (another design takes any space)",
+            got=f"{count:,}",
+        )
+    rows = np.repeat(base, count, axis=0)
+    for column, axis in zip(columns, np.meshgrid(*codes, indexing="ij"), strict=True):
+        rows[:, column] = axis.ravel()
+    return rows
 
 
 def _still(space: Space, vary: Collection[str] | None) -> NDArray[np.bool_]:
@@ -96,19 +128,15 @@ def _sobol(
     still : shape (d,)
         Parameters that stay at the baseline.
     """
-    levels = np.array([len(p.values) for p in space.parameters])
-    codes = [
-        np.arange(len(p.values), dtype=float) if p.categorical else np.array(p.values, dtype=float)
-        for p in space.parameters
-    ]
     from scipy.stats import qmc
 
+    levels = np.array([len(p.values) for p in space.parameters])
     sequence, base = qmc.Sobol(len(levels), rng=rng), space.filled(space.matrix([space.baseline]))
     rows = np.empty((0, len(levels)))
     while len(rows) < n:
         points = sequence.random(2 ** max(6, math.ceil(math.log2(n + 1))))
         positions = np.minimum((points * levels).astype(int), levels - 1)
-        met = np.column_stack([code[positions[:, i]] for i, code in enumerate(codes)])
+        met = np.column_stack([p.codes[positions[:, i]] for i, p in enumerate(space.parameters)])
         met[:, still] = base[:, still]
         rows = distinct(np.concatenate([rows, space.settled(met)]))
         if sequence.num_generated > 64 * len(everything):  # conditions can make a configuration that rare

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from cpmodel.errors import BadInputError
 from cpmodel.search.designs import DESIGNS, design
-from cpmodel.space import Condition, Floats, Parameter, Space
+from cpmodel.space import Condition, Floats, Parameter, Space, rows_of
 
 FEW = settings(max_examples=40, deadline=None)
 PLAIN = Space(
@@ -38,8 +40,9 @@ def spaces(draw: st.DrawFn) -> Space:
     return Space(space.parameters, draw(st.sampled_from(everything)))
 
 
-def cost_of(space: Space, seed: int = 0) -> Floats:
-    return np.exp(np.random.default_rng(seed).normal(0, 3, space.size))
+def cost_of(space: Space, seed: int = 0) -> Callable[[Floats], Floats]:
+    costs = np.exp(np.random.default_rng(seed).normal(0, 3, space.size))
+    return lambda X: costs[rows_of(space.candidates(), X)]
 
 
 def rows(X: Floats) -> set[bytes]:
@@ -125,7 +128,7 @@ def test_sobol_is_even() -> None:
 def test_spread_covers_the_cost_evenly() -> None:
     space = Space((Parameter("f", tuple(range(1, 401))),))
     cost = space.candidates()[:, 0] ** 3
-    X = design("spread", space, 12, 0, cost)
+    X = design("spread", space, 12, 0, lambda X: X[:, 0] ** 3)
     strata = np.linspace(0, np.log(400.0**3), 13)
     counts = np.histogram(np.log(X[:, 0] ** 3), strata)[0]
     filled = np.histogram(np.log(cost), strata)[0] > 0
@@ -133,8 +136,8 @@ def test_spread_covers_the_cost_evenly() -> None:
 
 
 def test_spread_of_equal_costs() -> None:
-    assert len(design("spread", PLAIN, 9, 0, np.ones(64))) == 9
-    assert len(design("spread", PLAIN, 9, 0, np.zeros(64))) == 9
+    assert len(design("spread", PLAIN, 9, 0, lambda X: np.ones(len(X)))) == 9
+    assert len(design("spread", PLAIN, 9, 0, lambda X: np.zeros(len(X)))) == 9
 
 
 @pytest.mark.parametrize(
@@ -179,3 +182,46 @@ def test_a_plane_of_the_paper() -> None:
 def test_an_unknown_parameter_that_moves() -> None:
     with pytest.raises(BadInputError, match="parameter: expected one of f, s, k, l, got q"):
         design("grid", PLAIN, None, 0, vary=("f", "q"))
+
+
+LARGE = Space(tuple(Parameter(f"p{i}", tuple(range(1, 7))) for i in range(12)), {"p3": 2, "p7": 1})
+LARGER = Space(tuple(Parameter(f"p{i}", tuple(range(1, 11))) for i in range(10)))
+
+
+@pytest.mark.parametrize("space", [LARGE, LARGER], ids=["12 of 6", "10 of 10"])
+@pytest.mark.parametrize("name", [name for name in DESIGNS if name != "grid"])
+def test_designs_of_a_space_beyond_all_memory(
+    monkeypatch: pytest.MonkeyPatch, space: Space, name: str
+) -> None:
+    monkeypatch.setattr(Space.candidates, "__defaults__", (20_000,))  # the tests' time is short
+    X = design(name, space, None, 0, lambda X: X.prod(axis=1))
+    assert space.contains(X).all() and len(rows(X)) == len(X)
+    d, values = len(space.names), len(space["p0"].values) - 1
+    pairs = d * (d - 1) // 2 * values**2
+    assert len(X) == {"sweep": 1 + d * values, "pairs": 1 + d * values + pairs}.get(name, 40)
+    if name == "spread":
+        cost = np.sort(np.log(X.prod(axis=1)))
+        assert np.diff(cost).max() < 0.3 * np.ptp(cost)
+    some = design(name, space, 7, 0, lambda X: X.prod(axis=1), vary=("p1", "p5"))
+    assert len(some) == 7
+    moved = (some != space.matrix([space.baseline])).any(axis=0)
+    assert [space.names[column] for column in np.flatnonzero(moved)] == ["p1", "p5"]
+
+
+def test_a_grid_beyond_all_memory_is_refused_but_not_a_part_of_it() -> None:
+    expected = r"design grid: expected at most 1,000,000 configurations .*, got 10,000,000,000$"
+    with pytest.raises(BadInputError, match=expected):
+        design("grid", LARGER, 40, 0)
+    assert len(design("grid", LARGER, None, 0, vary=("p0", "p1", "p2"))) == 1000
+
+
+def test_designs_move_axes_like_other_parameters() -> None:
+    space = Space((Parameter("f", (2, 4, 8)), Parameter("long", (1, 2), axis=True)))
+    found = space.configurations(design("sweep", space, None, 0))
+    assert found == [
+        {"f": 8, "long": 2},
+        {"f": 2, "long": 2},
+        {"f": 4, "long": 2},
+        {"f": 8, "long": 1},
+    ]
+    assert len(design("random", space, None, 0)) == 6
