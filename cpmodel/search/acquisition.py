@@ -14,9 +14,6 @@ import numpy as np
 from cpmodel.search.belief import Belief, Rows
 from cpmodel.space import Floats
 
-# Fall of the log of the error over a parameter's range, as is usual: median and standard deviation
-_RATE = (0.3, 0.3)
-
 
 @dataclass(frozen=True)
 class Outlook:
@@ -161,35 +158,4 @@ def suggest_for_curve(
             pending=[*map(int, pending), *chosen],
             barred=barred,
         ).tolist()
-    return np.array(chosen, dtype=np.int64)
-
-
-def first_rows(levels: Floats, cost: Floats, count: int, seed: int) -> Rows:
-    """A first design: rows spread over the logarithm of the cost, each likely to be worth its cost.
-
-    Parameters
-    ----------
-    levels : shape (n, d), in [0, 1]
-        Each parameter on a scale on which precision is about linear (usually the logarithm), rising.
-    cost : shape (n,), above 0
-    count : int
-        How many rows, at most; distinct.
-
-    Notes
-    -----
-    For each of `count` levels of cost a precision that grows with each parameter at a random rate is made up;
-    the best row under it, of those near that cost, is taken. A uniform design trains mostly what no search
-    would choose, since it is beaten in every parameter by something no dearer.
-    """
-    rng = np.random.default_rng(seed)
-    position = np.log(cost)
-    low, width = float(position.min()), float(np.ptp(position)) / max(count, 1)
-    chosen: list[int] = []
-    for number in range(min(count, len(cost))):
-        away = np.abs(position - (low + (number + 0.5) * width))
-        away[chosen] = np.inf
-        near = np.flatnonzero(away <= max(width / 2, float(away.min())))
-        worth = levels[near] @ np.maximum(rng.normal(*_RATE, levels.shape[1]), 0.0)
-        best = near[np.flatnonzero(worth >= worth.max() - 1e-12)]
-        chosen.append(int(rng.choice(best)))
     return np.array(chosen, dtype=np.int64)

@@ -19,17 +19,27 @@ from cpmodel.surrogates.predictive import Predictive
 
 Rows = NDArray[np.int64]
 
-# Candidates that are drawn together, and draws of them
-CANDIDATES, DRAWS = 400, 512
-# Rows that are predicted at a time, by rising cost
+# Each of these weighs time against sharpness (scripts/bench/search_speed.py, scripts/bench/search.py):
+# candidates that are drawn together
+_MOST = 400
+# draws of them
+_DRAWS = 512
+# rows that are predicted at a time, by rising cost
 _STRIDE = 4096
-# Of more rows than the first number, those beyond the second are screened: the best one in so many, of blocks
-# of about equal cost, is predicted
-_SCREENED, _EXACT, _SCREEN, _BLOCK = 65_536, 32_768, 8, 512
-# So many standard deviations from a target are as good as any more
+# of more rows than this the dear ones are screened: a quick polynomial says which of them are predicted
+_SCREENED = 65_536
+# so many of the cheapest are predicted all the same
+_EXACT = 32_768
+# of the others the best one in so many
+_SCREEN = 8
+# of blocks of about equal cost, of so many rows
+_BLOCK = 512
+# so many standard deviations from a target are as good as any more
 _FAR = 30.0
-# A probability that is as good as one, and one that is as good as none
-_SURE, _HARDLY = 0.998, 0.002
+# a probability that is as good as one
+_SURE = 0.998
+# and one that is as good as none
+_HARDLY = 0.002
 
 
 class JointModel(Protocol):
@@ -91,9 +101,8 @@ class Belief:
         *,
         ceiling: float = np.inf,
         always: Sequence[int] | Rows = (),
-        candidates: int = CANDIDATES,
-        draws: int = DRAWS,
-        seed: int = 0,
+        candidates: int = _MOST,
+        draws: int = _DRAWS,
     ) -> Belief:
         """What a fitted model believes; the same arguments give the same belief.
 
@@ -109,8 +118,6 @@ class Belief:
         always : rows that are candidates whatever the model says (those trained)
         candidates : int
             How many of the others, at most, a target; `likeliest` chooses them.
-        seed : int
-            Of the draws.
 
         Raises
         ------
@@ -118,7 +125,7 @@ class Belief:
             No configuration, or not one cost above 0 for each.
         """
         walk = Walk.of(model, X, cost, targets, ceiling=ceiling)
-        return walk.belief(model, X, always=always, candidates=candidates, draws=draws, seed=seed)
+        return walk.belief(always=always, candidates=candidates, draws=draws)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,14 +134,18 @@ class Walk:
 
     Parameters
     ----------
-    every : shape (n,)
-        Cost of each row of the table.
+    model : JointModel
+    X : shape (n, d)
+        The whole table, as the model sees it.
+    cost : shape (n,)
     rows : shape (k,)
     probability : shape (targets, k)
         Of reaching each target.
     """
 
-    every: Floats
+    model: JointModel
+    X: Floats
+    cost: Floats
     rows: Rows
     probability: Floats
 
@@ -178,18 +189,15 @@ class Walk:
             reached.append(np.stack([law.probability(float(level)) for level in levels]))
             if np.any(reached[-1].min(axis=0) >= _SURE):
                 break
-        return cls(cost, np.concatenate(rows), np.concatenate(reached, axis=1))
+        return cls(model, X, cost, np.concatenate(rows), np.concatenate(reached, axis=1))
 
     def belief(
         self,
-        model: JointModel,
-        X: Floats,
         *,
         of: int | None = None,
         always: Sequence[int] | Rows = (),
-        candidates: int = CANDIDATES,
-        draws: int = DRAWS,
-        seed: int = 0,
+        candidates: int = _MOST,
+        draws: int = _DRAWS,
     ) -> Belief:
         """Draws of the likeliest rows; the same arguments give the same belief.
 
@@ -201,9 +209,9 @@ class Walk:
         """
         levels = self.probability if of is None else self.probability[[of]]
         rows = [np.asarray(always, dtype=np.int64)]
-        rows += [self.rows[likeliest(level, self.every[self.rows], candidates)] for level in levels]
+        rows += [self.rows[likeliest(level, self.cost[self.rows], candidates)] for level in levels]
         kept = np.unique(np.concatenate(rows)).astype(np.int64)
-        return Belief(kept, self.every[kept], model.draws(X[kept], draws, seed))
+        return Belief(kept, self.cost[kept], self.model.draws(self.X[kept], draws))
 
 
 @dataclass(frozen=True, eq=False)

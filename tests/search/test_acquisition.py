@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from cpmodel.errors import BadInputError
 from cpmodel.search.acquisition import (
     expected_saving,
-    first_rows,
     least_certain,
     outlook,
     suggest,
@@ -219,26 +218,3 @@ def test_of_very_many_rows_few_are_predicted_and_none_that_matters_is_lost(
     lost = np.setdiff1d(whole.rows, found.rows)
     assert len(lost) < 0.1 * len(whole.rows)
     assert Bent().predictive(X[lost]).probability(hard).max(initial=0.0) < 0.3
-
-
-def test_first_rows_are_spread_over_cost_and_worth_it() -> None:
-    values = np.array([1.0, 2.0, 4.0, 8.0, 16.0])
-    X = np.array(list(itertools.product(values, repeat=3)))
-    cost = X[:, 0] * X[:, 1] + X[:, 1] * X[:, 2]
-    levels = np.log2(X) / 4
-    rows = first_rows(levels, cost, 6, seed=0)
-    assert len(set(rows.tolist())) == 6
-    strata = np.floor(6 * (np.log(cost[rows]) - np.log(cost).min()) / np.ptp(np.log(cost)) - 1e-9)
-    assert strata.tolist() == [0, 1, 2, 3, 4, 5]
-    assert first_rows(levels, cost, 6, seed=0).tolist() == rows.tolist()
-    assert any(first_rows(levels, cost, 6, seed=s).tolist() != rows.tolist() for s in range(1, 5))
-    # few are beaten in every parameter by one of no higher cost; of random rows half are
-    beaten = [
-        np.any(
-            (cost <= cost[row]) & np.all(levels >= levels[row], axis=1) & np.any(levels > levels[row], axis=1)
-        )
-        for seed in range(30)
-        for row in first_rows(levels, cost, 6, seed)
-    ]
-    assert np.mean(beaten) < 0.2
-    assert len(first_rows(levels[:2], cost[:2], 6, seed=0)) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,22 +13,9 @@ from made_truth import COST, ROW, SPACE, Truth, X
 from cpmodel.pipeline.fitting import fit_precision
 from cpmodel.records.sample import Purpose, Request, Sample
 from cpmodel.samples import Samples, read_csv
-from cpmodel.search.decide import (
-    FRESH_SEED,
-    LEAST_SEEDS,
-    LOOKS,
-    MOST_SEEDS,
-    SearchModel,
-    Step,
-    View,
-    asked_of,
-    decide,
-    first_requests,
-    first_size,
-    fresh_evidence,
-    pooled_noise,
-    training_seed,
-)
+from cpmodel.search.decide import SearchModel, Step, View, decide
+from cpmodel.search.evidence import FRESH_SEED, LEAST_SEEDS, LOOKS, fresh_evidence
+from cpmodel.search.first import first_requests, first_size
 from cpmodel.space import Floats
 from cpmodel.surrogates.link import Link
 from cpmodel.surrogates.predictive import Predictive
@@ -85,6 +71,11 @@ def view_of(samples: Samples, target: float, model: Callable[[Samples], SearchMo
     return View(SPACE, samples, X, COST, model(samples), target, 0.9, BUDGET, 0.05, 2, 0)
 
 
+def first_answers(truth: Truth, first: int) -> list[Sample]:
+    asked_for = first_requests(SPACE, X, COST, first=first, baseline_seeds=2, study_seed=0)
+    return [truth.answer(request) for request in asked_for]
+
+
 @dataclass
 class Search:
     samples: Samples
@@ -103,7 +94,13 @@ def search(
     have: list[Sample] | None = None,
 ) -> Search:
     """The whole loop, from the first design (or from samples that are there) to its end."""
-    rows = list(have or [truth.answer(r) for r in first_requests(SPACE, COST, first_size(SPACE), 0, 2)])
+    rows = list(
+        have
+        or [
+            truth.answer(r)
+            for r in first_requests(SPACE, X, COST, first=first_size(SPACE), baseline_seeds=2, study_seed=0)
+        ]
+    )
     steps: list[Step] = []
     views: list[View] = []
     while True:
@@ -219,7 +216,7 @@ def test_equal_repeats_do_not_make_it_believe_in_a_smooth_law(seed: int) -> None
     good = near[truth.precision[near] >= target]
     stands = SPACE.key(SPACE.configurations(X[good[[np.argmin(COST[good])]]])[0])
     asked_for = [
-        *first_requests(SPACE, COST, first_size(SPACE), 0, 2),
+        *first_requests(SPACE, X, COST, first=first_size(SPACE), baseline_seeds=2, study_seed=0),
         *(Request(SPACE.parse(key), 0, Purpose.REFINE) for key in keys),
         *(Request(SPACE.parse(stands), FRESH_SEED + n, Purpose.VERIFY) for n in range(3)),
     ]
@@ -329,7 +326,11 @@ def test_limits_are_kept() -> None:
     target = float(np.quantile(truth.precision, 0.6))
     allowed = np.quantile(COST, 0.3) >= COST
     samples = Samples.of(
-        SPACE, [truth.answer(r) for r in first_requests(SPACE, COST, first_size(SPACE), 0, 2)]
+        SPACE,
+        [
+            truth.answer(r)
+            for r in first_requests(SPACE, X, COST, first=first_size(SPACE), baseline_seeds=2, study_seed=0)
+        ],
     )
     whole = view_of(samples, target)
     view = replace(whole, X=X[allowed], cost=COST[allowed])
@@ -337,80 +338,13 @@ def test_limits_are_kept() -> None:
         assert allowed[ROW[SPACE.key(request.configuration)]]
 
 
-def test_first_requests() -> None:
-    requests = first_requests(SPACE, COST, 12, 3, 2)
-    keys = [(SPACE.key(r.configuration), r.seed) for r in requests]
-    assert len(set(keys)) == len(keys)
-    assert [r.purpose for r in requests[:2]] == ["baseline"] * 2
-    assert [r.seed for r in requests[:2]] == [30_000, 30_001]
-    costs = [COST[ROW[key]] for key, _ in keys[2:]]
-    assert costs == sorted(costs, reverse=True)
-    assert {r.seed for r in requests[2:]} == {30_000}
-    assert first_requests(SPACE, COST, 12, 3, 2) == requests
-    assert first_requests(SPACE, COST, 12, 4, 2) != requests
-
-
-def test_seeds_of_studies_and_purposes_never_meet() -> None:
-    seeds = [training_seed(study, n) for study in range(3) for n in (*range(50), *range(1000, 1050))]
-    assert len(set(seeds)) == len(seeds)
-
-
-def test_noise_is_pooled() -> None:
-    noise, freedom = pooled_noise(["a", "a", "b", "b", "b", "c"], np.array([0.9, 0.92, 0.5, 0.53, 0.56, 0.1]))
-    assert freedom == 3
-    assert noise == pytest.approx(np.sqrt((2 * 0.01**2 + 2 * 0.03**2) / 3))
-    assert pooled_noise(["a", "b"], np.array([0.1, 0.9])) == (0.0, 1)
-
-
-def test_evidence_counts_fresh_seeds_only() -> None:
-    rows = [
-        Sample(SPACE.baseline, n, p, purpose=purpose)
-        for n, p, purpose in [
-            (0, 0.2, "baseline"),
-            (1000, 0.9, "verify"),
-            (1001, 0.92, "verify"),
-            (1002, None, "verify"),
-            (1003, 0.94, "verify"),
-        ]
-    ]
-    (evidence,) = fresh_evidence(Samples.of(SPACE, rows), 0.9)
-    assert evidence.seeds == (1000, 1001, 1003)
-    assert evidence.mean == pytest.approx(0.92)
-    assert fresh_evidence(Samples.of(SPACE, []), 0.9) == []
-
-
-@pytest.mark.parametrize("confidence", [0.8, 0.95])
-def test_all_candidates_together_use_no_more_than_the_error_stated(confidence: float) -> None:
-    spent = [1 - asked_of(number, confidence) for number in range(40)]
-    assert all(a > b for a, b in itertools.pairwise(spent))
-    # four looks err at most 2.6 times as often as one (Pocock)
-    assert 2.6 * sum(spent) <= 1 - confidence + 1e-12
-
-
-def test_a_candidate_exactly_at_the_target_stands_as_seldom_as_was_stated() -> None:
-    """The worst case: its mean is the target, and it is looked at after 3, 5, 8 and 12 seeds."""
-    rng = np.random.default_rng(0)
-    stood = 0
-    for _ in range(150):
-        precision = rng.normal(0.9, 0.004, MOST_SEEDS)
-        for look in LOOKS:
-            rows = [
-                Sample(SPACE.baseline, FRESH_SEED + n, float(p), purpose="verify")
-                for n, p in enumerate(precision[:look])
-            ]
-            (evidence,) = fresh_evidence(Samples.of(SPACE, rows), 0.9, confidence=0.8)
-            if evidence.stands or evidence.fallen:
-                break
-        stood += evidence.stands
-        assert evidence.stands or evidence.fallen
-    # a first candidate may use half of the error of 0.2: 15 of 150, and 3 standard deviations
-    assert 0 < stood <= 15 + 3 * np.sqrt(15 * 0.9)
-
-
 def test_what_is_being_trained_is_not_asked_for_again() -> None:
     truth = Truth(8)
     target = float(np.quantile(truth.precision, 0.8))
-    samples = Samples.of(SPACE, [truth.answer(r) for r in first_requests(SPACE, COST, 8, 0, 2)])
+    samples = Samples.of(
+        SPACE,
+        first_answers(truth, 8),
+    )
     view = view_of(samples, target)
     first = decide(replace(view, workers=1)).requests
     assert len(first) == 1

@@ -1,0 +1,78 @@
+"""What fresh seeds say, against the definitions and against chance."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from made_truth import SPACE
+
+from cpmodel.records.sample import Sample
+from cpmodel.samples import Samples
+from cpmodel.search.evidence import (
+    FRESH_SEED,
+    LOOKS,
+    MOST_SEEDS,
+    asked_of,
+    fresh_evidence,
+    pooled_noise,
+    training_seed,
+)
+
+
+def test_seeds_of_studies_and_purposes_never_meet() -> None:
+    seeds = [training_seed(study, n) for study in range(3) for n in (*range(50), *range(1000, 1050))]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_noise_is_pooled() -> None:
+    noise, freedom = pooled_noise(["a", "a", "b", "b", "b", "c"], np.array([0.9, 0.92, 0.5, 0.53, 0.56, 0.1]))
+    assert freedom == 3
+    assert noise == pytest.approx(np.sqrt((2 * 0.01**2 + 2 * 0.03**2) / 3))
+    assert pooled_noise(["a", "b"], np.array([0.1, 0.9])) == (0.0, 1)
+
+
+def test_evidence_counts_fresh_seeds_only() -> None:
+    rows = [
+        Sample(SPACE.baseline, n, p, purpose=purpose)
+        for n, p, purpose in [
+            (0, 0.2, "baseline"),
+            (1000, 0.9, "verify"),
+            (1001, 0.92, "verify"),
+            (1002, None, "verify"),
+            (1003, 0.94, "verify"),
+        ]
+    ]
+    (evidence,) = fresh_evidence(Samples.of(SPACE, rows), 0.9)
+    assert evidence.seeds == (1000, 1001, 1003)
+    assert evidence.mean == pytest.approx(0.92)
+    assert fresh_evidence(Samples.of(SPACE, []), 0.9) == []
+
+
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_all_candidates_together_use_no_more_than_the_error_stated(confidence: float) -> None:
+    spent = [1 - asked_of(number, confidence) for number in range(40)]
+    assert all(a > b for a, b in itertools.pairwise(spent))
+    # four looks err at most 2.6 times as often as one (Pocock)
+    assert 2.6 * sum(spent) <= 1 - confidence + 1e-12
+
+
+def test_a_candidate_exactly_at_the_target_stands_as_seldom_as_was_stated() -> None:
+    """The worst case: its mean is the target, and it is looked at after 3, 5, 8 and 12 seeds."""
+    rng = np.random.default_rng(0)
+    stood = 0
+    for _ in range(150):
+        precision = rng.normal(0.9, 0.004, MOST_SEEDS)
+        for look in LOOKS:
+            rows = [
+                Sample(SPACE.baseline, FRESH_SEED + n, float(p), purpose="verify")
+                for n, p in enumerate(precision[:look])
+            ]
+            (evidence,) = fresh_evidence(Samples.of(SPACE, rows), 0.9, confidence=0.8)
+            if evidence.stands or evidence.fallen:
+                break
+        stood += evidence.stands
+        assert evidence.stands or evidence.fallen
+    # a first candidate may use half of the error of 0.2: 15 of 150, and 3 standard deviations
+    assert 0 < stood <= 15 + 3 * np.sqrt(15 * 0.9)
