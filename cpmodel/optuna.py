@@ -6,6 +6,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,11 +25,13 @@ from cpmodel.errors import BadInputError, FitError
 from cpmodel.pipeline.fitting import fit_precision
 from cpmodel.records.sample import Purpose, Sample
 from cpmodel.samples import Samples
-from cpmodel.search.decide import Evidence, Step, View, decide, first_requests, first_size
-from cpmodel.space import Configuration, Floats, Parameter, Space, Value
+from cpmodel.search.decide import Step, View, decide
+from cpmodel.search.evidence import Evidence
+from cpmodel.search.first import first_requests, first_size
+from cpmodel.space import Configuration, Floats, Parameter, Space, Value, distinct, rows_of
 
-MOST_CANDIDATES = 50_000  # of a space with more, so many are drawn
-_LEVELS = 33  # values that stand for a continuous range
+# Values that stand for a continuous range
+_LEVELS = 33
 _BASELINE_SEEDS = 2
 _PURPOSE = "purpose"
 
@@ -48,12 +51,14 @@ class EnvelopeSampler(BaseSampler):
     Parameters
     ----------
     cost : callable
-        Parameters of a trial -> their cost, a number above 0; called for each candidate once.
+        Parameters of a trial, without axes -> their cost, a number above 0; called once for each network
+        that is looked at.
     target : float
         Value of the objective to be reached, in (0, 1].
     space : Space, optional
-        The values that may be chosen. Unless given, those of the distributions that the trials suggest
-        (at most 33 values of a range); parameters that not every trial has are then drawn at random.
+        The values that may be chosen, conditions and axes included. Unless given, those of the distributions
+        that the trials suggest (at most 33 values of a range); parameters that not every trial has are then
+        drawn at random.
     confidence : float
         Of the claim that the answer reaches the target, in [0.5, 1).
     budget : int
@@ -61,7 +66,9 @@ class EnvelopeSampler(BaseSampler):
     tolerance : float
         The search ends when the expected further saving falls below this fraction of the cost.
     model : str
-        A model of `cpmodel.surrogates`.
+        A precision model.
+    candidates : int
+        Configurations that are looked at; of a space with more, so many are drawn.
     seed : int
         Same seed, same values, one process: same trials.
     stop : bool
@@ -101,6 +108,7 @@ class EnvelopeSampler(BaseSampler):
         budget: int = 60,
         tolerance: float = 0.05,
         model: str = "auto",
+        candidates: int = 50_000,
         seed: int = 0,
         stop: bool = True,
     ) -> None:
@@ -112,7 +120,9 @@ class EnvelopeSampler(BaseSampler):
             raise BadInputError("budget", expected="one trial or more", got=budget)
         if not 0 <= tolerance < 1:
             raise BadInputError("tolerance", expected="a fraction in [0, 1)", got=tolerance)
-        self._cost, self._target, self._space = cost, target, space
+        if candidates < 1:
+            raise BadInputError("candidates", expected="one or more", got=candidates)
+        self._cost, self._target, self._space, self._most = cost, target, space, candidates
         self._confidence, self._budget, self._tolerance = confidence, budget, tolerance
         self._model, self._seed, self._stop = model, seed, stop
         self._candidates: _Candidates | None = None
@@ -165,27 +175,15 @@ class EnvelopeSampler(BaseSampler):
         if not self._stop:
             return
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        ended = FrozenTrial(
-            trial.number,
-            state,
-            None if values is None else values[0],
-            trial.datetime_start,
-            trial.datetime_start,
-            trial.params,
-            trial.distributions,
-            trial.user_attrs,
-            trial.system_attrs,
-            trial.intermediate_values,
-            trial._trial_id,
-        )
+        ended = copy(trial)
+        ended.state, ended.value = state, None if values is None else values[0]
         record = self._record(sorted([*trials, ended], key=lambda t: t.number))
         if record is None or record.running or record.missing():
             return
         step = self._step(record, 1)
         if step is not None and step.action in ("prove", "stop"):
-            with suppress(
-                RuntimeError
-            ):  # trials are asked for and told one by one: whoever does that decides
+            # where trials are asked for and told one by one, whoever does that decides
+            with suppress(RuntimeError):
                 study.stop()
 
     # what people ask
@@ -231,7 +229,7 @@ class EnvelopeSampler(BaseSampler):
         if space is None:
             return None
         if self._candidates is None or self._candidates.space != space:
-            self._candidates = _Candidates.of(space, self._cost, self._seed)
+            self._candidates = _Candidates.of(space, self._cost, self._most, self._seed)
         return _Record.of(self._candidates, trials, self._seed)
 
     def _step(self, record: _Record, count: int) -> Step | None:
@@ -272,13 +270,15 @@ class _Candidates:
     cost: Floats
 
     @classmethod
-    def of(cls, space: Space, cost: Callable[[Configuration], float], seed: int) -> _Candidates:
-        X = space.candidates(MOST_CANDIDATES, rng=np.random.default_rng(seed))
-        values = np.array([float(cost(c)) for c in space.configurations(X)], dtype=np.float64)
+    def of(cls, space: Space, cost: Callable[[Configuration], float], most: int, seed: int) -> _Candidates:
+        X = space.candidates(most, rng=np.random.default_rng(seed))
+        networks = distinct(space.networks_of(X))
+        configurations = space.networks.configurations(networks)
+        values = np.array([float(cost(c)) for c in configurations], dtype=np.float64)
         for row in np.flatnonzero(~(np.isfinite(values) & (values > 0))):
-            key = space.key(space.configurations(X[[row]])[0])
+            key = space.networks.key(configurations[row])
             raise BadInputError(f"cost of {key}", expected="a number above 0", got=values[row])
-        return cls(space, X, values)
+        return cls(space, X, values[rows_of(networks, space.networks_of(X))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -362,9 +362,15 @@ class _Record:
     def missing(self) -> list[tuple[Configuration, Purpose]]:
         """What of the first design nobody has asked for yet."""
         of = self.candidates
-        count, issued = first_size(of.space), Counter(self.issued)
-        missing = []
-        for request in first_requests(of.space, of.cost, count, self.seed, _BASELINE_SEEDS, of.X):
+        issued, missing = Counter(self.issued), []
+        for request in first_requests(
+            of.space,
+            of.X,
+            of.cost,
+            first=first_size(of.space),
+            baseline_seeds=_BASELINE_SEEDS,
+            study_seed=self.seed,
+        ):
             at = of.space.key(request.configuration), request.purpose
             if issued[at] > 0:
                 issued[at] -= 1

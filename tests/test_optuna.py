@@ -228,6 +228,7 @@ def test_continuous_ranges_failures_and_trials_of_others() -> None:
         (lambda: EnvelopeSampler(macs, 0.9, confidence=1.0), "confidence: expected"),
         (lambda: EnvelopeSampler(macs, 0.9, budget=0), "budget: expected"),
         (lambda: EnvelopeSampler(macs, 0.9, tolerance=1.0), "tolerance: expected"),
+        (lambda: EnvelopeSampler(macs, 0.9, candidates=0), "candidates: expected"),
     ],
 )
 def test_arguments_out_of_range(make: Any, message: str) -> None:
@@ -248,3 +249,44 @@ def test_studies_of_another_kind() -> None:
     )
     with pytest.raises(BadInputError, match="cost of width=4,depth=1: expected a number above 0, got 0"):
         study.optimize(objective, n_trials=2)
+
+
+def test_an_axis_is_searched_and_no_network_costs_more_for_it() -> None:
+    width = Parameter("width", tuple(range(4, 65, 4)))
+    space = Space((width, Parameter("depth", (1, 2, 3, 4)), Parameter("epochs", (1, 4, 16), axis=True)))
+    costed: list[str] = []
+
+    def cost(network: Any) -> float:
+        costed.append(space.networks.key(network))
+        return macs(network)
+
+    def objective(trial: optuna.Trial) -> float:
+        chosen = [trial.suggest_int(n, 1, 64) for n in ("width", "depth")]
+        lost = {1: 0.1, 4: 0.02, 16: 0.0}[trial.suggest_categorical("epochs", [1, 4, 16])]
+        return truth(*chosen) - lost + random.Random(trial.number).gauss(0, 0.002)
+
+    sampler = EnvelopeSampler(cost, TARGET, space=space, budget=40, model="loggp")
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    study.optimize(objective, n_trials=40)
+    answer = sampler.answer(study)
+    assert answer is not None
+    assert answer.configuration["epochs"] == 16
+    assert macs(answer.configuration) <= 1.3 * BEST[0]
+    assert len(costed) == len(set(costed)) == space.networks.size
+
+
+def test_five_million_combinations_are_drawn_from() -> None:
+    space = Space(tuple(Parameter(f"w{i}", tuple(2**k for k in range(9))) for i in range(7)))
+    assert space.size > 4_500_000
+
+    def objective(trial: optuna.Trial) -> float:
+        widths = [trial.suggest_categorical(f"w{i}", [2**k for k in range(9)]) for i in range(7)]
+        return 1 - sum(0.1 / w**0.5 for w in widths) + random.Random(trial.number).gauss(0, 0.002)
+
+    sampler = EnvelopeSampler(
+        lambda c: float(sum(c.values())), 0.8, space=space, budget=14, model="loggp", candidates=3000
+    )
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    study.optimize(objective, n_trials=14)
+    assert all(space.validated(trial.params) == trial.params for trial in study.trials)
+    assert len({trial.user_attrs["purpose"] for trial in study.trials}) >= 3
