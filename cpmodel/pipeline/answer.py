@@ -17,7 +17,7 @@ from cpmodel.pipeline.project import Project
 from cpmodel.pipeline.proof import Opening, openings
 from cpmodel.samples import Samples
 from cpmodel.search.acquisition import Outlook
-from cpmodel.search.decide import Evidence
+from cpmodel.search.evidence import Evidence
 from cpmodel.verify import Outcome, Verdict
 from cpmodel.version import __version__
 

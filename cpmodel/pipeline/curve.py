@@ -21,7 +21,9 @@ from cpmodel.records.sample import Purpose, Request
 from cpmodel.samples import Samples
 from cpmodel.search.acquisition import least_certain, suggest_for_curve
 from cpmodel.search.belief import Belief, Rows
-from cpmodel.search.decide import Step, first_requests, first_size, training_seed
+from cpmodel.search.decide import Step
+from cpmodel.search.evidence import training_seed
+from cpmodel.search.first import first_requests, first_size
 from cpmodel.space import Floats, Space, rows_of
 
 TARGETS = 13  # precisions at which the band is told; between them the error falls by equal factors
@@ -102,7 +104,9 @@ def run_curve(project: Project, goal: CurveGoal, effort: Effort, watch: Watcher 
     cost, unit = price(X), float(price(space.matrix([space.baseline]))[0])
     study_seed = project.study.settings.seed
     watch.step(Step("explore", f"the baseline and {size} configurations spread over cost{said(space, X)}"))
-    first = first_requests(space, material.effort(X), size, study_seed, _BASELINE_SEEDS, X)
+    first = first_requests(
+        space, X, material.effort(X), first=size, baseline_seeds=_BASELINE_SEEDS, study_seed=study_seed
+    )
     found: list[Curve] = []
 
     def next_step(now: Moment) -> Step:

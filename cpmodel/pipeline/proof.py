@@ -16,7 +16,7 @@ from cpmodel.pipeline.options import Goal, Machine
 from cpmodel.pipeline.project import Project
 from cpmodel.pipeline.watch import Watcher
 from cpmodel.records.sample import Purpose, Request
-from cpmodel.search.decide import LEAST_SEEDS, Evidence, training_seed
+from cpmodel.search.evidence import LEAST_SEEDS, Evidence, training_seed
 from cpmodel.space import Floats
 from cpmodel.verify import ERROR, Networks, Opened, Verdict, compared, error_of_opening, judge
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 import time
 from dataclasses import replace
 
 from cpmodel.errors import BadInputError, StudyError
-from cpmodel.optimize import Choice, optimize
+from cpmodel.optimize import Choice, Problem, cheapest
 from cpmodel.pipeline.answer import STATUS, Answer, Grounds, keep_answer
 from cpmodel.pipeline.clock import timed
 from cpmodel.pipeline.costing import complexity_of, default_note, resolved, within
@@ -23,21 +22,18 @@ from cpmodel.pipeline.wording import Notation, unreachable_text
 from cpmodel.records.sample import Purpose, Request
 from cpmodel.samples import Samples
 from cpmodel.search.acquisition import Outlook
-from cpmodel.search.decide import (
-    FRESH_SEED,
+from cpmodel.search.decide import Step, View, decide
+from cpmodel.search.designs import design as design_of
+from cpmodel.search.evidence import (
     LEAST_SEEDS,
     LOOKS,
     MOST_SEEDS,
     Evidence,
-    Step,
-    View,
-    decide,
-    first_requests,
-    first_size,
     fresh_evidence,
+    fresh_requests,
     training_seed,
 )
-from cpmodel.search.designs import design as design_of
+from cpmodel.search.first import first_requests, first_size
 from cpmodel.space import CANDIDATES, Configuration, Floats, Space
 from cpmodel.verify import Verdict
 
@@ -69,7 +65,14 @@ def run(project: Project, goal: Goal, effort: Effort = USUAL, watch: Watcher = S
     watch.step(
         Step("explore", f"the baseline and {designed} configurations spread over cost{said(space, X)}")
     )
-    first = first_requests(space, material.effort(X), designed, study_seed, baseline_seeds, X)
+    first = first_requests(
+        space,
+        X,
+        material.effort(X),
+        first=designed,
+        baseline_seeds=baseline_seeds,
+        study_seed=study_seed,
+    )
 
     def next_step(now: Moment) -> Step:
         samples = now.material.samples
@@ -134,8 +137,7 @@ def sample(
     """
     started = time.monotonic()
     space, study, material = project.space, project.study, project.material()
-    cost = material.effort(space.candidates())
-    X = design_of(how.design, space, effort.budget, study.settings.seed, cost, how.vary)
+    X = design_of(how.design, space, effort.budget, study.settings.seed, material.effort, how.vary)
     # the longest trainings first, so that no worker is left with one while the others are done
     configurations = space.configurations(X[(-material.effort(X)).argsort(kind="stable")])
     # the baseline's networks are kept: a drop is judged against them
@@ -212,9 +214,7 @@ def _fresh_seeds(
                 wanted = next(look for look in LOOKS if look > have)
             if len(tried) > have + 2 * MOST_SEEDS:  # it fails again and again
                 raise StudyError(f"{key}: its fresh trainings fail", where=str(project.folder))
-            numbers = (training_seed(study.settings.seed, FRESH_SEED + n) for n in itertools.count())
-            untried = itertools.islice((seed for seed in numbers if seed not in tried), wanted - have)
-            requests = tuple(Request(configuration, seed, Purpose.VERIFY) for seed in untried)
+            requests = fresh_requests(samples, configuration, wanted - have, study.settings.seed)
             watch.step(Step("verify", f"{key}: {len(requests)} fresh seeds", requests))
             watch.expect(len(samples) + len(requests))
             study.enqueue(requests)
@@ -250,16 +250,15 @@ def _ended(
 
 
 def choose(material: Material, goal: Goal, fit: PrecisionFit, whole: bool | None = None) -> Choice:
-    """What the fitted models choose for a goal, over the whole space; `whole` as in `optimize`."""
+    """What the fitted models choose for a goal, over the whole space; `whole` as in `cheapest`."""
     asked = resolved(goal, material)
-    choice = optimize(
+    problem = Problem(
         material.space,
         fit.model,
         complexity_of(material, asked.complexity).of,
-        target=asked.precision(material.samples),
-        complexity=asked.complexity,
-        confidence=asked.confidence,
+        asked.complexity,
         limits={name: (complexity_of(material, name).of, most) for name, most in asked.limits.items()},
-        whole=whole,
+        also=material.samples.X,
     )
+    choice = cheapest(problem, asked.precision(material.samples), asked.confidence, whole=whole)
     return choice if goal.complexity else replace(choice, notes=(*default_note(material), *choice.notes))

@@ -128,7 +128,5 @@ def _priced(
         shown["curve"] = curve
         if choice is None:
             drawn = shown["envelope"] = envelope(Problem(space, model, price.of))
-    shown["cloud"] = cloud(
-        Problem(space, model, price.of), CLOUD_ROWS, np.random.default_rng(0), curve=drawn
-    )
+    shown["cloud"] = cloud(Problem(space, model, price.of), CLOUD_ROWS, np.random.default_rng(0), curve=drawn)
     return shown

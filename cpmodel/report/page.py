@@ -22,7 +22,7 @@ from cpmodel.pipeline.fitting import PrecisionFit
 from cpmodel.pipeline.wording import Notation
 from cpmodel.records.settings import Settings
 from cpmodel.samples import Samples
-from cpmodel.search.decide import Evidence
+from cpmodel.search.evidence import Evidence
 from cpmodel.space import Floats, Space
 from cpmodel.verify import Verdict
 

@@ -80,7 +80,7 @@ def _moved(space: Space, most: int, still: NDArray[np.bool_]) -> Floats:
 
     An inactive parameter counts as unmoved: one that goes takes those that hang on it along.
     """
-    free = np.flatnonzero(~still)
+    free = np.flatnonzero(~still).tolist()
     base = space.filled(space.matrix([space.baseline]))
     parts = [base]
     if most == len(space.parameters) and not still.any() and space.size <= CANDIDATES:

@@ -40,7 +40,8 @@ from cpmodel.errors import FitWarning
 from cpmodel.pipeline.fitting import fit_precision
 from cpmodel.records.sample import Sample
 from cpmodel.samples import Samples
-from cpmodel.search.decide import View, decide, first_requests, first_size
+from cpmodel.search.decide import View, decide
+from cpmodel.search.first import first_requests, first_size
 from cpmodel.space import Floats, Parameter, Space
 
 MEASURED = Path(__file__).parents[2] / "data" / "measured"
@@ -201,7 +202,9 @@ class Cpmodel:
         """Search until it stops by itself, or the budget is spent."""
         case, space = trainings.case, trainings.case.space
         rows = {key: row for row, key in enumerate(map(space.key, space.configurations(case.X)))}
-        requests = tuple(first_requests(space, case.cost, first_size(space), trainings.seed, 2))
+        size, seed = first_size(space), trainings.seed
+        first = first_requests(space, case.X, case.cost, first=size, baseline_seeds=2, study_seed=seed)
+        requests = tuple(first)
         samples: list[Sample] = []
         while True:
             for request in requests:

@@ -23,7 +23,7 @@ from cpmodel.families.base import Task
 from cpmodel.families.plain import PlainFamily
 from cpmodel.pipeline.fitting import fit_precision
 from cpmodel.samples import Samples, read_csv
-from cpmodel.search.decide import pooled_noise
+from cpmodel.search.evidence import pooled_noise
 from cpmodel.space import Floats, Space
 
 FACES = Task(64, 64, 3, 2)

@@ -22,7 +22,8 @@ from threadpoolctl import threadpool_limits
 from cpmodel.pipeline.fitting import fit_precision
 from cpmodel.records.sample import Purpose, Sample
 from cpmodel.samples import Samples
-from cpmodel.search.decide import View, decide, first_requests, first_size
+from cpmodel.search.decide import View, decide
+from cpmodel.search.first import first_requests, first_size
 from cpmodel.space import Floats, Parameter, Space
 
 TRAININGS, REPEATS, NOISE = 30, 3, 0.002
@@ -46,10 +47,8 @@ def lines() -> Iterator[dict[str, float]]:
             rng = np.random.default_rng(0)
             target = float(np.quantile(truth(X), quantile))
 
-            asked = [
-                (r.configuration, r.seed, r.purpose)
-                for r in first_requests(space, cost, first_size(space), 0, 2)
-            ]
+            first = first_requests(space, X, cost, first=first_size(space), baseline_seeds=2, study_seed=0)
+            asked = [(r.configuration, r.seed, r.purpose) for r in first]
             near = rng.choice(np.flatnonzero(np.abs(truth(X) - target) < 2 * NOISE), TRAININGS, replace=False)
             asked += [(c, 0, Purpose.REFINE) for c in space.configurations(X[near])]
             asked = asked[:TRAININGS]

@@ -34,7 +34,7 @@ from cpmodel.families import get_family
 from cpmodel.families.base import Task
 from cpmodel.locks import locked
 from cpmodel.recipe import Recipe
-from cpmodel.search.decide import training_seed
+from cpmodel.search.evidence import training_seed
 from cpmodel.space import Space
 from cpmodel.training.trainer import Trainer
 

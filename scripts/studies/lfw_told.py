@@ -30,7 +30,7 @@ from cpmodel.report.build import page_of
 from cpmodel.report.page import Table
 from cpmodel.report.render import write_report
 from cpmodel.samples import Samples
-from cpmodel.search.decide import FRESH_SEED, pooled_noise
+from cpmodel.search.evidence import FRESH_SEED, pooled_noise
 from cpmodel.space import Configuration, Floats
 from cpmodel.surrogates.precision.explinear import ExponentialLinear
 from cpmodel.training.trainer import Trainer

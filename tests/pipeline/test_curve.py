@@ -16,9 +16,10 @@ from cpmodel.pipeline.curve import TARGETS, Curve, State, check_curve, targets_o
 from cpmodel.pipeline.fitting import fit_precision
 from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.options import CurveGoal, Effort
-from cpmodel.records.sample import Request
+from cpmodel.records.sample import Request, Sample
 from cpmodel.samples import Samples
-from cpmodel.search.decide import first_requests, first_size, training_seed
+from cpmodel.search.evidence import training_seed
+from cpmodel.search.first import first_requests, first_size
 
 TRAININGS = 24
 
@@ -27,10 +28,15 @@ def state_of(samples: Samples, goal: CurveGoal) -> State:
     return State.of(samples, goal, fit_precision(samples, "loggp", validate=False), X, COST)
 
 
+def first_answers(truth: Truth, first: int) -> list[Sample]:
+    asked = first_requests(SPACE, X, COST, first=first, baseline_seeds=2, study_seed=truth.seed)
+    return [truth.answer(request) for request in asked]
+
+
 def explored(truth: Truth, goal: CurveGoal, at_random: bool = False) -> State:
     """What is known of the curve after so many trainings."""
     rng = np.random.default_rng(truth.seed)
-    rows = [truth.answer(r) for r in first_requests(SPACE, COST, first_size(SPACE), truth.seed, 2)]
+    rows = first_answers(truth, first_size(SPACE))
     while True:
         state = state_of(Samples.of(SPACE, rows), goal)
         if len(rows) >= TRAININGS:
@@ -93,7 +99,7 @@ def test_what_a_curve_says(curves: list[tuple[Truth, CurveGoal, Curve, Curve]]) 
 def test_what_cannot_be_trained_is_not_asked_for_again() -> None:
     truth = Truth(1)
     goal = CurveGoal(low=0.8, high=0.9)
-    rows = [truth.answer(r) for r in first_requests(SPACE, COST, 8, 0, 2)]
+    rows = first_answers(truth, 8)
     first = state_of(Samples.of(SPACE, rows), goal)
     wanted = SPACE.configurations(first.X[first.next(1)])[0]
     truth.broken = frozenset({SPACE.key(wanted)})
@@ -109,7 +115,8 @@ def test_limits_cut_the_space_and_the_first_design() -> None:
     costs = FAMILY.costs(X, TASK)
     inside = (costs["params"] <= 2000) & (costs["macs"] <= 1e5)
     np.testing.assert_array_equal(allowed, X[inside])
-    requests = first_requests(SPACE, FAMILY.costs(allowed, TASK)["macs"], 6, 0, 2, allowed)
+    cost = FAMILY.costs(allowed, TASK)["macs"]
+    requests = first_requests(SPACE, allowed, cost, first=6, baseline_seeds=2, study_seed=0)
     names = {row.tobytes() for row in allowed}
     for request in requests[2:]:
         assert SPACE.matrix([request.configuration])[0].tobytes() in names

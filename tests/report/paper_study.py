@@ -21,7 +21,7 @@ from cpmodel.records.settings import Settings
 from cpmodel.report.curves import line
 from cpmodel.report.page import Page, Table
 from cpmodel.samples import Samples
-from cpmodel.search.decide import Evidence
+from cpmodel.search.evidence import Evidence
 from cpmodel.space import Floats, Space
 from cpmodel.surrogates.complexity.fit import ComplexityFit
 from cpmodel.surrogates.estimator import Coefficient
