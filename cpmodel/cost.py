@@ -57,6 +57,8 @@ class Conditions:
         ``float32``, ``bfloat16``, or whatever another backend calls its numbers.
     batch, threads : int
         Images in one forward pass, and processor threads that worked on it.
+    extra : str
+        Whatever else matters, in words; mostly empty.
 
     Raises
     ------
@@ -69,6 +71,7 @@ class Conditions:
     dtype: str = "float32"
     batch: int = 64
     threads: int = 1
+    extra: str = ""
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -83,9 +86,9 @@ class Conditions:
 
     def __str__(self) -> str:
         plural = "s" if self.threads > 1 else ""
-        return (
-            f"{self.device}, {self.backend}, {self.dtype}, batch {self.batch}, {self.threads} thread{plural}"
-        )
+        threads = f"{self.threads} thread{plural}"
+        parts = self.device, self.backend, self.dtype, f"batch {self.batch}", threads, self.extra
+        return ", ".join(filter(None, parts))
 
 
 CONDITIONS = tuple(f.name for f in fields(Conditions))

@@ -65,7 +65,7 @@ def count(network: nn.Module, input_shape: Sequence[int]) -> Counted:
     # no other map takes its place
     layers, unseen = 0, set()
 
-    class Watch(TorchDispatchMode):
+    class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __torch_dispatch__(self, operator: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             nonlocal layers
             result = operator(*args, **(kwargs or {}))
@@ -87,7 +87,8 @@ def count(network: nn.Module, input_shape: Sequence[int]) -> Counted:
             return result
 
     # the counter takes composed operators apart before they are watched
-    with torch.no_grad(), Watch(), FlopCounterMode(display=False) as flops:
+    watch = Watch()  # type: ignore[no-untyped-call]
+    with torch.no_grad(), watch, FlopCounterMode(display=False) as flops:
         ghost(torch.empty((1, *input_shape), device="meta"))
     by_operator = {str(name): n for name, n in flops.get_flop_counts().get("Global", {}).items()}
     convolutions = sum(n for name, n in by_operator.items() if "conv" in name) // 2
@@ -112,7 +113,7 @@ def _place(tensor: Any) -> int:
 
 def _elements(tensor: Any) -> int:
     """How many different numbers it can hold: a view may repeat some."""
-    return min(tensor.numel(), tensor.untyped_storage().nbytes() // tensor.element_size())
+    return int(min(tensor.numel(), tensor.untyped_storage().nbytes() // tensor.element_size()))
 
 
 def _pools(name: str, args: Any, image: Any) -> bool:
@@ -132,5 +133,5 @@ def _hides(operator: Any, output: Any, given: Sequence[Any]) -> bool:
         return False
     if torch.Tag.pointwise in operator.tags:
         # an outer product: more numbers come out than went in
-        return output.numel() > max(map(_elements, given))
+        return int(output.numel()) > max(map(_elements, given))
     return not any(part in operator._opname for part in _FREE)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -37,6 +37,44 @@ _VISIT_S = 0.01
 _CACHED_S = 0.02
 # Visits however little time there is: with fewer, the quartiles mean nothing.
 _FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How run-times are measured.
+
+    Parameters
+    ----------
+    batch, threads : int
+        Images in one forward pass; processor threads, set back afterwards.
+    dtype : str
+        One of `DTYPES`. Weights and images are converted before, so that the time has no conversion in it.
+    device : str
+        As torch names it: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    channels_last : bool
+        Store maps with the channel last; said in the backend of the conditions.
+    min_repeats : int
+        Visits to each network before it can be done, 3 or more; a visit is a forward pass, or as many as fill
+        10 ms.
+    max_seconds : float
+        Timed seconds for each network, above 0; three visits are made even when they take longer.
+    """
+
+    batch: int = 64
+    threads: int = 1
+    dtype: str = "float32"
+    device: str = "cpu"
+    channels_last: bool = False
+    min_repeats: int = 15
+    max_seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise BadInputError("dtype", expected="one of " + " ".join(DTYPES), got=self.dtype)
+        if self.min_repeats < _FEWEST:
+            raise BadInputError("repeats", expected=f"{_FEWEST} or more", got=self.min_repeats)
+        if not self.max_seconds > 0:
+            raise BadInputError("seconds for each network", expected="a number above 0", got=self.max_seconds)
 
 
 @dataclass(frozen=True)
@@ -100,43 +138,10 @@ def median_error(values: ArrayLike) -> float:
     return float(high - low) / 2
 
 
-def measure(
-    network: nn.Module,
-    input_shape: Sequence[int],
-    *,
-    batch: int = 64,
-    threads: int = 1,
-    dtype: str = "float32",
-    device: str = "cpu",
-    channels_last: bool = False,
-    min_repeats: int = 15,
-    max_seconds: float = 2.0,
-) -> Latency:
-    """The forward run-time of one network: see `measure_many`."""
-    return measure_many(
-        [network],
-        [input_shape],
-        batch=batch,
-        threads=threads,
-        dtype=dtype,
-        device=device,
-        channels_last=channels_last,
-        min_repeats=min_repeats,
-        max_seconds=max_seconds,
-    )[0]
-
-
 def measure_many(
     networks: Sequence[nn.Module],
     input_shapes: Sequence[Sequence[int]],
-    *,
-    batch: int = 64,
-    threads: int = 1,
-    dtype: str = "float32",
-    device: str = "cpu",
-    channels_last: bool = False,
-    min_repeats: int = 15,
-    max_seconds: float = 2.0,
+    how: Timing | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Latency]:
     """The forward run-times of several networks, to be compared with each other.
@@ -147,23 +152,10 @@ def measure_many(
     Parameters
     ----------
     networks : sequence of Module
-        Copied, set to evaluation, converted to `dtype` and moved to `device`; they themselves stay as they
-        are. Trained or not does not matter.
+        Copied, set to evaluation and made ready as `how` says; they themselves stay as they are. Trained or
+        not does not matter.
     input_shapes : sequence
         Of one image, for each network: (channels, height, width).
-    batch, threads : int
-        Images in one forward pass; processor threads, set back afterwards.
-    dtype : str
-        One of `DTYPES`. Weights and images are converted before, so that the time has no conversion in it.
-    device : str
-        As torch names it: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-    channels_last : bool
-        Store maps with the channel last; said in the backend of the conditions.
-    min_repeats : int
-        Visits to each network before it can be done, 3 or more; a visit is a forward pass, or as many as fill
-        10 ms.
-    max_seconds : float
-        Timed seconds for each network, above 0; three visits are made even when they take longer.
     progress : callable, optional
         Called with the number of networks done, and of all, whenever it grows.
 
@@ -175,42 +167,39 @@ def measure_many(
     Raises
     ------
     BadInputError
-        An argument is out of its range, the device is not there, or the batch does not fit in memory.
+        There are other numbers of shapes than of networks, the device is not there, or the batch does not fit
+        in memory.
     """
     import torch
 
     if len(networks) != len(input_shapes):
         raise BadInputError("input shapes", expected=f"{len(networks)}, one a network", got=len(input_shapes))
-    if dtype not in DTYPES:
-        raise BadInputError("dtype", expected="one of " + " ".join(DTYPES), got=dtype)
-    if min_repeats < _FEWEST:
-        raise BadInputError("repeats", expected=f"{_FEWEST} or more", got=min_repeats)
-    if not max_seconds > 0:
-        raise BadInputError("seconds for each network", expected="a number above 0", got=max_seconds)
-    where, name = _device(device)
-    backend = Conditions().backend + (" channels_last" if channels_last else "")
-    conditions = Conditions(name, backend, dtype, batch, threads)
-    layout = torch.channels_last if channels_last else torch.contiguous_format
+    how = how or Timing()
+    where, name = _device(how.device)
+    backend = Conditions().backend + (" channels_last" if how.channels_last else "")
+    conditions = Conditions(name, backend, how.dtype, how.batch, how.threads)
+    layout = torch.channels_last if how.channels_last else torch.contiguous_format
+    dtype: torch.dtype = getattr(torch, how.dtype)
 
     threads_before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(how.threads)
     try:
         images: dict[tuple[int, ...], torch.Tensor] = {}
         stopwatches = []
         for network, input_shape in zip(networks, input_shapes, strict=True):
-            shape = (batch, *input_shape)
+            shape = (how.batch, *input_shape)
             if shape not in images:
                 # a generator of its own: the caller's random numbers go on as if nothing had happened
                 noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-                images[shape] = noise.to(where, getattr(torch, dtype)).contiguous(memory_format=layout)
+                images[shape] = noise.to(where, dtype).contiguous(memory_format=layout)
             stopwatches.append(_Stopwatch(_ready(network, where, dtype, layout), images[shape]))
         with torch.inference_mode(), kept_heap():
-            _run(stopwatches, min_repeats, max_seconds, progress)
+            _run(stopwatches, how, progress)
     except (RuntimeError, MemoryError) as error:
         # on the CPU torch has no class of its own for this
         full = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "DefaultCPUAllocator" in str(error)
         if full:
-            raise BadInputError("batch", expected="one that fits in memory", got=batch) from error
+            raise BadInputError("batch", expected="one that fits in memory", got=how.batch) from error
         raise
     finally:
         torch.set_num_threads(threads_before)
@@ -218,7 +207,11 @@ def measure_many(
 
 
 def measure_untrained(
-    family: Family, task: Task, configurations: Sequence[Configuration], **how: Any
+    family: Family,
+    task: Task,
+    configurations: Sequence[Configuration],
+    how: Timing,
+    progress: Callable[[int, int], None] | None = None,
 ) -> list[Measurement]:
     """Run-times of configurations, from networks as they are before any training; see `measure_many`.
 
@@ -229,7 +222,7 @@ def measure_untrained(
     with torch.random.fork_rng(devices=[]):
         networks = [family.build(c, task) for c in configurations]
     shapes = [(task.channels, *family.input_size(c, task)) for c in configurations]
-    times = measure_many(networks, shapes, **how)
+    times = measure_many(networks, shapes, how, progress)
     return [time.of(configuration) for time, configuration in zip(times, configurations, strict=True)]
 
 
@@ -249,21 +242,20 @@ def _device(text: str) -> tuple[torch.device, str]:
     return device, device_name() + ("" if device.type == "cpu" else f" {device.type}")
 
 
-def _ready(network: nn.Module, device: torch.device, dtype: str, layout: torch.memory_format) -> nn.Module:
+def _ready(
+    network: nn.Module, device: torch.device, dtype: torch.dtype, layout: torch.memory_format
+) -> nn.Module:
     """A copy of the network as it will be timed."""
     import copy
 
-    import torch
-
-    ready = copy.deepcopy(network).eval().to(device, getattr(torch, dtype))
+    ready = copy.deepcopy(network).eval().to(device, dtype)
     # torch's stubs do not know that a module, too, has a layout
     return ready.to(memory_format=layout)  # type: ignore[call-overload,no-any-return]
 
 
 def _run(
     stopwatches: Sequence[_Stopwatch],
-    min_repeats: int,
-    max_seconds: float,
+    how: Timing,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Round after round over the networks that are not done yet."""
@@ -272,7 +264,7 @@ def _run(
         before = len(waiting)
         for stopwatch in waiting:
             stopwatch.visit()
-        waiting = [w for w in waiting if not w.done(min_repeats, max_seconds)]
+        waiting = [w for w in waiting if not w.done(how)]
         if progress and len(waiting) < before:
             progress(len(stopwatches) - len(waiting), len(stopwatches))
 
@@ -322,12 +314,11 @@ class _Stopwatch:
     def _stable(self) -> bool:
         return self._error < _STABLE * float(np.median(self._visits))
 
-    def done(self, min_repeats: int, max_seconds: float) -> bool:
+    def done(self, how: Timing) -> bool:
         """Whether the median is stable or the time is up."""
         visits = len(self._visits)
-        return (visits >= min_repeats and self._stable()) or (
-            visits >= _FEWEST and self._spent >= max_seconds
-        )
+        late = visits >= _FEWEST and self._spent >= how.max_seconds
+        return late or (visits >= how.min_repeats and self._stable())
 
     def result(self, conditions: Conditions) -> Latency:
         """What has been measured."""

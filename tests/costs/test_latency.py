@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +14,17 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from cpmodel.costs import latency
-from cpmodel.costs.latency import Latency, measure, measure_many, median_error
+from cpmodel.costs.latency import Latency, Timing, measure_many, median_error
 from cpmodel.costs.table import CostsTable
 from cpmodel.errors import BadInputError
 from cpmodel.families import Task
 from cpmodel.families.plain import PlainFamily
 
 SHAPE = (1, 8, 8)
+
+
+def measure(network: nn.Module, input_shape: tuple[int, ...], **how: Any) -> Latency:
+    return measure_many([network], [input_shape], Timing(**how))[0]
 
 
 class Clock:
@@ -109,7 +114,7 @@ def test_networks_take_turns(clock: Clock) -> None:
     networks = [Sleeper(clock, "a", 0.1), Sleeper(clock, "b", 0.2), Sleeper(clock, "c", 1.0, 1.5)]
     done: list[tuple[int, int]] = []
     found = measure_many(
-        networks, [SHAPE] * 3, min_repeats=4, max_seconds=8.0, progress=lambda *now: done.append(now)
+        networks, [SHAPE] * 3, Timing(min_repeats=4, max_seconds=8.0), lambda *now: done.append(now)
     )
     assert "".join(clock.calls) == "aaabbbccc" + "abc" * 3 + "c" * 3
     assert [round(f.median_s, 6) for f in found] == [0.1, 0.2, 1.0]
@@ -139,8 +144,8 @@ def test_a_real_network_here() -> None:
     assert network.training
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
     costs = CostsTable.of(family.space(task, {"f": [2]}), [found.of(configuration)])
-    assert costs.latency_s.tolist() == [found.median_s]
-    assert costs.conditions == [found.conditions]
+    assert costs.values.tolist() == [found.median_s]
+    assert [cost.conditions for cost in costs.kinds] == [found.conditions]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -192,7 +197,7 @@ def network() -> Iterator[nn.Module]:
 def test_bad_arguments(network: nn.Module, wrong: dict[str, object], message: str) -> None:
     threads = torch.get_num_threads()
     with pytest.raises(BadInputError, match=message):
-        measure(network, (3, 64, 64), **wrong)  # type: ignore[arg-type]
+        measure(network, (3, 64, 64), **wrong)
     assert torch.get_num_threads() == threads
     with pytest.raises(BadInputError, match="1, one a network"):
         measure_many([network], [])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpmodel.cost import CONDITIONS, Conditions, relative
+from cpmodel.cost import CONDITIONS, LATENCY, Conditions, Cost, relative
 from cpmodel.costs.table import MEASURED, CostsTable, Measurement, read_csv
 from cpmodel.errors import BadInputError
 from cpmodel.space import Condition, Configuration, Parameter, Space
@@ -26,7 +26,9 @@ MIXED = Space(
 )
 PHONE = Conditions("Phone 7", "tflite 2.1", "int8", 1, 4)
 HERE = Conditions()
-HEADER = "f,s,device,backend,dtype,batch,threads,latency_s,latency_spread_s,repeats,measured_at"
+ON_PHONE, ON_HERE = (Cost.called(LATENCY, "measured", conditions) for conditions in (PHONE, HERE))
+OLDER = "f,s,device,backend,dtype,batch,threads,latency_s,latency_spread_s,repeats,measured_at"
+HEADER = "f,s,device,backend,dtype,batch,threads,extra,cost,value,spread,repeats,measured_at"
 ROW = "8,28,Phone 7,tflite 2.1,int8,1,4,0.0125,0.001,30,2026-01-31T12:00:00+00:00"
 
 
@@ -47,7 +49,7 @@ def written(tmp_path: Path, *lines: str) -> Path:
 
 
 def same(first: CostsTable, second: CostsTable) -> bool:
-    return first.space == second.space and first.frame.equals(second.frame)
+    return first.space == second.space and first.rows == second.rows
 
 
 def test_conditions_say_what_they_are() -> None:
@@ -74,7 +76,9 @@ def test_file_gives_back_the_table(tmp_path: Path) -> None:
     assert same(read_csv(tmp_path / "costs.csv", SPACE), first)
     header, row, _ = (tmp_path / "costs.csv").read_text().splitlines()
     assert header == HEADER == ",".join((*SPACE.names, *CONDITIONS, *MEASURED))
-    assert row.startswith("8,28,Phone 7,tflite 2.1,int8,1,4,0.30000000000000004,0.3333333333333333,30,2026-")
+    assert row.startswith(
+        "8,28,Phone 7,tflite 2.1,int8,1,4,,latency_s,0.30000000000000004,0.3333333333333333,30,2026-"
+    )
 
 
 def test_file_with_categories_and_inactive_parameters(tmp_path: Path) -> None:
@@ -83,7 +87,7 @@ def test_file_with_categories_and_inactive_parameters(tmp_path: Path) -> None:
     again = read_csv(tmp_path / "costs.csv", MIXED)
     assert same(again, first)
     np.testing.assert_array_equal(again.X, [[1, np.nan, np.nan], [2, 1, 0.25]])
-    np.testing.assert_array_equal(again.lookup(MIXED.matrix([{"l": 1}]), PHONE), [0.5])
+    np.testing.assert_array_equal(again.lookup(MIXED.matrix([{"l": 1}]), ON_PHONE), [0.5])
 
 
 @given(
@@ -121,43 +125,45 @@ def test_file_of_the_least_that_is_needed(tmp_path: Path) -> None:
         "",
     )
     found = read_csv(path, SPACE)
-    assert found.conditions == [Conditions("42", "tflite 2.1", "int8", 1, 1)]
-    assert found.frame["f"].tolist() == [8]
-    assert math.isnan(found.frame["latency_spread_s"].iloc[0])
+    (row,) = found.rows
+    assert row.conditions == Conditions("42", "tflite 2.1", "int8", 1, 1)
+    assert row.configuration == {"f": 8, "s": 28}
+    assert math.isnan(row.spread) and row.repeats is None and row.measured_at == ""
     assert list(found.frame.columns) == HEADER.split(",")
+    assert found.frame["f"].tolist() == [8]
 
 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
         ([""], "empty file"),
-        ([HEADER], "no rows"),
-        ([HEADER.replace("f,s,", "f,"), ROW], "column 's' is missing"),
-        ([HEADER.replace("latency_s,", "seconds,"), ROW], "column 'latency_s' is missing"),
-        ([HEADER.replace("dtype", "device"), ROW], "column 'device' is twice there"),
+        ([OLDER], "no rows"),
+        ([OLDER.replace("f,s,", "f,"), ROW.replace("8,28", "8")], "column 's' is missing"),
+        ([OLDER.replace("latency_s,", "seconds,"), ROW], "column 'cost' is missing"),
+        ([OLDER.replace("dtype", "device"), ROW], "column 'device' is twice there"),
         (
-            [HEADER, ROW.replace("8,28", "eight,28")],
+            [OLDER, ROW.replace("8,28", "eight,28")],
             "column 'f', line 2: expected a finite number, got 'eight'",
         ),
-        ([HEADER, ROW.replace("0.0125", "fast")], "column 'latency_s', line 2.*'fast'"),
-        ([HEADER, ROW.replace("0.0125", "nan")], "column 'latency_s', line 2.*'nan'"),
-        ([HEADER, ROW.replace("0.0125", "inf")], "column 'latency_s', line 2.*'inf'"),
-        ([HEADER, ROW.replace("0.0125", "-1")], "column 'latency_s', line 2.*above 0.*'-1'"),
-        ([HEADER, ROW.replace("0.0125", "0")], "column 'latency_s', line 2.*above 0.*'0'"),
-        ([HEADER, ROW.replace("0.0125", "")], "column 'latency_s', line 2.*got none"),
-        ([HEADER, ROW.replace("8,28", ",28")], "column 'f', line 2: expected a value, got none"),
-        ([HEADER, ROW.replace("8,28", "nan,28")], "column 'f', line 2.*'nan'"),
-        ([HEADER, ROW.replace("0.001", "-0.001")], "column 'latency_spread_s', line 2.*0 or more"),
-        ([HEADER, ROW.replace(",30,", ",2.5,")], "column 'repeats', line 2.*whole number"),
-        ([HEADER, ROW.replace("int8,1,", "int8,0,")], "column 'batch', line 2.*'0'"),
-        ([HEADER, ROW.replace("int8,1,", "int8,,")], "column 'batch', line 2.*none"),
-        ([HEADER, ROW.replace("Phone 7", " ")], "column 'device', line 2: expected a text"),
-        ([HEADER, ROW.replace("2026-01-31", "yesterday")], "column 'measured_at', line 2.*'yesterday"),
-        ([HEADER, ROW + ",1"], "line 2: expected 11 cells, got 12"),
-        ([HEADER, "8,28,Pho"], "line 2: expected 11 cells, got 3"),
-        ([HEADER, ROW, ROW.replace("0.0125", "7")], "line 3: expected one row.*the same as line 2"),
-        ([HEADER, ROW, ROW.replace("8,28", "8.0,28")], "line 3.*the same as line 2"),
-        ([HEADER, ROW, ROW.replace("Phone 7", '"Phone')], "not a CSV table"),
+        ([OLDER, ROW.replace("0.0125", "fast")], "column 'latency_s', line 2.*'fast'"),
+        ([OLDER, ROW.replace("0.0125", "nan")], "column 'latency_s', line 2.*'nan'"),
+        ([OLDER, ROW.replace("0.0125", "inf")], "column 'latency_s', line 2.*'inf'"),
+        ([OLDER, ROW.replace("0.0125", "-1")], "column 'latency_s', line 2.*above 0.*'-1'"),
+        ([OLDER, ROW.replace("0.0125", "0")], "column 'latency_s', line 2.*above 0.*'0'"),
+        ([OLDER, ROW.replace("0.0125", "")], "column 'latency_s', line 2.*got none"),
+        ([OLDER, ROW.replace("8,28", ",28")], "column 'f', line 2: expected a value, got none"),
+        ([OLDER, ROW.replace("8,28", "nan,28")], "column 'f', line 2.*'nan'"),
+        ([OLDER, ROW.replace("0.001", "-0.001")], "column 'latency_spread_s', line 2.*0 or more"),
+        ([OLDER, ROW.replace(",30,", ",2.5,")], "column 'repeats', line 2.*whole number"),
+        ([OLDER, ROW.replace("int8,1,", "int8,0,")], "column 'batch', line 2.*'0'"),
+        ([OLDER, ROW.replace("int8,1,", "int8,,")], "column 'batch', line 2.*none"),
+        ([OLDER, ROW.replace("Phone 7", " ")], "column 'device', line 2: expected a text"),
+        ([OLDER, ROW.replace("2026-01-31", "yesterday")], "column 'measured_at', line 2.*'yesterday"),
+        ([OLDER, ROW + ",1"], "line 2: expected 11 cells as in the header, got 12"),
+        ([OLDER, "8,28,Pho"], "line 2: expected 11 cells as in the header, got 3"),
+        ([OLDER, ROW, ROW.replace("0.0125", "7")], "line 3: expected one row.*the same as line 2"),
+        ([OLDER, ROW, ROW.replace("8,28", "8.0,28")], "line 3.*the same as line 2"),
+        ([OLDER, ROW, ROW.replace("Phone 7", '"Phone')], "not a CSV table"),
     ],
 )
 def test_files_that_are_refused(tmp_path: Path, lines: list[str], message: str) -> None:
@@ -181,7 +187,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_measurements_are_checked_too() -> None:
     with pytest.raises(BadInputError, match="parameter f"):
         table(one({"f": 3, "s": 8}, 0.5))
-    with pytest.raises(BadInputError, match="column 'latency_s', measurement 2"):
+    with pytest.raises(BadInputError, match="column 'value', measurement 2"):
         table(one({"f": 2, "s": 8}, 0.5), one({"f": 8, "s": 8}, math.nan))
 
 
@@ -191,12 +197,12 @@ def test_merging_keeps_the_newest() -> None:
     new = one(t, 2.0, "2026-01-31T11:30:00-01:00")  # half past twelve
     unknown = one(t, 3.0)
     other = one({"f": 2, "s": 8}, 4.0)
-    assert table(old, new).latency_s.tolist() == [2.0]
-    assert table(old).merged(table(new)).latency_s.tolist() == [2.0]
-    assert table(new, other).merged(table(old)).latency_s.tolist() == [2.0, 4.0]
-    assert table(new).merged(table(unknown)).latency_s.tolist() == [2.0]
-    assert table(unknown).merged(table(one(t, 5.0))).latency_s.tolist() == [5.0]
-    assert table(old).merged(table(one(t, 6.0, old.measured_at))).latency_s.tolist() == [6.0]
+    assert table(old, new).values.tolist() == [2.0]
+    assert table(old).merged(table(new)).values.tolist() == [2.0]
+    assert table(new, other).merged(table(old)).values.tolist() == [2.0, 4.0]
+    assert table(new).merged(table(unknown)).values.tolist() == [2.0]
+    assert table(unknown).merged(table(one(t, 5.0))).values.tolist() == [5.0]
+    assert table(old).merged(table(one(t, 6.0, old.measured_at))).values.tolist() == [6.0]
     assert len(table(old).merged(table(one(t, 7.0, conditions=HERE)))) == 2
     assert same(table().merged(table(old)), table(old))
     assert same(table(old).merged(table()), table(old))
@@ -206,23 +212,48 @@ def test_finding_rows() -> None:
     costs = table(
         one({"f": 8, "s": 8}, 1.0), one({"f": 8, "s": 28}, 2.0), one({"f": 8, "s": 8}, 3.0, conditions=HERE)
     )
-    assert costs.conditions == [PHONE, HERE]
-    assert costs.matching(PHONE).latency_s.tolist() == [1.0, 2.0]
-    assert len(costs.matching(Conditions("other"))) == 0
+    assert costs.kinds == (ON_PHONE, ON_HERE)
+    assert costs.matching(ON_PHONE).values.tolist() == [1.0, 2.0]
+    assert len(costs.matching(Cost(LATENCY, conditions=Conditions("other")))) == 0
     wanted = SPACE.matrix([{"f": 8, "s": 28}, {"f": 2, "s": 8}, {"f": 8, "s": 8}])
-    np.testing.assert_array_equal(costs.lookup(wanted, PHONE), [2.0, np.nan, 1.0])
-    np.testing.assert_array_equal(costs.lookup(wanted, HERE), [np.nan, np.nan, 3.0])
+    np.testing.assert_array_equal(costs.lookup(wanted, ON_PHONE), [2.0, np.nan, 1.0])
+    np.testing.assert_array_equal(costs.lookup(wanted, ON_HERE), [np.nan, np.nan, 3.0])
     narrow = SPACE.with_values({"s": [28, 30]})
-    assert costs.for_space(narrow).latency_s.tolist() == [2.0]
+    assert costs.for_space(narrow).values.tolist() == [2.0]
     assert costs.for_space(narrow).space == narrow
     with pytest.raises(BadInputError, match="expected parameters l, pool, rate, got f, s"):
         costs.for_space(MIXED)
 
 
+def test_tables_of_run_times_alone_are_one_with_those_of_any_cost(tmp_path: Path) -> None:
+    older = read_csv(written(tmp_path, OLDER, ROW), SPACE)
+    told = Measurement({"f": 8, "s": 28}, PHONE, 0.0125, 0.001, 30, "2026-01-31T12:00:00+00:00")
+    assert same(older, table(told))
+    again = "8,28,Phone 7,tflite 2.1,int8,1,4,,latency_s,0.5,,,2026-02-01"
+    joules = "8,28,Phone 7,tflite 2.1,int8,1,4,,joules,3,,,"
+    cold = "8,28,Phone 7,tflite 2.1,int8,1,4,cold caches,latency_s,0.75,,,"
+    newer = read_csv(written(tmp_path, HEADER, again, joules, cold), SPACE)
+    both = older.merged(newer)
+    assert [(k.name, k.unit, k.known) for k in both.kinds] == [
+        ("latency_s", "s", "measured"),
+        ("joules", "", "measured"),
+        ("latency_s", "s", "measured"),
+    ]
+    assert both.values.tolist() == [0.5, 3.0, 0.75]
+    assert str(both.kinds[2].conditions) == f"{PHONE}, cold caches"
+    X = SPACE.matrix([{"f": 8, "s": 28}])
+    assert [both.lookup(X, kind)[0] for kind in both.kinds] == [0.5, 3.0, 0.75]
+    both.write_csv(tmp_path / "again.csv")
+    assert same(read_csv(tmp_path / "again.csv", SPACE), both)
+    for wrong, message in ((joules.replace("joules", ""), "column 'cost', line 2: expected a name"),):
+        with pytest.raises(BadInputError, match=message):
+            read_csv(written(tmp_path, HEADER, wrong), SPACE)
+
+
 def test_rows_outside_the_space_are_kept_until_they_are_asked_for(tmp_path: Path) -> None:
-    costs = read_csv(written(tmp_path, HEADER, ROW, ROW.replace("8,28", "9,28")), SPACE)
+    costs = read_csv(written(tmp_path, OLDER, ROW, ROW.replace("8,28", "9,28")), SPACE)
     assert len(costs) == 2
-    assert costs.for_space(SPACE).frame["f"].tolist() == [8]
+    assert [row.configuration["f"] for row in costs.for_space(SPACE).rows] == [8]
 
 
 def test_relative_complexity() -> None:
