@@ -17,7 +17,7 @@ from cpmodel.errors import BadInputError, StudyError
 from cpmodel.families import Family, Task, get_family
 from cpmodel.optimize import Choice
 from cpmodel.pipeline.answer import Answer, last_answer, last_verdict
-from cpmodel.pipeline.costing import compared_costs, require_complexities
+from cpmodel.pipeline.costing import compared_costs, measure_study, require_complexities
 from cpmodel.pipeline.curve import Curve, check_curve, last_curve, run_curve
 from cpmodel.pipeline.loop import watched
 from cpmodel.pipeline.material import Material
@@ -44,7 +44,6 @@ from cpmodel.pipeline.stages import (
     first_measured,
     fit,
     measure_answer,
-    measure_study,
     read_table,
     with_costs,
 )
@@ -313,7 +312,7 @@ class Study(Source):
         """
         if costs is None:
             return measure_study(self.project, how, watch)
-        table = read_costs(costs, self.project.space)
+        table = read_costs(costs, self.project.space.networks)
         self.project.add_costs(table)
         return table
 
@@ -348,7 +347,8 @@ class Study(Source):
         training_devices(machine.device)
         if goal is not None:
             names = [goal.complexity] if goal.complexity else []
-            require_complexities(*self._networks[:2], [*names, *goal.limits])
+            measured = [] if self._project is None else [cost.name for cost in self._project.costs.kinds]
+            require_complexities(*self._networks[:2], [*names, *goal.limits], measured)
         project = self._begun()
         with watched(project, machine, watch):
             yield project

@@ -48,7 +48,7 @@ def test_the_summary_tells_what_the_samples_hold(summary):
 
 def test_run_times_of_the_study_can_be_minimised():
     table = read_costs(LFW / "costs.csv", cpmodel.read(LFW / "samples.csv").samples().space)
-    assert {conditions.batch for conditions in table.conditions} == {1, 64}
+    assert {cost.conditions.batch for cost in table.kinds} == {1, 64}
     faces = cpmodel.read(LFW / "samples.csv", image=IMAGE, classes=2)
     choice = faces.optimize(target=0.93, costs=LFW / "costs.csv", complexity="latency_s")
     assert choice.plain.complexity < choice.baseline.complexity / 10

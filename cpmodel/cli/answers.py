@@ -145,26 +145,20 @@ def show_samples(study: str, samples: Samples, *, as_json: bool) -> int:
 
 
 def show_costs(table: CostsTable, out: str | None, *, as_json: bool) -> int:
-    """Print the range of measured run-times under each of their conditions."""
-    rows = []
-    for conditions in table.conditions:
-        times = table.matching(conditions).latency_s
-        rows.append(
-            {
-                "conditions": str(conditions),
-                "configurations": len(times),
-                "least_s": float(times.min()),
-                "median_s": float(np.median(times)),
-                "greatest_s": float(times.max()),
-            }
-        )
+    """Print the range of each measured cost under its conditions."""
+    rows: list[dict[str, Any]] = []
+    shown = _table("cost", "conditions", ">networks", ">least", ">median", ">most")
+    for cost in table.kinds:
+        values = table.matching(cost).values
+        told = {"least": values.min(), "median": np.median(values), "most": values.max()}
+        row: dict[str, Any] = {"cost": cost.name, "unit": cost.unit, "conditions": str(cost.conditions)}
+        row |= {"configurations": len(values), **{name: float(value) for name, value in told.items()}}
+        rows.append(row)
+        amounts = [numbers.amount(float(value), cost.unit) for value in told.values()]
+        shown.add_row(cost.name, str(cost.conditions), str(len(values)), *amounts)
     if as_json:
         _print_json(rows)
         return DONE
-    shown = _table("conditions", ">networks", ">fastest", ">median", ">slowest")
-    for row in rows:
-        times_ms = [numbers.amount(float(str(row[n])), "s") for n in ("least_s", "median_s", "greatest_s")]
-        shown.add_row(str(row["conditions"]), str(row["configurations"]), *times_ms)
     console = _console()
     _show(console, shown)
     if out is not None:

@@ -222,6 +222,7 @@ def measure(
     from cpmodel.cli.progress import Progress
     from cpmodel.families import get_family
     from cpmodel.pipeline.costing import measure as measure_networks
+    from cpmodel.pipeline.options import MeasureOptions
 
     how: dict[str, Any] = {"batch": batch, "threads": threads, "dtype": dtype, "device": device}
     if image is None:
@@ -229,8 +230,8 @@ def measure(
         table = opened.measure(count=count, costs=costs, watch=Progress(), **how)
     else:
         task, networks = values.task(image, classes), get_family(family or "plain")
-        space = networks.space(task)
-        table = measure_networks(networks, task, space, count, progress=Progress().measured, **how)
+        options = MeasureOptions(count=count, **how)
+        table = measure_networks(networks, task, networks.space(task), options, watch=Progress())
     if out is not None:
         table.write_csv(out)
     return answers.show_costs(table, out, as_json=json)

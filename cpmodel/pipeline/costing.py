@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,11 +12,13 @@ import numpy as np
 from cpmodel import locks
 from cpmodel.cost import LATENCY, ComparedCost, Conditions, Cost
 from cpmodel.costs.table import CostsTable
-from cpmodel.errors import BadInputError
+from cpmodel.errors import BadInputError, FitError
 from cpmodel.families import Family, Task
 from cpmodel.pipeline.material import Material
-from cpmodel.pipeline.options import ComplexityOptions
+from cpmodel.pipeline.options import ComplexityOptions, MeasureOptions
+from cpmodel.pipeline.project import Project
 from cpmodel.pipeline.threads import one_thread
+from cpmodel.pipeline.watch import SILENT, Watcher
 from cpmodel.samples import COLUMNS
 from cpmodel.space import CANDIDATES, Configuration, Floats, Space, rows_of
 from cpmodel.surrogates.complexity.fit import ComplexityFit, fit_complexity
@@ -33,27 +34,33 @@ class Complexity:
 
     Parameters
     ----------
-    name : str
-        ``macs``, ``params``, ..., ``latency_s``, or a column of a table.
+    cost : Cost
     of : callable
         X of shape (n, d) -> complexity of shape (n,).
     fit : ComplexityFit or None
         The model behind it, where it is not computed exactly.
     eq1 : ComplexityFit or None
         The paper's eq. 1 fitted to the same measurements, to compare with.
-    conditions : Conditions or None
-        What run-times were measured under.
     X, measured : shape (n, d), (n,)
         What the model was fitted to.
     """
 
-    name: str
+    cost: Cost
     of: Callable[[Floats], Floats]
     fit: ComplexityFit | None = None
     eq1: ComplexityFit | None = None
-    conditions: Conditions | None = None
     X: Floats | None = None
     measured: Floats | None = None
+
+    @property
+    def name(self) -> str:
+        """The cost's."""
+        return self.cost.name
+
+    @property
+    def conditions(self) -> Conditions | None:
+        """What it was measured under."""
+        return self.cost.conditions
 
 
 def complexity_of(material: Material, name: str) -> Complexity:
@@ -71,29 +78,28 @@ def complexity_of(material: Material, name: str) -> Complexity:
 
 
 def _priced(material: Material, name: str) -> Complexity:
+    """What the family computes, else what was measured, else a column of the samples' table."""
+    computed = {cost.name: cost for cost in _computed(material)}
+    if name in computed:
+        return Complexity(computed[name], lambda X: material.computed(X)[name])
+    measured = [] if material.costs is None else [cost.name for cost in material.costs.kinds]
+    if material.costs is not None and name in measured:
+        return measured_cost(material, most_measured(material.costs, name))
+    columns = material.samples.cost_names
+    if name in columns:
+        return _of_column(material, name)
+    if name == LATENCY and computed:
+        raise BadInputError(f"complexity {LATENCY}", expected="run-times measured first (cpmodel measure)")
+    _refuse_texts(material, name)
+    known = list(dict.fromkeys([*computed, *measured, *([LATENCY] if computed else []), *columns]))
+    expected = "one of " + ", ".join(known) if known else "a cost column"
+    raise BadInputError("complexity", expected=expected, got=name, where=material.source)
+
+
+def _computed(material: Material) -> tuple[Cost, ...]:
+    """What the family computes, if it is known."""
     family, task = material.family, material.task
-    if family is not None and task is not None:
-        computed = [cost.name for cost in family.cost_kinds(task)]
-        if name in computed:
-            return Complexity(name, lambda X: material.computed(X)[name])
-        if name == LATENCY:
-            if material.costs is None or not len(material.costs):
-                raise BadInputError(
-                    f"complexity {LATENCY}", expected="run-times measured first (cpmodel measure)"
-                )
-            return latency_under(material, most_measured(material.costs))
-        known = [*computed, LATENCY, *material.samples.cost_names]
-    else:
-        known = material.samples.cost_names
-    if name not in material.samples.cost_names:
-        _refuse_texts(material, name)
-        raise BadInputError(
-            "complexity",
-            expected="one of " + ", ".join(known) if known else "a cost column",
-            got=name,
-            where=material.source,
-        )
-    return _of_column(material, name)
+    return () if family is None or task is None else family.cost_kinds(task)
 
 
 def within(material: Material, limits: Mapping[str, float] | None) -> Floats:
@@ -107,8 +113,7 @@ def within(material: Material, limits: Mapping[str, float] | None) -> Floats:
     BadInputError
         None does, or a limit is on something that is not known.
     """
-    space = material.space
-    X = space.candidates(CANDIDATES, also=material.samples.X)
+    X = material.space.candidates(CANDIDATES, also=material.samples.X)
     for name, most in (limits or {}).items():
         values = complexity_of(material, name).of(X)
         if not (values <= most).any():
@@ -119,7 +124,9 @@ def within(material: Material, limits: Mapping[str, float] | None) -> Floats:
     return X
 
 
-def require_complexities(family: Family, task: Task, names: Iterable[str]) -> None:
+def require_complexities(
+    family: Family, task: Task, names: Iterable[str], measured: Iterable[str] = ()
+) -> None:
     """Refuse names of complexities that networks of a family do not have.
 
     Raises
@@ -127,7 +134,7 @@ def require_complexities(family: Family, task: Task, names: Iterable[str]) -> No
     BadInputError
         One of them is neither computed nor measured.
     """
-    known = [*(cost.name for cost in family.cost_kinds(task)), LATENCY]
+    known = list(dict.fromkeys([*(cost.name for cost in family.cost_kinds(task)), LATENCY, *measured]))
     for name in names:
         if name not in known:
             raise BadInputError("complexity", expected="one of " + ", ".join(known), got=name)
@@ -171,51 +178,110 @@ def compared_costs(material: Material, configuration: Configuration, first: str 
     What the family computes, what was measured of both (each under its conditions), and the columns of a
     person's table that have both. What is minimised is there always, from its model if need be.
     """
-    X = material.space.matrix([material.space.baseline, configuration])
+    space = material.space
+    X = space.matrix([space.baseline, configuration])
     known: list[tuple[Cost, Floats]] = []
-    if material.family is not None and material.task is not None:
-        computed = material.computed(X)
-        known += [(cost, computed[cost.name]) for cost in material.family.cost_kinds(material.task)]
+    computed = material.computed(X)
+    known += [(cost, computed[cost.name]) for cost in _computed(material)]
     if material.costs is not None:
-        for conditions in material.costs.conditions:
-            cost = Cost.called(LATENCY, "measured", conditions)
-            known.append((cost, material.costs.lookup(X, conditions)))
+        networks = space.networks_of(X)
+        known += [(cost, material.costs.lookup(networks, cost)) for cost in material.costs.kinds]
     for name in material.samples.cost_names:
         rows, means = _means(material, name)
-        both = np.append(means, np.nan)[rows_of(rows, material.space.filled(X))]
+        both = np.append(means, np.nan)[rows_of(rows, space.filled(X))]
         known.append((Cost.called(name, "measured"), both))
     listed = [ComparedCost(c, float(v[0]), float(v[1])) for c, v in known if np.isfinite(v).all()]
     if first and all(line.cost.name != first for line in listed):
         price = complexity_of(material, first)
-        cost = Cost.called(first, "measured", price.conditions)
-        baseline, answer = price.of(X).tolist()
-        listed.append(ComparedCost(cost, baseline, answer))
+        listed.append(ComparedCost(price.cost, *price.of(X).tolist()))
     return sorted(listed, key=lambda line: line.cost.name != first)
 
 
-def most_measured(table: CostsTable) -> Conditions:
-    """The conditions with most rows; on a tie the first."""
-    return max(table.conditions, key=lambda c: len(table.matching(c)))
+def most_measured(table: CostsTable, name: str = "") -> Cost:
+    """The cost (of that name, if one is given) and conditions with most rows; on a tie the first."""
+    kinds = [cost for cost in table.kinds if name in ("", cost.name)]
+    return max(kinds, key=lambda cost: len(table.matching(cost)))
+
+
+def measured_cost(material: Material, cost: Cost) -> Complexity:
+    """A measured cost under its conditions: as measured where it was, modelled elsewhere.
+
+    Raises
+    ------
+    BadInputError
+        Too little of it was measured.
+    """
+    assert material.costs is not None
+    rows = material.costs.matching(cost)
+    if len(rows) < LEAST_MEASURED:
+        what = "run-times" if cost.name == LATENCY else f"measured {cost.name}"
+        expected = f"{LEAST_MEASURED} or more"
+        raise BadInputError(f"{what} under {cost.conditions}", expected=expected, got=len(rows))
+    return _modelled(material, cost, material.space.networks, rows.X, rows.values)
+
+
+def _of_column(material: Material, name: str) -> Complexity:
+    """A cost column of a person's table: the mean of its rows where there are any, modelled elsewhere."""
+    cost = material.samples.cost(name)
+    for row in np.flatnonzero((cost <= 0) | np.isinf(cost)):
+        raise BadInputError(
+            f"column '{name}', line {row + 2}",
+            expected="a finite number above 0",
+            got=f"{cost[row]:g}",
+            where=material.source,
+        )
+    rows, means = _means(material, name)
+    if len(rows) < LEAST_MEASURED:
+        raise BadInputError(
+            f"column '{name}'",
+            expected=f"{LEAST_MEASURED} configurations or more",
+            got=len(rows),
+            where=material.source,
+        )
+    return _modelled(material, Cost.called(name, "measured"), material.space, rows, means)
 
 
 @one_thread()
-def latency_under(material: Material, conditions: Conditions) -> Complexity:
-    """Run-time under `conditions`: as measured where it was, modelled elsewhere."""
-    assert material.costs is not None
-    rows = material.costs.matching(conditions)
-    if len(rows) < LEAST_MEASURED:
-        raise BadInputError(
-            f"run-times under {conditions}", expected=f"{LEAST_MEASURED} or more", got=len(rows)
-        )
-    table = work_columns(material, rows.X)
-    fit = fit_complexity(table, rows.latency_s)
+def _modelled(material: Material, cost: Cost, space: Space, X: Floats, values: Floats) -> Complexity:
+    """A cost that is known for some rows X of `space`, the material's own or that of its networks."""
+    rows = space.filled(X)
+    categorical = [p.name for p in space.parameters if p.categorical]
+    table = work_columns(material, space, rows)
+    fit = fit_complexity(table, values, categorical=categorical)
 
-    def latency(X: Floats) -> Floats:
-        measured = rows.lookup(X, conditions)
-        return np.where(np.isnan(measured), fit.model.predict(work_columns(material, X)), measured)
+    def of(X: Floats) -> Floats:
+        wanted = space.filled(X if space == material.space else material.space.networks_of(X))
+        found = np.append(values, np.nan)[rows_of(rows, wanted)]
+        missing = np.isnan(found)
+        if missing.any():
+            found[missing] = fit.model.predict(work_columns(material, space, wanted[missing]))
+        return found
 
-    eq1 = fit_complexity(table, rows.latency_s, "eq1")
-    return Complexity(LATENCY, latency, fit, eq1, conditions, rows.X, rows.latency_s)
+    eq1 = None
+    if cost.conditions is not None:
+        with suppress(FitError):  # a family need not count what eq. 1 is about
+            eq1 = fit_complexity(table, values, "eq1", categorical=categorical)
+    return Complexity(cost, of, fit, eq1, X, values)
+
+
+def work_columns(material: Material, space: Space, filled: Floats) -> Any:
+    """What each row of `space` makes a device do: the family's exact costs, the parameters beside them."""
+    import pandas as pd
+
+    parameters = pd.DataFrame(filled, columns=list(space.names))
+    if material.family is None or material.task is None:
+        return parameters
+    networks = space.networks_of(space.settled(filled))
+    return pd.concat([pd.DataFrame(material.family.costs(networks, material.task)), parameters], axis=1)
+
+
+def _means(material: Material, name: str) -> tuple[Floats, Floats]:
+    """Each configuration once, filled, shape (m, d), and the mean of a cost column over its rows."""
+    cost = material.samples.cost(name)
+    there = np.isfinite(cost)
+    filled = material.space.filled(material.samples.X[there])
+    rows, group = np.unique(filled, axis=0, return_inverse=True)
+    return rows, np.bincount(group, weights=cost[there]) / np.bincount(group)
 
 
 def _refuse_texts(material: Material, name: str) -> None:
@@ -240,105 +306,53 @@ def _is_number(cell: object) -> bool:
     return True
 
 
-@one_thread()
-def _of_column(material: Material, name: str) -> Complexity:
-    """A cost column of a person's table: the mean of its rows where there are any, modelled elsewhere."""
-    cost = material.samples.cost(name)
-    for row in np.flatnonzero((cost <= 0) | np.isinf(cost)):
-        raise BadInputError(
-            f"column '{name}', line {row + 2}",
-            expected="a finite number above 0",
-            got=f"{cost[row]:g}",
-            where=material.source,
-        )
-    rows, means = _means(material, name)
-    if len(rows) < LEAST_MEASURED:
-        raise BadInputError(
-            f"column '{name}'",
-            expected=f"{LEAST_MEASURED} configurations or more",
-            got=len(rows),
-            where=material.source,
-        )
-    fit = fit_complexity(_named(material.space, rows), means)
-
-    def column(X: Floats) -> Floats:
-        filled = material.space.filled(X)
-        found = np.append(means, np.nan)[rows_of(rows, filled)]
-        missing = np.isnan(found)
-        if missing.any():
-            found[missing] = fit.model.predict(_named(material.space, filled[missing]))
-        return found
-
-    return Complexity(name, column, fit, None, None, rows, means)
-
-
-def _means(material: Material, name: str) -> tuple[Floats, Floats]:
-    """Each configuration once, filled, shape (m, d), and the mean of a cost column over its rows."""
-    cost = material.samples.cost(name)
-    there = np.isfinite(cost)
-    filled = material.space.filled(material.samples.X[there])
-    rows, group = np.unique(filled, axis=0, return_inverse=True)
-    return rows, np.bincount(group, weights=cost[there]) / np.bincount(group)
-
-
-def work_columns(material: Material, X: Floats) -> Any:
-    """What each configuration makes a device do: the family's exact costs, and the parameters beside them."""
-    import pandas as pd
-
-    work = pd.DataFrame(material.computed(X))
-    return pd.concat([work, _named(material.space, material.space.filled(X))], axis=1)
-
-
-def _named(space: Space, X: Floats) -> Any:
-    import pandas as pd
-
-    return pd.DataFrame(X, columns=list(space.names))
-
-
 def measure(
     family: Family,
     task: Task,
     space: Space,
-    count: int,
+    how: MeasureOptions,
     *,
     configurations: Sequence[Configuration] = (),
-    study: Path | None = None,
-    seed: int = 0,
-    batch: int = 64,
-    threads: int = 1,
-    dtype: str = "float32",
-    device: str = "cpu",
     max_seconds: float = 0.3,
-    progress: Callable[[int, int], None] | None = None,
+    seed: int = 0,
+    watch: Watcher = SILENT,
 ) -> CostsTable:
-    """Measure forward run-times of untrained networks.
+    """Measure forward run-times of untrained networks: the baseline's, those given, those drawn.
 
     Parameters
     ----------
-    count : int
-        How many configurations drawn from the space; the baseline always comes first.
-    configurations : sequence
-        Further ones.
-    study : Path, optional
-        Folder of a study none of whose trainings may run on this machine meanwhile.
     max_seconds : float
         Time for each network.
     """
-    from cpmodel.costs.latency import measure_untrained
+    from cpmodel.costs.latency import Timing, measure_untrained
 
     everything = space.candidates()
-    some = everything[np.random.default_rng([seed, 0xC057]).permutation(len(everything))[:count]]
+    some = everything[np.random.default_rng([seed, 0xC057]).permutation(len(everything))[: how.count]]
     chosen = {space.key(c): c for c in [space.baseline, *configurations, *space.configurations(some)]}
-    with nullcontext() if study is None else locks.measuring(study):
-        measurements = measure_untrained(
-            family,
-            task,
-            list(chosen.values()),
-            batch=batch,
-            threads=threads,
-            dtype=dtype,
-            device=device,
+    timing = Timing(how.batch, how.threads, how.dtype, how.device, max_seconds=max_seconds)
+    measured = measure_untrained(family, task, list(chosen.values()), timing, watch.measured)
+    return CostsTable.of(space, measured)
+
+
+def measure_study(
+    project: Project,
+    how: MeasureOptions,
+    watch: Watcher = SILENT,
+    *,
+    configurations: Sequence[Configuration] = (),
+    max_seconds: float = 0.3,
+) -> CostsTable:
+    """Measure run-times while nothing of the study trains here, and keep them with it."""
+    with locks.measuring(project.folder):
+        table = measure(
+            project.family,
+            project.task,
+            project.space.networks,
+            how,
+            configurations=[project.space.network(c) for c in configurations],
             max_seconds=max_seconds,
-            progress=progress,
+            seed=project.study.settings.seed,
+            watch=watch,
         )
-    return CostsTable.of(space, measurements)
+    project.add_costs(table)
+    return table

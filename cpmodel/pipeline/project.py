@@ -77,18 +77,17 @@ class Project:
 
     def add_costs(self, table: CostsTable) -> None:
         """Keep run-times with the study; newer ones of the same configuration and conditions win."""
-        merged = self._read_costs()[0].merged(table.for_space(self.space))
+        merged = self._read_costs()[0].merged(table.for_space(self.space.networks))
         merged.write_csv(self._costs_file)
-        self._costs = self._costs_state(), merged, merged.for_space(self.space)
+        self._costs = self._costs_state(), merged, merged.for_space(self.space.networks)
 
     def _read_costs(self) -> tuple[CostsTable, CostsTable]:
         """All that was measured, and what of it is of the space; read again when others have added to it."""
         state = self._costs_state()
         if self._costs is None or self._costs[0] != state:
-            table = (
-                CostsTable.of(self.space, []) if state is None else read_costs(self._costs_file, self.space)
-            )
-            self._costs = state, table, table.for_space(self.space)
+            space = self.space.networks
+            table = CostsTable.of(space, []) if state is None else read_costs(self._costs_file, space)
+            self._costs = state, table, table.for_space(space)
         return self._costs[1:]
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 from cpmodel.codec import dump
 from cpmodel.cost import LATENCY
-from cpmodel.costs.table import CostsTable
 from cpmodel.costs.table import read_csv as read_costs
 from cpmodel.errors import BadInputError, FitError
 from cpmodel.families import Task, get_family
@@ -21,14 +19,14 @@ from cpmodel.pipeline.costing import (
     LEAST_MEASURED,
     Complexity,
     complexity_of,
-    measure,
+    measure_study,
     most_measured,
 )
 from cpmodel.pipeline.fitting import PrecisionFit
 from cpmodel.pipeline.material import Material, derived_costs
 from cpmodel.pipeline.options import Effort, MeasureOptions, TableOptions
 from cpmodel.pipeline.project import FAMILY, Project
-from cpmodel.pipeline.watch import SILENT, Watcher
+from cpmodel.pipeline.watch import Watcher
 from cpmodel.samples import read_csv
 from cpmodel.space import Configuration, Space
 from cpmodel.surrogates.precision.model import PrecisionModel, load_model
@@ -107,7 +105,8 @@ def with_costs(material: Material, costs: str | Path | None) -> Material:
         return material
     if material.family is None:
         raise BadInputError("costs", expected="a study, or --image to say what the networks take")
-    table = read_costs(costs, material.space).for_space(material.space)
+    networks = material.space.networks
+    table = read_costs(costs, networks).for_space(networks)
     return replace(material, costs=table, priced={})
 
 
@@ -124,9 +123,9 @@ def fit(material: Material, model: str = "auto", seed: int = 0) -> Fits:
         with suppress(FitError):
             paper = material.precision(PAPER_MODEL, seed=seed, validate=True)
     if material.costs is not None and len(material.costs):
-        conditions = most_measured(material.costs)
-        if len(material.costs.matching(conditions)) >= LEAST_MEASURED:
-            latency = complexity_of(material, LATENCY)
+        cost = most_measured(material.costs)
+        if len(material.costs.matching(cost)) >= LEAST_MEASURED:
+            latency = complexity_of(material, cost.name)
     fits = Fits(precision, paper, latency)
     if material.folder is not None:
         write_fits(material.folder / "fit.json", material, fits)
@@ -163,38 +162,11 @@ def read_precision_fit(path: Path) -> tuple[Space, PrecisionModel]:
         ) from error
 
 
-def measure_study(
-    project: Project,
-    how: MeasureOptions,
-    watch: Watcher = SILENT,
-    *,
-    configurations: Sequence[Configuration] = (),
-    max_seconds: float = 0.3,
-) -> CostsTable:
-    """Measure run-times while nothing of the study trains here, and keep them with it."""
-    table = measure(
-        project.family,
-        project.task,
-        project.space,
-        how.count,
-        configurations=configurations,
-        study=project.folder,
-        seed=project.study.settings.seed,
-        batch=how.batch,
-        threads=how.threads,
-        dtype=how.dtype,
-        device=how.device,
-        max_seconds=max_seconds,
-        progress=watch.measured,
-    )
-    project.add_costs(table)
-    return table
-
-
 def first_measured(project: Project, effort: Effort, watch: Watcher) -> None:
     """Measure run-times for the model of them, unless there are some of that batch size already."""
     how = MeasureOptions(count=effort.measured, batch=effort.batch)
-    if how.count and not any(c.batch == how.batch for c in project.costs.conditions):
+    batches = [c.conditions.batch for c in project.costs.kinds if c.name == LATENCY and c.conditions]
+    if how.count and how.batch not in batches:
         measure_study(project, how, watch, max_seconds=MEASURE_S)
 
 

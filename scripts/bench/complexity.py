@@ -172,9 +172,10 @@ def plain(path: Path, task: Task) -> Iterator[dict[str, Any]]:
     """One row a repeat, conditions and model."""
     family = PlainFamily()
     table = read_csv(path, family.space(task))
-    for conditions in table.conditions:
-        rows = table.matching(conditions)
-        X, c = rows.X, rows.latency_s
+    for cost in table.kinds:
+        rows, conditions = table.matching(cost), cost.conditions
+        X, c = rows.X, rows.values
+        assert conditions is not None
         if len(c) < 2 * HELD_OUT:
             raise SystemExit(
                 f"{path}: {conditions}: expected {2 * HELD_OUT} configurations or more, got {len(c)}"

@@ -38,10 +38,10 @@ from cpmodel.codec import dump
 from cpmodel.files import read_json, write_json
 from cpmodel.optimize.results import Candidate
 from cpmodel.pipeline.answer import Answer
+from cpmodel.pipeline.costing import measure_study
 from cpmodel.pipeline.options import Effort, Goal, MeasureOptions, StudyOptions
 from cpmodel.pipeline.project import Project, plan
 from cpmodel.pipeline.run import check_search, choose
-from cpmodel.pipeline.stages import measure_study
 from cpmodel.records.sample import Purpose, Request, Sample
 from cpmodel.samples import COLUMNS
 from cpmodel.search.designs import design
@@ -55,7 +55,7 @@ BASELINE_SEEDS, FRESH_SEEDS, HELD_OUT, BUDGET = 5, 5, 50, 40
 def measure(project: Project) -> None:
     """Run-times of untrained networks, unless they are there."""
     for batch, count in MEASURED.items():
-        if not any(c.batch == batch for c in project.costs.conditions):
+        if not any(c.conditions and c.conditions.batch == batch for c in project.costs.kinds):
             cpmodel.open(project.folder).measure(count=count, batch=batch, watch=Progress())
 
 

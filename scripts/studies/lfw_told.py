@@ -15,10 +15,10 @@ import pandas as pd
 import torch
 
 from cpmodel.codec import dump
-from cpmodel.cost import device_name
+from cpmodel.cost import LATENCY, device_name
 from cpmodel.errors import FitWarning
 from cpmodel.files import read_json, write_json, write_text
-from cpmodel.pipeline.costing import LATENCY, Complexity, latency_under
+from cpmodel.pipeline.costing import Complexity, measured_cost
 from cpmodel.pipeline.fitting import PrecisionFit, fit_precision
 from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.options import Goal
@@ -161,7 +161,7 @@ def tell(project: Project, run: Path, apart: Apart, out: Path) -> None:
         frames = [planes.frame, others["cpmodel run"].frame]
         others["planes and cpmodel run"] = Samples(planes.space, pd.concat(frames, ignore_index=True))
     assert material.costs is not None
-    latency = [latency_under(material, conditions) for conditions in material.costs.conditions]
+    latency = [measured_cost(material, cost) for cost in material.costs.kinds]
     answers = list(_answers(trainer, project.folder, run, len(planes)))
     noise, freedom = pooled_noise(*_all(studies.values()))
     facts: dict[str, Any] = {
@@ -325,10 +325,10 @@ def _answer(
         "macs_reduction": float(macs[0] / macs[1]),
         **_judged(trainer, project, tried["configuration"], tried["seeds"]),
     }
-    for conditions in project.costs.conditions:
-        baseline, chosen = project.costs.lookup(X, conditions)
-        if np.isfinite(baseline / chosen):
-            told[_reduction(conditions.batch)] = float(baseline / chosen)
+    for cost in project.costs.kinds:
+        baseline, chosen = project.costs.lookup(X, cost)
+        if cost.conditions is not None and np.isfinite(baseline / chosen):
+            told[_reduction(cost.conditions.batch)] = float(baseline / chosen)
     if verdict is not None:
         told |= {"test": verdict["interval"], "difference": verdict["comparison"]["difference"]}
     return told
