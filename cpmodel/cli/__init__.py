@@ -6,50 +6,14 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import Annotated
 
 import typer
 
-from cpmodel.cli.stages import add_stages
-from cpmodel.cli.tables import add_tables
-from cpmodel.version import __version__
+from cpmodel.cli.commands import BAD_INPUT, app
 
-DONE, NOT_REACHED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+__all__ = ["app", "main"]
 
-app = typer.Typer(
-    name="cpmodel",
-    help="The cheapest CNN that reaches the precision you need, with the proof and the whole curve.",
-    epilog="Example: cpmodel run --target 0.88",
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help is on the screen in half the time of one with frames
-)
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"cpmodel {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> None:
-    del version, debug
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help(), err=True)
-        raise typer.Exit(BAD_INPUT)
-
-
-add_stages(app)
-add_tables(app)
+DONE, INTERRUPTED = 0, 130
 
 
 def main() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from cpmodel.codec import dump
 from cpmodel.files import write_json
 
 if TYPE_CHECKING:
+    from cpmodel.costs.describe import Described
     from cpmodel.costs.table import CostsTable
     from cpmodel.deploy.export import Exported
     from cpmodel.optimize import Candidate, Choice
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from cpmodel.pipeline.material import Material
     from cpmodel.pipeline.stages import Fits
     from cpmodel.samples import Samples
+    from cpmodel.study import Study
     from cpmodel.surrogates.estimator import Coefficient
 
 DONE, NOT_REACHED = 0, 1
 
 
-def show_answer(study: str, storage: str | None, answer: Answer, wall_s: float, *, as_json: bool) -> int:
+def show_answer(study: Study, answer: Answer, wall_s: float, *, as_json: bool) -> int:
     """Print what a run or a verification ends with; 1 when the target was not reached."""
     from cpmodel.pipeline import wording
     from cpmodel.pipeline.costing import compared_costs
-    from cpmodel.pipeline.project import reopen
     from cpmodel.pipeline.stages import answered
 
     reached = answer.verdict is not None and answer.verdict.status != "missed"
@@ -45,7 +45,7 @@ def show_answer(study: str, storage: str | None, answer: Answer, wall_s: float, 
         _print_json(dump(answer))
         return DONE if reached else NOT_REACHED
     out = _console()
-    project = reopen(study, storage)
+    project = study.project
     verdict, space = answer.verdict, project.space
     notation = wording.Notation.of(choice=answer.choice, verdict=verdict)
     if verdict is not None:
@@ -91,7 +91,7 @@ def show_answer(study: str, storage: str | None, answer: Answer, wall_s: float, 
     return DONE if reached else NOT_REACHED
 
 
-def show_curve(study: str, curve: Curve, wall_s: float, *, as_json: bool) -> int:
+def show_curve(study: Study, curve: Curve, wall_s: float, *, as_json: bool) -> int:
     """Print C(P) with its band; 1 when nothing is predicted to reach even the lowest precision."""
     from cpmodel.pipeline.wording import effort_text
 
@@ -116,11 +116,11 @@ def show_curve(study: str, curve: Curve, wall_s: float, *, as_json: bool) -> int
         )
     _show(console, table)
     effort = effort_text(curve.trainings, curve.train_s, wall_s=wall_s)
-    console.print(f"{effort}; report: {Path(study) / 'report.html'}", soft_wrap=True)
+    console.print(f"{effort}; report: {study.folder / 'report.html'}", soft_wrap=True)
     return code
 
 
-def show_samples(study: str, samples: Samples, *, as_json: bool) -> int:
+def show_samples(study: Study, samples: Samples, *, as_json: bool) -> int:
     """Print what a study's samples are, by their number and range."""
     usable = samples.usable
     summary = {
@@ -130,7 +130,7 @@ def show_samples(study: str, samples: Samples, *, as_json: bool) -> int:
         "best": float(usable.precision.max()) if len(usable) else None,
         "best_configuration": usable.keys[int(usable.precision.argmax())] if len(usable) else None,
         "train_s": float(samples.frame["train_s"].sum()),
-        "file": str(Path(study) / "samples.csv"),
+        "file": str(study.folder / "samples.csv"),
     }
     if as_json:
         _print_json(summary)
@@ -144,7 +144,7 @@ def show_samples(study: str, samples: Samples, *, as_json: bool) -> int:
     return DONE
 
 
-def show_costs(table: CostsTable, out: str | None, *, as_json: bool) -> int:
+def show_measured(table: CostsTable, out: str | None, *, as_json: bool) -> int:
     """Print the range of each measured cost under its conditions."""
     rows: list[dict[str, Any]] = []
     shown = _table("cost", "conditions", ">networks", ">least", ">median", ">most")
@@ -164,6 +164,32 @@ def show_costs(table: CostsTable, out: str | None, *, as_json: bool) -> int:
     if out is not None:
         console.print(f"written: {out}", soft_wrap=True)
     return DONE
+
+
+def show_costs(described: Described, *, as_json: bool) -> int:
+    """Print every computed cost of a configuration; 1 when a count of the built network differs."""
+    rows = [
+        {**dump(figure.cost), "value": figure.value, "counted": figure.counted}
+        for figure in described.figures
+    ]
+    key = ",".join(f"{name}={value}" for name, value in described.configuration.items())
+    if as_json:
+        _print_json(
+            {"configuration": dump(described.configuration), "costs": rows, "unseen": described.unseen}
+        )
+        return DONE if described.agrees else NOT_REACHED
+    console, checked = _console(), any(figure.counted is not None for figure in described.figures)
+    table = _table("cost", ">value", "unit", "", *([">counted"] if checked else []), title=key)
+    for figure in described.figures:
+        label = "" if figure.cost.label == figure.cost.name else figure.cost.label
+        counted = [] if not checked else ["unknown" if figure.counted is None else f"{figure.counted:,.0f}"]
+        table.add_row(figure.cost.name, f"{figure.value:,.0f}", figure.cost.unit, label, *counted)
+    _show(console, table)
+    if described.unseen:
+        _note([f"multiplications that the count cannot see: {', '.join(described.unseen)}"])
+    if not described.agrees:
+        _say(console, ["What was counted on the built network is not what the family computes."])
+    return DONE if described.agrees else NOT_REACHED
 
 
 def show_fits(material: Material, fits: Fits, out: str | None, *, as_json: bool) -> int:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpmodel.errors import BadInputError, hidden
-from cpmodel.families.base import Task
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
+Value = int | float | str
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,10 @@ def span(text: str, option: str) -> tuple[float, float]:
     return fraction(low, option), fraction(high, option)
 
 
-def alone(option: str, **others: str | None) -> None:
-    """Refuse options that say something else than `option` does."""
-    for name, given in others.items():
-        if given is not None:
-            raise BadInputError(option, expected=f"it without {name}", got=f"{name} {given}")
-
-
-def budget(text: str) -> Budget:
+def budget(text: str, option: str) -> Budget:
     """A budget: ``40`` trainings, or ``90s``, ``10m``, ``2h`` of time.
 
-    >>> budget("40"), budget("10m")
+    >>> budget("40", "--budget"), budget("10m", "--budget")
     (Budget(trainings=40, seconds=None), Budget(trainings=None, seconds=600.0))
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
@@ -69,10 +62,10 @@ def budget(text: str) -> Budget:
         return Budget(seconds=float(match[1]) * _SECONDS[match[2]])
     if match and match[1].isdigit() and int(match[1]) > 0:
         return Budget(trainings=int(match[1]))
-    raise BadInputError("--budget", expected="trainings (40) or a time (90s, 10m, 2h)", got=repr(text))
+    raise BadInputError(option, expected="trainings (40) or a time (90s, 10m, 2h)", got=repr(text))
 
 
-def number(text: str) -> int | float | str:
+def number(text: str) -> Value:
     """A whole number if it is one, else a number, else the text itself."""
     for kind in (int, float):
         try:
@@ -82,77 +75,99 @@ def number(text: str) -> int | float | str:
     return text
 
 
-def parameter_values(arguments: Sequence[str]) -> dict[str, tuple[int | float | str, ...]]:
+def names(text: str, option: str) -> list[str]:
+    """Names separated by commas.
+
+    >>> names("f, s", "--vary")
+    ['f', 's']
+    """
+    found = [name.strip() for name in text.split(",")]
+    if not all(found):
+        raise BadInputError(option, expected="names separated by commas", got=repr(text))
+    return found
+
+
+def parameter_values(arguments: Sequence[str]) -> dict[str, tuple[Value, ...]]:
     """Options of the family's parameters: ``--f 8,16,32 --k 3``.
 
     >>> parameter_values(["--f", "8,16", "--k=3"])
     {'f': (8, 16), 'k': (3,)}
     """
-    values: dict[str, tuple[int | float | str, ...]] = {}
+    found: dict[str, tuple[Value, ...]] = {}
     rest = list(arguments)
     while rest:
         word = rest.pop(0)
         name, equals, text = word.removeprefix("--").partition("=")
         if not word.startswith("--") or not name or (not equals and not rest):
             raise BadInputError(f"'{word}'", expected="an option, or --PARAMETER v1,v2,...")
-        text = text if equals else rest.pop(0)
-        if name in values:
-            raise BadInputError(f"--{name}", expected="it once, its values separated by commas", got="twice")
-        values[name] = tuple(number(part.strip()) for part in text.split(",") if part.strip())
-        if not values[name]:
-            raise BadInputError(f"--{name}", expected="values separated by commas", got=repr(text))
-    return values
-
-
-def limits(texts: Iterable[str]) -> dict[str, float]:
-    """Upper limits of complexities: ``params=20000``.
-
-    >>> limits(["params=20000"])
-    {'params': 20000.0}
-    """
-    found = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        try:
-            found[name.strip()] = float(value)
-        except ValueError:
-            equals = ""
-        if not equals or not name.strip() or not found[name.strip()] > 0:
-            raise BadInputError("--max", expected="NAME=NUMBER, like params=20000", got=repr(text))
+        _add(found, name, text if equals else rest.pop(0), f"--{name}")
     return found
 
 
-def assignments(texts: Iterable[str], option: str) -> dict[str, int | float | str]:
+def axes(texts: Iterable[str], option: str) -> dict[str, tuple[Value, ...]]:
+    """Values of what is searched beside T: ``epochs=3,6,12``.
+
+    >>> axes(["epochs=3,6"], "--axis")
+    {'epochs': (3, 6)}
+    """
+    found: dict[str, tuple[Value, ...]] = {}
+    for text in texts:
+        name, _, listed = text.partition("=")
+        _add(found, name.strip(), listed, f"{option} {name.strip()}")
+    return found
+
+
+def _add(found: dict[str, tuple[Value, ...]], name: str, text: str, option: str) -> None:
+    """One more parameter's values, separated by commas."""
+    if name in found:
+        raise BadInputError(option, expected="it once, its values separated by commas", got="twice")
+    found[name] = tuple(number(part.strip()) for part in text.split(",") if part.strip())
+    if not found[name]:
+        raise BadInputError(option, expected="values separated by commas", got=repr(text))
+
+
+def limits(texts: Iterable[str], option: str) -> dict[str, float]:
+    """Upper limits of complexities: ``params=20000``.
+
+    >>> limits(["params=20000"], "--max")
+    {'params': 20000.0}
+    """
+    shape = "NAME=NUMBER, like params=20000"
+    found = assignments(texts, option, shape)
+    for name, value in found.items():
+        if isinstance(value, str) or not value > 0:
+            raise BadInputError(option, expected=shape, got=repr(f"{name}={value}"))
+    return {name: float(value) for name, value in found.items()}
+
+
+def assignments(texts: Iterable[str], option: str, shape: str = "NAME=VALUE") -> dict[str, Value]:
     """Pairs like ``epochs=10``."""
     found = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.strip() or not value.strip():
-            raise BadInputError(option, expected="NAME=VALUE", got=repr(text))
+            raise BadInputError(option, expected=shape, got=repr(text))
         found[name.strip()] = number(value.strip())
     return found
 
 
-def task(image: str, classes: int) -> Task:
-    """What networks are for, from ``28x28x1`` and a number of classes.
+def configuration(text: str, option: str) -> dict[str, Value]:
+    """A configuration: ``f=8,s=28``."""
+    return assignments(text.split(","), option)
 
-    >>> task("32x32x3", 10)
-    Task(height=32, width=32, channels=3, classes=10)
+
+def recipe(texts: Iterable[str], option: str) -> dict[str, Any]:
+    """Fields of a recipe; several words of one field are joined by a plus sign.
+
+    >>> recipe(["epochs=10", "augment=flip+shift"], "--recipe")
+    {'epochs': 10, 'augment': ('flip', 'shift')}
     """
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([13])", image.strip())
-    if not match:
-        raise BadInputError("--image", expected="HEIGHTxWIDTHxCHANNELS, like 28x28x1", got=repr(image))
-    height, width, channels = map(int, match.groups())
-    return Task(height, width, channels, classes)
+    found: dict[str, Any] = dict(assignments(texts, option))
+    if "augment" in found:
+        found["augment"] = tuple(word for word in str(found["augment"]).split("+") if word != "none")
+    return found
 
 
 def command() -> str:
     """The command as it was written."""
     return " ".join(["cpmodel", *map(hidden, sys.argv[1:])]) if sys.argv[0].endswith("cpmodel") else ""
-
-
-def choice(text: str, known: Sequence[str], option: str) -> Any:
-    """One of some words."""
-    if text not in known:
-        raise BadInputError(option, expected="one of " + ", ".join(known), got=repr(text))
-    return text

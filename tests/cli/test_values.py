@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from cpmodel.cli import shortened, values
 from cpmodel.cli.values import Budget
 from cpmodel.errors import BadInputError
-from cpmodel.families import Task
 
 
 @pytest.mark.parametrize(
@@ -56,13 +55,13 @@ def test_fraction_of_any_text_is_one_or_refused(text: str) -> None:
     ],
 )
 def test_budget(text: str, budget: Budget) -> None:
-    assert values.budget(text) == budget
+    assert values.budget(text, "--budget") == budget
 
 
 @pytest.mark.parametrize("text", ["0", "0s", "-3", "1.5", "10 m", "abc", "", "m", "10d", "nan"])
 def test_budget_refused(text: str) -> None:
     with pytest.raises(BadInputError, match="--budget: expected"):
-        values.budget(text)
+        values.budget(text, "--budget")
 
 
 def test_values_of_parameters() -> None:
@@ -84,7 +83,7 @@ def test_a_parameter_is_given_once() -> None:
 
 
 def test_limits() -> None:
-    assert values.limits(["params=20000", "macs=1e6"]) == {"params": 20000.0, "macs": 1e6}
+    assert values.limits(["params=20000", "macs=1e6"], "--max") == {"params": 20000.0, "macs": 1e6}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +91,26 @@ def test_limits() -> None:
 )
 def test_limits_refused(text: str) -> None:
     with pytest.raises(BadInputError, match="--max: expected NAME=NUMBER"):
-        values.limits([text])
+        values.limits([text], "--max")
+
+
+def test_axes() -> None:
+    found = values.axes(["epochs=3,6", "dtype=float32, bfloat16"], "--axis")
+    assert found == {"epochs": (3, 6), "dtype": ("float32", "bfloat16")}
+    for wrong in (["epochs"], ["epochs="], ["epochs=3", "epochs=6"]):
+        with pytest.raises(BadInputError, match="--axis epochs: expected"):
+            values.axes(wrong, "--axis")
+
+
+def test_names() -> None:
+    assert values.names("f, s", "--vary") == ["f", "s"]
+    for wrong in ("", "f,,s"):
+        with pytest.raises(BadInputError, match="--vary: expected names"):
+            values.names(wrong, "--vary")
+
+
+def test_recipes() -> None:
+    assert values.recipe(["augment=none", "epochs=3"], "--recipe") == {"augment": (), "epochs": 3}
 
 
 def test_assignments() -> None:
@@ -103,16 +121,6 @@ def test_assignments() -> None:
 def test_assignments_refused(text: str) -> None:
     with pytest.raises(BadInputError, match="--baseline: expected NAME=VALUE"):
         values.assignments([text], "--baseline")
-
-
-def test_task() -> None:
-    assert values.task("28x20x1", 10) == Task(height=28, width=20, channels=1, classes=10)
-
-
-@pytest.mark.parametrize("text", ["28", "28x28", "0x28x1", "28x28x2", "28x28x1x1", "axbxc", "-8x8x1"])
-def test_task_refused(text: str) -> None:
-    with pytest.raises(BadInputError, match="--image: expected"):
-        values.task(text, 10)
 
 
 @given(st.text(max_size=30), st.integers(2, 20))

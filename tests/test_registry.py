@@ -1,0 +1,45 @@
+"""Plug-ins are found by their entry points; whatever cannot be found or loaded is said in one line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from cpmodel import registry
+from cpmodel.errors import BadInputError
+
+ROOT = Path(__file__).parents[1]
+KINDS = get_args(registry.Kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_built_in_is_installed_like_any_other(kind: registry.Kind) -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+    assert set(declared[f"cpmodel.{kind}"]) <= set(registry.names(kind))
+    assert list(registry.names(kind)) == sorted(registry.names(kind))
+    for name in declared[f"cpmodel.{kind}"]:
+        assert registry.plugin(kind, name) is not None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_unknown_name_is_told_the_known_ones(kind: registry.Kind) -> None:
+    with pytest.raises(BadInputError, match=re.escape(", ".join(registry.names(kind))) + ", got zoo"):
+        registry.plugin(kind, "zoo")
+
+
+def test_a_plug_in_that_cannot_be_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "odd-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: odd\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text(
+        "[cpmodel.metrics]\nodd = nowhere_at_all:Odd\nabsent = json:Absent\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert {"odd", "absent"} < set(registry.names("metrics"))
+    for name, words in (("odd", "nowhere_at_all"), ("absent", "Absent")):
+        with pytest.raises(BadInputError, match=f"metric {name}: .*{words}.*: expected one that imports"):
+            registry.plugin("metrics", name)
