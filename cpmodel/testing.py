@@ -1,26 +1,44 @@
-"""Contracts that authors of plug-ins run; each check raises a `ContractError` that says what is wrong."""
+"""Contracts that authors of plug-ins run: each check raises a `ContractError` that says where one is broken.
+
+    from cpmodel.testing import check_family
+
+    def test_my_family():
+        check_family(MyFamily())
+
+What is built in passes them, too.
+"""
 
 from __future__ import annotations
 
+import json
 import math
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cpmodel.errors import BadInputError, ContractError, StudyError
+import numpy as np
+
+from cpmodel.datasets import Source
+from cpmodel.datasets.loaded import Request as ImagesRequest
+from cpmodel.datasets.loaded import complete
+from cpmodel.errors import BadInputError, ContractError, FitError, StudyError
+from cpmodel.families import Family, Task
+from cpmodel.metrics import Metric
 from cpmodel.recipe import Recipe
 from cpmodel.records.sample import Purpose, Request, Sample, Start
 from cpmodel.records.settings import Settings
 from cpmodel.records.store import Claim, Store
 from cpmodel.samples import Samples
-from cpmodel.space import Condition, Parameter, Space
+from cpmodel.space import Condition, Floats, Parameter, Space
+from cpmodel.surrogates.precision.model import PrecisionModel
 
-# Called with what must hold, and with what to say where it does not
-Must = Callable[[bool, str], None]
-
+# Rows of a space that a family is asked about at once; this many of them are built
+_ROWS, _BUILT = 64, 6
+_TASK = Task(28, 28, 1, 10)
 _SPACE = Space(
     (
         Parameter("f", (2, 8)),
@@ -39,6 +57,205 @@ _STUDY = Settings(
     space=_SPACE,
     recipe=Recipe(),
 )
+# Called with what must hold, and with what to say where it does not
+Must = Callable[[bool, str], None]
+
+
+def check_family(family: Family, task: Task = _TASK, *, seed: int = 0) -> None:
+    """A family: its space, its costs for rows and for built networks, its networks.
+
+    Parameters
+    ----------
+    seed : int
+        Of the draw of configurations that are tried.
+    """
+    with _named("family", family, Family) as must:
+        with _without_torch(must):
+            space = family.space(task)
+            X = _rows(space, seed)
+            costs = _check_costs(family, space, X, task, must)
+            effort = np.asarray(family.effort(X, task))
+            must(effort.shape == (len(X),) and bool((effort > 0).all()), "effort: expected (n,), above 0")
+            try:
+                family.space(task, {"no_such_parameter": (1,)})
+                must(False, "space: expected BadInputError for values of an unknown parameter, got none")
+            except BadInputError:
+                pass
+        for row in sorted({0, *np.linspace(0, len(X) - 1, _BUILT).astype(int).tolist()}):
+            computed = {name: float(column[row]) for name, column in costs.items()}
+            _check_network(family, space.configurations(X[[row]])[0], computed, task, must)
+
+
+def _rows(space: Space, seed: int) -> Floats:
+    """The baseline and others, drawn; every condition holds in some and not in others where that can be."""
+    places = np.random.default_rng(seed).integers(0, min(space.combinations, 2**62), _ROWS)
+    X, first = space.at(np.unique(places))
+    return np.concatenate([space.matrix([space.baseline]), X[first]])
+
+
+def _check_costs(family: Family, space: Space, X: Floats, task: Task, must: Must) -> dict[str, Floats]:
+    kinds = [cost.name for cost in family.cost_kinds(task)]
+    costs = family.costs(X, task)
+    must(list(costs) == kinds, f"costs: expected the columns of cost_kinds, {kinds}, got {list(costs)}")
+    must(bool(kinds), "costs: expected one or more, got none")
+    alone = [family.costs(X[row : row + 1], task) for row in range(len(X))]
+    none = family.costs(X[:0], task)
+    for name, column in costs.items():
+        got = np.asarray(column)
+        must(got.shape == (len(X),), f"cost {name}: expected shape ({len(X)},), got {got.shape}")
+        good = np.isfinite(got) & (got > 0)
+        must(bool(good.all()), f"cost {name}: expected finite numbers above 0, got {got[~good][:1]}")
+        must(np.asarray(none[name]).shape == (0,), f"cost {name}: expected shape (0,) for no rows")
+        apart = np.array([float(one[name][0]) for one in alone])
+        for row in np.flatnonzero(apart != got)[:1]:
+            key = space.key(space.configurations(X[[row]])[0])
+            must(False, f"cost {name} of {key}: {got[row]:g} among other rows, {apart[row]:g} alone")
+    return costs
+
+
+def _check_network(
+    family: Family, configuration: Mapping[str, Any], computed: dict[str, float], task: Task, must: Must
+) -> None:
+    import torch
+
+    from cpmodel.costs.count import count
+
+    def weights(seed: int) -> Any:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            built = family.build(configuration, task)
+        return built, [value.detach().clone() for value in built.state_dict().values()]
+
+    name = ",".join(f"{key}={value}" for key, value in configuration.items())
+    height, width = family.input_size(configuration, task)
+    must(min(height, width) > 0, f"input_size of {name}: expected pixels, got {height}, {width}")
+    shape = (task.channels, height, width)
+    (network, first), (_, again), (_, other) = weights(0), weights(0), weights(1)
+    same = [torch.equal(a, b) for a, b in zip(first, again, strict=True)]
+    must(all(same), f"build of {name}: the same torch seed gives other weights")
+    differ = [not torch.equal(a, b) for a, b in zip(first, other, strict=True)]
+    must(any(differ), f"build of {name}: another torch seed gives the same weights")
+    images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        network.train()(images)
+        both, one = network.eval()(images), network(images[:1])
+    for scores, n in ((both, 2), (one, 1)):
+        must(
+            tuple(scores.shape) == (n, task.classes) and bool(torch.isfinite(scores).all()),
+            f"network of {name}: expected finite scores of shape ({n}, {task.classes}) for a batch of {n}, "
+            f"got {tuple(scores.shape)}",
+        )
+    must(
+        torch.allclose(both[:1], one, rtol=1e-4, atol=1e-4),
+        f"network of {name}: an image's scores hang on the others of its batch",
+    )
+    with torch.device("meta"):
+        ghost = family.build(configuration, task)
+    must(all(p.is_meta for p in ghost.parameters()), f"build of {name}: not all on the meta device")
+    counted = count(network, shape).costs
+    for column in computed.keys() & counted.keys():
+        told = f"computed {computed[column]:,g}, counted on the built network {counted[column]:,g}"
+        must(computed[column] == counted[column], f"cost {column} of {name}: {told}")
+
+
+def check_metric(metric: Metric, *, classes: int = 7, images: int = 60) -> None:
+    """A metric: a value in [0, 1] for each image, whatever the others are, and the direction it states."""
+    with _named("metric", metric, Metric) as must:
+        must(metric.direction in ("higher", "lower"), f"direction: got {metric.direction!r}")
+        random = np.random.default_rng(0)
+        labels = random.permutation(np.arange(images) % classes)
+        scores = random.normal(size=(images, classes)).round(1)  # some of them equal
+        given = scores.copy()
+        values = np.asarray(metric.values(scores, labels))
+        must(np.array_equal(scores, given), "values: the scores that were given are changed")
+        must(values.shape == (images,), f"values: expected shape ({images},), got {values.shape}")
+        inside = (values >= 0) & (values <= 1)
+        must(bool(inside.all()), f"values: expected them in [0, 1], got {values[~inside][:1]}")
+        for order in np.array_split(random.permutation(images), 4):
+            part = np.asarray(metric.values(scores[order], labels[order]))
+            must(np.allclose(part, values[order]), "values: an image's value hangs on the other images")
+        strata = metric.strata(labels)
+        if strata is not None:
+            must(np.asarray(strata).shape == (images,), f"strata: expected shape ({images},)")
+            must(np.asarray(strata).dtype.kind in "iu", "strata: expected whole numbers")
+            moved = metric.strata(labels[order])
+            pairs = set(zip(np.asarray(strata)[order].tolist(), np.asarray(moved).tolist(), strict=True))
+            one_to_one = len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+            must(one_to_one, "strata: images of one stratum are no longer together when others are left out")
+        right = np.where(np.arange(classes) == labels[:, None], 20.0, -20.0)
+        best, worst = (metric.precision_of(s, labels).mean() for s in (right, -right))
+        stated = f"direction {metric.direction}"
+        must(best > worst, f"{stated}: right scores give P {best:g}, wrong ones {worst:g}")
+        turned = metric.inside(metric.shown(0.25))
+        must(turned == 0.25, "inside and shown: they do not turn each other back")
+
+
+def check_dataset(source: Source, request: ImagesRequest | None = None) -> None:
+    """A source of images: three splits, always the same ones, whose own parts no seed moves.
+
+    Parameters
+    ----------
+    request : Request, optional
+        With the path and the options that the source needs.
+    """
+    asked = request or ImagesRequest(text="images")
+    with _named("data set", source, Source) as must:
+        must(bool(source.summary.strip()), "summary: expected one line for help texts, got none")
+        given = asked.path is not None
+        must(source.takes_path == given, f"takes_path is {source.takes_path}: path {asked.path}")
+        loaded = [source.read(replace(asked, seed=seed)) for seed in (0, 0, 1)]
+        must("train" in loaded[0].parts, f"parts: expected train, got {', '.join(loaded[0].parts) or 'none'}")
+        one, again, other = (complete(parts, asked) for parts in loaded)
+        names = one.class_names
+        must(len(set(names)) == len(names), f"class names: expected each once, got {', '.join(names)}")
+        must(one.data_hash == again.data_hash, "read: two readings give other images or labels")
+        must(one.data_hash == other.data_hash, "read: the parts of its own hang on the seed of the splits")
+
+
+def check_precision_model(make: Callable[[], PrecisionModel]) -> None:
+    """A precision model: an estimator of scikit-learn's kind whose predictions are laws, saved as JSON.
+
+    Parameters
+    ----------
+    make : callable
+        The class, or anything that makes a fresh model.
+    """
+    X, y = _table()
+    fresh = X + 1.0
+    unit = np.array([1e-3, 28.0])
+    with _named("precision model", make(), PrecisionModel) as must:
+        model = make()
+        must(model.fit(X, y) is model, "fit: expected it to return the model itself")
+        mean, std = model.predict(fresh, return_std=True)
+        low, high = model.predict_interval(fresh)
+        chance = model.probability(fresh, 0.8)
+        said = {"predict": mean, "interval": low, "end of the interval": high, "probability": chance}
+        for what, values in said.items():
+            must(np.asarray(values).shape == (len(fresh),), f"{what}: expected shape ({len(fresh)},)")
+            must(bool(np.all((values >= 0) & (values <= 1))), f"{what}: expected fractions in [0, 1]")
+        must(bool((std >= 0).all()), "predict: expected standard deviations of 0 or more")
+        must(bool((low <= mean).all() and (mean <= high).all()), "interval: the mean lies outside")
+        must(bool((model.probability(fresh, 0.9) <= chance).all()), "probability: it grows with the target")
+        draws = model.draws(fresh, 5, seed=1)
+        must(draws.shape == (5, len(fresh)), f"draws: expected shape (5, {len(fresh)}), got {draws.shape}")
+        must(np.array_equal(draws, model.draws(fresh, 5, seed=1)), "draws: one seed gives other draws")
+        again = type(model).from_dict(json.loads(json.dumps(model.to_dict(), allow_nan=False)))
+        must(np.array_equal(again.predict(fresh), mean), "to_dict: what is read back predicts otherwise")
+        order = np.random.default_rng(0).permutation(len(y))
+        must(
+            np.allclose(make().fit(X[order], y[order]).predict(fresh), mean, rtol=1e-6),
+            "fit: the order of the rows changes the predictions",
+        )
+        must(
+            np.allclose(make().fit(X / unit, y).predict(fresh / unit), mean, rtol=1e-4),
+            "fit: the units of the columns change the predictions",
+        )
+        for what, wrong in (("above 1", np.full(len(y), 1.5)), ("that is NaN", np.full(len(y), np.nan))):
+            try:
+                make().fit(X, wrong)
+                must(False, f"fit: expected FitError for a precision {what}, got none")
+            except FitError:
+                pass
 
 
 def check_store(make: Callable[[], Any]) -> None:
@@ -50,7 +267,7 @@ def check_store(make: Callable[[], Any]) -> None:
         Gives the storage: an `optuna.storages.BaseStorage` or its URL. Each call reaches the same record by a
         connection of its own, as another process would.
     """
-    with _named("storage", make()) as must, tempfile.TemporaryDirectory() as folder:
+    with _named("storage", make(), object) as must, tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "study"
         one, other = (Store.create(place, _STUDY, make()) for _ in range(2))
         must(Store.open(place, make()).settings == _STUDY, "settings: they come back as others")
@@ -145,18 +362,53 @@ def _outcome(study: Store, claim: Claim, number: int) -> Sample:
     )
 
 
+def _table() -> tuple[Floats, Floats]:
+    """Made-up trainings of 24 configurations, two seeds each, whose error falls like a power."""
+    random = np.random.default_rng(0)
+    grid = np.array([(f, s) for f in (2.0, 4, 8, 16, 32, 64) for s in (8.0, 14, 20, 28)]).repeat(2, axis=0)
+    error = 0.9 * grid[:, 0] ** -0.35 * grid[:, 1] ** -0.3
+    return grid, np.clip(1 - error + random.normal(0, 0.003, len(grid)), 0, 1)
+
+
 @contextmanager
-def _named(kind: str, thing: Any) -> Iterator[Must]:
+def _named(kind: str, thing: Any, expected: type) -> Iterator[Must]:
     """What requires, and turns whatever is raised inside into a `ContractError` that names the plug-in."""
-    name = f"{kind} {thing if isinstance(thing, str) else type(thing).__name__}"
+    name = f"{kind} {thing if isinstance(thing, str) else getattr(thing, 'name', '') or type(thing).__name__}"
 
     def must(holds: bool, message: str) -> None:
         if not holds:
             raise ContractError(f"{name}: {message}")
 
+    must(isinstance(thing, expected), f"expected a {expected.__module__}.{expected.__name__}, got {thing!r}")
     try:
         yield must
     except ContractError:
         raise
     except Exception as error:
         raise ContractError(f"{name}: {type(error).__name__}: {error}") from error
+
+
+class _NoTorch:
+    """A finder of modules that refuses torch."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> None:
+        if name.split(".")[0] == "torch":
+            raise ImportError("torch is not to be had here")
+
+
+@contextmanager
+def _without_torch(must: Must) -> Iterator[None]:
+    """Torch cannot be imported inside: a fit or an optimisation over a family never loads it."""
+    hidden = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "torch"}
+    for name in hidden:
+        del sys.modules[name]
+    sys.meta_path.insert(0, _NoTorch)
+    try:
+        yield
+    except ImportError as error:
+        must("torch" not in str(error), "space, costs and effort must not import torch")
+        raise
+    finally:
+        sys.meta_path.remove(_NoTorch)
+        sys.modules.update(hidden)

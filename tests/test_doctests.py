@@ -1,12 +1,19 @@
-"""Every example in a docstring does what it says."""
+"""Every example does what it says: in docstrings, in the README and in the documentation."""
 
 from __future__ import annotations
 
 import doctest
 import importlib
+import re
+import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
+import typer
+from PIL import Image
+
+import cpmodel.cli
 
 ROOT = Path(__file__).parents[1]
 MODULES = [
@@ -14,6 +21,9 @@ MODULES = [
     for path in sorted((ROOT / "cpmodel").rglob("*.py"))
     if ">>> " in path.read_text(encoding="utf-8")
 ]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Parameters of the plain family, which are options of the commands that make a study
+FREE = {"--f", "--s", "--k", "--l"}
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -25,3 +35,61 @@ def test_examples(name: str) -> None:
 
 def test_there_are_examples() -> None:
     assert {"cpmodel.space", "cpmodel.cli.values", "cpmodel.datasets"} <= set(MODULES)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(
+        rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+
+
+def make_photos(folder: Path) -> None:
+    """Class folders of small pictures, told by where they are bright."""
+    noise = np.random.default_rng(0)
+    for label, name in enumerate(("bags", "boots", "coats")):
+        (folder / name).mkdir(parents=True)
+        for number in range(60):
+            picture = noise.integers(0, 90, (8, 8), dtype=np.uint8)
+            picture[1 + 2 * label : 3 + 2 * label, 1:7] += 100
+            Image.fromarray(picture).save(folder / name / f"{number}.png")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_python_of_the_documentation_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of a page in one namespace, as a reader would type it, on small pictures and with few trainings."""
+    make_photos(tmp_path / "photos")
+    rows = [
+        f"{w},{s},{90 - 60 / w - 300 / s:.2f},{w * s}" for w in (4, 8, 16, 32) for s in (96, 128, 160, 224)
+    ]
+    (tmp_path / "table.csv").write_text("\n".join(["width,size,top1,macs_m", *rows]) + "\n")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "page"}
+    for block in blocks(page, "python"):
+        exec(compile(re.sub(r"budget=\d+", "budget=9", block), str(page), "exec"), names)
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every cpmodel command of a page, in blocks and in sentences, as words."""
+    text = page.read_text(encoding="utf-8")
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    lines += re.findall(r"`(cpmodel [a-z][^`]*)`", text.replace("\n", " "))
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("cpmodel ")]
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda path: path.name)
+def test_commands_of_the_documentation_exist(page: Path) -> None:
+    known = typer.main.get_command(cpmodel.cli.app).commands
+    for _, name, *words in commands(page):
+        assert name in known, name
+        options = {option for parameter in known[name].params for option in parameter.opts} | FREE
+        for word in words:
+            if word.startswith("-"):
+                assert word.partition("=")[0] in options, (name, word)
+
+
+def test_the_readme_has_code_of_both_kinds() -> None:
+    assert len(blocks(PAGES[0], "python")) >= 2
+    assert len(commands(PAGES[0])) >= 12

@@ -1,0 +1,39 @@
+"""A precision model: the mean of the nearest configuration's trainings, on the scale of log errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cpmodel.space import Floats
+from cpmodel.surrogates.groups import Groups
+from cpmodel.surrogates.precision.model import Coefficient, PrecisionModel
+from cpmodel.surrogates.predictive import Predictive
+
+
+class NearestError(PrecisionModel):
+    """What the nearest configuration has, columns in units of their range."""
+
+    name: ClassVar[str] = "nearest"
+
+    def _fit(self, groups: Groups) -> None:
+        order = np.lexsort(groups.X.T)
+        self.X_, self.y_ = groups.X[order], groups.y[order]
+        self.spread_ = float(max(self.y_.std(), 1e-3))
+        self.coefficients_ = (Coefficient("mean", float(self.y_.mean()), None),)
+
+    def _predictive(self, X: Floats) -> Predictive:
+        reach = np.ptp(self.X_, axis=0)
+        reach[reach == 0] = 1.0
+        gaps = (((X[:, None] - self.X_) / reach) ** 2).sum(axis=2)
+        wide = np.full(len(X), self.spread_)
+        return Predictive(self.link_, self.y_[gaps.argmin(axis=1)], wide, wide / 4)
+
+    def _state(self) -> dict[str, Any]:
+        return {"X": self.X_.tolist(), "y": self.y_.tolist(), "spread": self.spread_}
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.X_, self.y_ = np.array(state["X"], dtype=float), np.array(state["y"], dtype=float)
+        self.spread_ = float(state["spread"])
