@@ -79,7 +79,7 @@ def fit_precision(
     Parameters
     ----------
     name : str
-        A model of `cpmodel.surrogates.precision_models`.
+        One of the registry's ``precision_models``.
     validate : bool
         Whether to cross-validate, too; see `validated`.
     derived : Derived, optional

@@ -6,7 +6,7 @@ metadata are
 - ``help``, ``metavar``: for people; `told` fills in the names that ``{families}`` and its like stand for;
 - ``flags``: on the command line, ``--name`` unless given; empty for an option that only Python has;
 - ``words``: the function of `cpmodel.cli.values` that reads what is written there;
-- ``repeated``: whether it may be given several times there;
+- ``repeated``: whether it may be given several times there, as whatever reads NAME=VALUE;
 - ``within``: the interval of a number, like ``(0, 1]``;
 - ``among``: the words that there are.
 """
@@ -47,15 +47,15 @@ def option(
     *,
     flags: tuple[str, ...] | None = None,
     words: str = "",
-    repeated: bool = False,
     within: str = "",
     among: tuple[str, ...] = (),
 ) -> Any:
     """A field of an option group; see the head of the module."""
-    kept = {"help": help, "metavar": metavar, "words": words, "repeated": repeated}
-    if flags is not None:
-        kept["flags"] = flags
-    return field(default=default, metadata={**kept, "within": within, "among": among})
+    repeated = "=" in metavar
+    said = f"{help}; may be given several times." if repeated else help
+    kept = {"help": said, "metavar": metavar, "words": words, "within": within, "among": among}
+    named = {} if flags is None else {"flags": flags}
+    return field(default=default, metadata={**kept, **named, "repeated": repeated})
 
 
 @dataclass(frozen=True)
@@ -81,18 +81,13 @@ class StudyOptions(Options):
     baseline: Configuration | None = option(None, _BASELINE, "T", words="configuration")
     axes: Mapping[str, Sequence[Value]] | None = option(
         None,
-        "Search a field of the recipe, too: epochs=3,6,12; may be given several times.",
+        "Search a field of the recipe, too: epochs=3,6,12",
         "FIELD=VALUES",
         flags=("--axis",),
         words="axes",
-        repeated=True,
     )
     recipe: Mapping[str, Any] | Recipe | None = option(
-        None,
-        "A field of the training recipe, epochs=10; may be given several times.",
-        "FIELD=VALUE",
-        words="recipe",
-        repeated=True,
+        None, "A field of the training recipe: epochs=10", "FIELD=VALUE", words="recipe"
     )
     metric: str | Metric | None = option(
         None, "What precision means: {metrics}, topK; default: accuracy.", "NAME"
@@ -111,17 +106,12 @@ class ComplexityOptions(Options):
 
     complexity: str = option(
         "",
-        "What is minimised: a cost of the family, a measured one, a column; default: the first there is.",
+        "What is minimised: a cost or a column; default: the main one.",
         "NAME",
         flags=("--complexity", "-c"),
     )
     limits: Mapping[str, float] = option(
-        None,
-        "Limit on another complexity, params=20000; may be given several times.",
-        "NAME=NUMBER",
-        flags=("--max",),
-        words="limits",
-        repeated=True,
+        None, "Limit on another complexity: params=20000", "NAME=NUMBER", flags=("--max",), words="limits"
     )
 
     def __post_init__(self) -> None:
@@ -143,7 +133,7 @@ class Asked(ComplexityOptions):
     )
     drop: float | None = option(
         None,
-        "Instead of a target: how far below the baseline it may lie, 0.02 or 2%.",
+        "Instead: how far below the baseline it may lie, 0.02 or 2%.",
         "P",
         words="fraction",
         within="(0, 1]",
@@ -221,11 +211,7 @@ class Training(Machine):
     """How much is trained."""
 
     budget: int | None = option(
-        40,
-        "Trainings in all, verification included (40), or a time (90s, 10m, 2h).",
-        "N|TIME",
-        words="budget",
-        within=COUNT,
+        40, "Trainings in all (40), or a time (90s, 10m, 2h).", "N|TIME", words="budget", within=COUNT
     )
     seconds: float | None = option(
         None, "Time after which no training is started any more.", flags=(), within="(0, inf)"
@@ -238,10 +224,7 @@ class Effort(Training):
     """How much a search may spend."""
 
     tolerance: float = option(
-        0.05,
-        "Stop when the expected further saving is below it; of a curve, when C(P) is known to it.",
-        "FRACTION",
-        within="[0, 1)",
+        0.05, "Stop when less saving is expected, or a curve is known to it.", "FRACTION", within="[0, 1)"
     )
     measured: int = option(60, "Run-times measured for the model of them.", "N", within="[0, inf)")
     batch: int = option(64, "Images in one forward pass when run-time is measured.", "N", within=COUNT)
@@ -299,10 +282,7 @@ class TableOptions(Options):
     precision: str = option("precision", "CSV: name of the precision column.", "NAME")
     seed_column: str = option("seed", "CSV: name of the seed column.", "NAME")
     unit: Literal["auto", "fraction", "percent"] = option(
-        "auto",
-        "CSV: precision is a fraction or percent; auto looks at it.",
-        "UNIT",
-        among=("auto", "fraction", "percent"),
+        "auto", "CSV: what precision is; auto looks at it.", "UNIT", among=("auto", "fraction", "percent")
     )
     baseline: Configuration | None = option(None, _BASELINE, "T", words="configuration")
     family: str | None = option(None, "Without a study: family of networks; default: plain.", "NAME")
@@ -373,24 +353,21 @@ def _checked(each: Field[Any], value: Any) -> Any:
     kinds, limits, among = str(each.type).split(" | "), each.metadata["within"], each.metadata["among"]
     if value is None and "None" in kinds:
         return None
-    expected: str | None = None
-    if among:
-        expected = None if value in among else "one of " + ", ".join(among)
-    elif "int" in kinds or "float" in kinds:
+    if "int" in kinds or "float" in kinds:
         kind, number = (int, Integral) if "int" in kinds else (float, Real)
         fits = not isinstance(value, bool) and isinstance(value, number) and math.isfinite(float(value))
         if fits and _inside(float(value), limits):
             return kind(value)
         expected = ("a whole number" if kind is int else "a number") + _said(limits)
-    elif kinds == ["str"]:
-        expected = None if isinstance(value, str) else "a text"
-    elif kinds == ["bool"]:
-        expected = None if isinstance(value, bool) else "True or False"
-    if expected is not None:
-        raise BadInputError(
-            each.name, expected=expected, got=repr(value) if isinstance(value, str) else value
-        )
-    return value
+    elif among and value not in among:
+        expected = "one of " + ", ".join(among)
+    elif kinds == ["str"] and not isinstance(value, str):
+        expected = "a text"
+    elif kinds == ["bool"] and not isinstance(value, bool):
+        expected = "True or False"
+    else:
+        return value
+    raise BadInputError(each.name, expected=expected, got=repr(value) if isinstance(value, str) else value)
 
 
 def _inside(number: float, interval: str) -> bool:
