@@ -88,9 +88,9 @@ def check_family(family: Family, task: Task = _TASK, *, seed: int = 0) -> None:
 
 def _rows(space: Space, seed: int) -> Floats:
     """The baseline and others, drawn; every condition holds in some and not in others where that can be."""
-    places = np.random.default_rng(seed).integers(0, min(space.combinations, 2**62), _ROWS)
-    X, first = space.at(np.unique(places))
-    return np.concatenate([space.matrix([space.baseline]), X[first]])
+    rng = np.random.default_rng(seed)
+    places = np.unique(rng.integers(0, min(space.size, 2**62), _ROWS))
+    return np.concatenate([space.matrix([space.baseline]), space.at(places)])
 
 
 def _check_costs(family: Family, space: Space, X: Floats, task: Task, must: Must) -> dict[str, Floats]:

@@ -30,7 +30,7 @@ class Cooking(Options):
     budget: int | None = option(40, "Eggs, or a time.", "N|TIME", words="budget")
     seconds: float | None = option(None, "Time for all.", flags=())
     share: float | None = option(None, "A share.", "P", flags=("--share", "-s"), words="fraction")
-    limits: dict[str, float] | None = option(None, "Limits.", flags=("--max",), words="limits", repeated=True)
+    limits: dict[str, float] | None = option(None, "Limits", "NAME=NUMBER", flags=("--max",), words="limits")
     kind: str = option("soft", "One of {families}.", "NAME")
     cold_water: bool = option(False, "Begin cold.")
 

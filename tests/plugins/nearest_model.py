@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cpmodel.space import Floats
+from cpmodel.surrogates.estimator import Coefficient
 from cpmodel.surrogates.groups import Groups
-from cpmodel.surrogates.precision.model import Coefficient, PrecisionModel
+from cpmodel.surrogates.precision.model import PrecisionModel
 from cpmodel.surrogates.predictive import Predictive
 
 

@@ -12,7 +12,7 @@ from own_family import Squeezed
 
 from cpmodel.errors import BadInputError
 from cpmodel.families import Task
-from cpmodel.optimize import Choice, optimize
+from cpmodel.optimize import Choice, Problem, cheapest
 from cpmodel.pipeline.costing import complexity_of
 from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.stages import Fits, fit
@@ -36,7 +36,7 @@ def own() -> tuple[Material, Fits]:
 def chosen(material: Material, fits: Fits, complexity: str, target: float) -> Choice:
     price = complexity_of(material, complexity).of
     model = fits.precision.model
-    return optimize(material.space, model, price, target=target, complexity=complexity, confidence=0.6)
+    return cheapest(Problem(material.space, model, price, complexity), target, 0.6)
 
 
 def test_a_cost_of_a_family_s_own_is_listed_and_drawn_first() -> None:
