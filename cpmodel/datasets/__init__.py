@@ -1,24 +1,12 @@
 """A name or a path becomes images with train, validation and test splits.
 
-A specification is a name, a path where the name asks for one, and options::
-
-    embedded                     10,000 / 5,000 / 5,000 images of Fashion-MNIST that come with the package
-    digits                       scikit-learn's 8x8 digits
-    mnist, fashion-mnist, cifar10    from OpenML, cached; need a network once
-    lfw-gender:PATH              Labeled Faces in the Wild, folder or tar, with a labels CSV
-    folder:PATH                  class folders, with or without train/val/test above them, or a tar of them
-    npz:PATH                     arrays x_train, y_train, x_test, y_test and such
-
-    folder:photos?size=64&channels=1&validation=0.2
-
-Options of all (a path cannot hold a question mark):
+A specification is the name of a source, a path where it takes one, and options, as in
+``folder:photos?size=64&channels=1&validation=0.2`` (a path cannot hold a question mark). Options of all:
 
 - ``size``: pixels; the images become squares, cut at the centre and resized with antialiasing
 - ``channels``: 1 gray, 3 colour
 - ``validation``, ``test``: share of the images that a missing part takes, 0.15 each
 - ``mirrored``: ``alike`` if a mirrored image still shows its class (assumed unless known), ``other`` if not
-
-Of ``lfw-gender``: ``labels``, the CSV; ``crop``, the central fraction of both sides that is kept (0.6).
 
 Arrays and torch data sets that a program holds take the place of a specification: see `load`.
 """
@@ -40,9 +28,9 @@ __all__ = ["ImageSet", "Source", "Split", "load", "load_again"]
 
 EMBEDDED = Source("20,000 images of Fashion-MNIST that come with the package", bundled.embedded)
 DIGITS = Source("scikit-learn's 1,797 digits, 8x8, gray", bundled.digits)
-MNIST = Source("70,000 digits, 28x28, gray, from OpenML", openml.reader(openml.MNIST))
-FASHION_MNIST = Source("70,000 clothes, 28x28, gray, from OpenML", openml.reader(openml.FASHION_MNIST))
-CIFAR10 = Source("60,000 objects, 32x32, colour, from OpenML", openml.reader(openml.CIFAR10))
+MNIST = Source("70,000 digits, 28x28, gray, from OpenML", openml.MNIST.read)
+FASHION_MNIST = Source("70,000 clothes, 28x28, gray, from OpenML", openml.FASHION_MNIST.read)
+CIFAR10 = Source("60,000 objects, 32x32, colour, from OpenML", openml.CIFAR10.read)
 LFW_GENDER = Source(
     "faces from Labeled Faces in the Wild, split by person", lfw.read, takes_path=True, options=lfw.OPTIONS
 )
@@ -68,11 +56,6 @@ def load(images: Any = "embedded", *, image_size: int | None = None, seed: int =
     images : ImageSet
         uint8; its notes say what was done to the images.
 
-    Raises
-    ------
-    DatasetError
-        Anything wrong with the specification or with what it names: one line that says what and where.
-
     Examples
     --------
     >>> digits = load("digits")
@@ -87,21 +70,17 @@ def load(images: Any = "embedded", *, image_size: int | None = None, seed: int =
         source, request = parse(images, image_size=image_size, seed=seed)
         return complete(source.read(request), request)
     if isinstance(images, ImageSet):
+        name = images.name
         loaded = Loaded(images.splits, images.class_names, images.notes, images.mirrored_alike)
-        return complete(loaded, Request(images.name, size=image_size, seed=seed))
-    with located(GIVEN):
-        loaded = read_object(images)
-    return complete(loaded, Request(GIVEN, size=image_size, seed=seed))
+    else:
+        name = GIVEN
+        with located(GIVEN):
+            loaded = read_object(images)
+    return complete(loaded, Request(name, size=image_size, seed=seed))
 
 
 def load_again(name: str) -> ImageSet:
-    """The images of a study, by the name that it keeps.
-
-    Raises
-    ------
-    DatasetError
-        They cannot be loaded, or were given as an object, which only its owner has.
-    """
+    """The images of a study, by the name that it keeps; those given as an object only its owner has."""
     if name.partition("?")[0].partition(":")[0] in registry.names("datasets"):
         return load(name)
     what = f"the images of this study ({name}) were given as an object"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cpmodel.errors import DatasetError
+from cpmodel.errors import BadInputError, DatasetError
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -20,21 +20,15 @@ BLOCK = 4096  # images converted at one time, so that no wider copy of a whole a
 
 @contextmanager
 def located(where: str) -> Iterator[None]:
-    """Errors of images say that they come from there."""
+    """Errors are those of images, and say that they come from there."""
     try:
         yield
-    except DatasetError as error:
+    except BadInputError as error:
         raise DatasetError(str(error), where=where) from error
 
 
 def require_memory(n_bytes: int, what: str, advice: str = "") -> None:
-    """Refuse before the memory is taken, not when the machine is on its knees.
-
-    Raises
-    ------
-    DatasetError
-        Less memory than `n_bytes` is free.
-    """
+    """Refuse before the memory is taken, not when the machine is on its knees."""
     import psutil
 
     free = int(psutil.virtual_memory().available)
@@ -57,26 +51,17 @@ def as_images(arrays: Mapping[str, Array]) -> tuple[dict[str, Images], list[str]
     arrays : name to array
         Gray: (n, h, w), (n, h, w, 1) or (n, 1, h, w); colour: (n, h, w, 3) or (n, 3, h, w). Values 0..255,
         or 0..1 (when nothing exceeds 1), or 16 bits (integers above 255); one range for all arrays together.
-
-    Raises
-    ------
-    DatasetError
-        Another shape, no numbers, NaN or infinity, values outside these ranges.
     """
-    notes: list[str] = []
     for name, array in arrays.items():
         _check_numbers(array, name)
-    scale, note = _scale(arrays)
-    notes += [note] if note else []
-    images = {}
+    scale, scaled = _scale(arrays)
+    notes, images = [scaled], {}
     for name, array in arrays.items():
-        laid, note = _channels_last(array, name)
-        if note and note not in notes:
-            notes.append(note)
-        images[name] = (
-            np.ascontiguousarray(laid) if laid.dtype == np.uint8 and scale == 1 else _rounded(laid, scale)
-        )
-    return images, notes
+        laid, moved = _channels_last(array, name)
+        notes.append(moved)
+        whole = laid.dtype == np.uint8 and scale == 1
+        images[name] = np.ascontiguousarray(laid) if whole else _rounded(laid, scale)
+    return images, [note for note in dict.fromkeys(notes) if note]
 
 
 def _rounded(array: Array, scale: float) -> Images:
@@ -103,7 +88,7 @@ def _check_numbers(array: Array, name: str) -> None:
 
 
 def _scale(arrays: Mapping[str, Array]) -> tuple[float, str]:
-    """What the values are multiplied by to lie in 0..255, from the range of all arrays together."""
+    """What the values are multiplied by to lie in 0..255, from the range of all arrays together; a note."""
     low = min(float(array.min()) for array in arrays.values())
     high = max(float(array.max()) for array in arrays.values())
     whole = all(array.dtype.kind in "bui" for array in arrays.values())
@@ -136,14 +121,7 @@ def as_labels(
     Parameters
     ----------
     arrays : name to array of shape (n,) or (n, 1)
-        Whole numbers or strings.
-    class_names : sequence of str, or None
-        With names, labels must be positions in them.
-
-    Raises
-    ------
-    DatasetError
-        Another shape (one-hot, say), fractions, labels without a class name, fewer than two classes.
+        Whole numbers or texts; with given names, positions in them.
     """
     flat = {name: _flat_labels(array, name) for name, array in arrays.items()}
     if len({values.dtype.kind for values in flat.values()}) > 1:
@@ -191,18 +169,3 @@ def with_channels(images: Images, channels: int | None) -> Images:
     for rows in _blocks(images):
         gray[rows, ..., 0] = (images[rows].astype(np.uint32) @ weights + 0x8000) >> 16
     return gray
-
-
-def resized(images: Images, size: int | None) -> Images:
-    """Images brought to `size` x `size` by `pictures.fit`; None keeps them."""
-    if size is None or images.shape[1:3] == (size, size):
-        return images
-    from PIL import Image
-
-    from cpmodel.datasets.pictures import fit
-
-    flat = images[..., 0] if images.shape[3] == 1 else images
-    out = np.empty((len(images), size, size, images.shape[3]), dtype=np.uint8)
-    for index, image in enumerate(flat):
-        out[index] = np.asarray(fit(Image.fromarray(image), (size, size))).reshape(out.shape[1:])
-    return out

@@ -45,11 +45,6 @@ class ImageSet:
         What was done to the images on loading (resized, converted, left out), one line each.
     mirrored_alike : bool
         Whether a mirrored image still shows its class; not so for digits.
-
-    Raises
-    ------
-    DatasetError
-        A split is empty, shapes differ, a label has no class, or fewer than two classes.
     """
 
     name: str
@@ -93,10 +88,7 @@ class ImageSet:
 
     @cached_property
     def data_hash(self) -> str:
-        """Twelve hexadecimal digits of what a network learns from and is chosen by: training and validation.
-
-        Images, labels, groups, classes and how they are divided; the name and the test split do not count.
-        """
+        """Twelve hexadecimal digits of what networks learn from and are chosen by: training, validation."""
         return _hash(self, "train", "validation")
 
     @cached_property
@@ -111,12 +103,12 @@ def whole_hash(images: ImageSet) -> str:
 
 
 def _hash(images: ImageSet, *names: str) -> str:
+    """Of images, labels, groups and classes, and how they are divided; the set's own name does not count."""
     digest = hashlib.sha256(repr((images.class_names, images.image_shape)).encode())
     for name in names:
         split = images.splits[name]
         digest.update(f"{name}{len(split)}".encode())
-        digest.update(np.ascontiguousarray(split.images).data)
-        digest.update(np.ascontiguousarray(split.labels).data)
-        if split.groups is not None:
-            digest.update(np.ascontiguousarray(split.groups).data)
+        for array in (split.images, split.labels, split.groups):
+            if array is not None:
+                digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:12]

@@ -16,13 +16,7 @@ EMBEDDED = "fashion_mnist_20k.npz"
 
 
 def data_file(name: str) -> Path:
-    """A file of the top-level folder ``data/``, which the wheel carries as ``cpmodel/data/``.
-
-    Raises
-    ------
-    DatasetError
-        In neither place.
-    """
+    """A file of the top-level folder ``data/``, which the wheel carries as ``cpmodel/data/``."""
     package = Path(cpmodel.__file__).parent
     for folder in (package / "data", package.parent / "data"):
         if (folder / name).is_file():

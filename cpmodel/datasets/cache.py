@@ -6,10 +6,8 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cpmodel.datasets.base import ImageSet, Split
 from cpmodel.errors import DatasetError
@@ -17,13 +15,7 @@ from cpmodel.files import read_json
 
 
 def save_arrays(images: ImageSet, folder: Path) -> Path:
-    """Keep the set's arrays below `folder`, if they are not there yet.
-
-    Returns
-    -------
-    Path
-        The folder of this set, named after its content; give it to `open_arrays`.
-    """
+    """Keep the set's arrays below `folder`, if they are not there yet; returns what `open_arrays` takes."""
     target = folder / f"images-{images.data_hash}-{images.test_hash}"
     if target.exists():
         return target
@@ -32,8 +24,9 @@ def save_arrays(images: ImageSet, folder: Path) -> Path:
         made = Path(tempfile.mkdtemp(dir=folder, prefix=".images-"))
         try:
             for name, split in images.splits.items():
-                for part, array in _parts(split).items():
-                    np.save(made / f"{name}_{part}.npy", np.ascontiguousarray(array), allow_pickle=False)
+                for part, array in vars(split).items():
+                    if array is not None:
+                        np.save(made / f"{name}_{part}.npy", np.ascontiguousarray(array), allow_pickle=False)
             about = {"name": images.name, "class_names": list(images.class_names)}
             (made / "about.json").write_text(json.dumps(about), encoding="utf-8")
             made.rename(target)
@@ -61,10 +54,3 @@ def _open_split(folder: Path, name: str) -> Split:
         np.load(folder / f"{name}_labels.npy", allow_pickle=False),
         np.load(groups, allow_pickle=False) if groups.exists() else None,
     )
-
-
-def _parts(split: Split) -> dict[str, NDArray[Any]]:
-    parts: dict[str, NDArray[Any]] = {"images": split.images, "labels": split.labels}
-    if split.groups is not None:
-        parts["groups"] = split.groups
-    return parts

@@ -57,28 +57,21 @@ def _labelled(tree: Tree) -> tuple[list[tuple[str, str, str]], list[str]]:
         len(parts) > 2 for parts in paths if parts[0].lower() in PARTS
     )
     depth = 1 if has_splits else 0
-    found = []
+    found, folders = [], defaultdict(set)
     for name, parts in zip(tree.names, paths, strict=True):
         if len(parts) < depth + 2:
-            raise DatasetError("image outside of any class folder", where=f"{tree.path}/{name}")
+            raise DatasetError("image outside of any class folder", where=tree.place(name))
         if has_splits and parts[0].lower() not in PARTS:
             expected = "only train, val and test beside each other"
             raise DatasetError(f"folder '{parts[0]}'", expected=expected, where=str(tree.path))
-        found.append((name, parts[depth], PARTS[parts[0].lower()] if has_splits else "train"))
-    _require_one_folder_a_part(found, tree, has_splits)
-    notes = []
-    if {part for _, _, part in found} == {"train", "validation"}:
-        found = [(name, label, "test" if part == "validation" else part) for name, label, part in found]
-        notes.append("there is no test folder: the validation folder is the test split")
-    return found, notes
-
-
-def _require_one_folder_a_part(found: list[tuple[str, str, str]], tree: Tree, has_splits: bool) -> None:
-    """`val` and `valid` side by side are a mistake that merging would hide."""
-    folders = defaultdict(set)
-    for name, _, part in found if has_splits else []:
-        folders[part].add(PurePosixPath(name).parts[0])
-    for part, names in folders.items():
-        if len(names) > 1:
+        part = PARTS[parts[0].lower()] if has_splits else "train"
+        found.append((name, parts[depth], part))
+        folders[part].add(parts[0])
+    for part, names in folders.items() if has_splits else ():
+        if len(names) > 1:  # `val` and `valid` side by side are a mistake that merging would hide
             got = " and ".join(sorted(names))
             raise DatasetError(f"{part} images", expected="one folder", got=got, where=str(tree.path))
+    if set(folders) == {"train", "validation"}:
+        found = [(name, label, "test" if part == "validation" else part) for name, label, part in found]
+        return found, ["there is no test folder: the validation folder is the test split"]
+    return found, []

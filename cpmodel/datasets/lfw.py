@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -17,6 +16,7 @@ from cpmodel.datasets.pictures import read_pictures
 from cpmodel.datasets.spec import fraction
 from cpmodel.datasets.trees import open_tree
 from cpmodel.errors import DatasetError
+from cpmodel.files import read_table
 
 OPTIONS = ("labels", "crop")
 LABELS_FILE = "lfw_gender_labels.csv"
@@ -40,7 +40,8 @@ def read(request: Request) -> Loaded:
     """The source ``lfw-gender:PATH``.
 
     PATH is the folder or the tar of LFW: one folder a person, ``Person_Name/Person_Name_0001.jpg``. The
-    labels come from ``?labels=CSV``, or from ``lfw_gender_labels.csv`` inside the folder or beside it.
+    labels come from ``?labels=CSV``, or from ``lfw_gender_labels.csv`` inside the folder or beside it;
+    ``crop`` is the central fraction of both sides that is kept.
     """
     path = cast(Path, request.path)
     tree = open_tree(path)
@@ -81,53 +82,38 @@ def read(request: Request) -> Loaded:
 def _labels_file(path: Path, option: str | None) -> Path:
     if option is not None:
         return Path(option).expanduser()
-    candidates = [path / LABELS_FILE, path.resolve().parent / LABELS_FILE]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise DatasetError(
-        "no labels", expected=f"?labels=CSV, or {LABELS_FILE} inside or beside it", where=str(path)
-    )
+    for folder in (path, path.resolve().parent):
+        if (folder / LABELS_FILE).is_file():
+            return folder / LABELS_FILE
+    expected = f"?labels=CSV, or {LABELS_FILE} inside or beside it"
+    raise DatasetError("no labels", expected=expected, where=str(path))
 
 
 def read_labels(path: Path) -> list[Face]:
-    """The rows of the labels CSV: columns file, person, person_id, male (1, 0, or -1 for unknown).
-
-    Raises
-    ------
-    DatasetError
-        No such file, a column missing, text in a number, a gender out of range, an image named twice, or a
-        person with two numbers.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = csv.DictReader(stream)
-            columns = rows.fieldnames or []
-            if missing := [column for column in COLUMNS if column not in columns]:
-                column, expected = f"column '{missing[0]}'", ", ".join(COLUMNS)
-                raise DatasetError(column, expected=expected, got=", ".join(columns), where=str(path))
-            faces = [_face(row, f"{path}, line {rows.line_num}") for row in rows]
-    except OSError as error:
-        raise DatasetError(f"cannot read: {error.strerror}", where=str(path)) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"not a CSV file: {error}", where=str(path)) from error
+    """The rows of the labels CSV: columns file, person, person_id, male (1, 0, or -1 for unknown)."""
+    with located(""):
+        table = read_table(path, "faces")
+    if missing := [column for column in COLUMNS if column not in table.header]:
+        column, expected = f"column '{missing[0]}'", ", ".join(COLUMNS)
+        raise DatasetError(column, expected=expected, got=", ".join(table.header), where=str(path))
+    faces = []
+    for cells, line in zip(table.rows, table.lines, strict=True):
+        with located(f"{path}, line {line}"):
+            faces.append(_face(dict(zip(table.header, cells, strict=True))))
     with located(str(path)):
         _require_consistent(faces)
     return faces
 
 
-def _face(row: dict[str, str | None], where: str) -> Face:
-    numbers = {}
+def _face(row: dict[str, str]) -> Face:
     for column in ("person_id", "male"):
-        said = row[column] or ""
-        if not re.fullmatch(r"\s*[-+]?\d+\s*", said):
-            raise DatasetError(f"column '{column}'", expected="a whole number", got=f"'{said}'", where=where)
-        numbers[column] = int(said)
-    if numbers["male"] not in (-1, 0, 1):
-        raise DatasetError("column 'male'", expected="1, 0 or -1 (unknown)", got=numbers["male"], where=where)
+        if not re.fullmatch(r"[-+]?\d+", row[column]):
+            raise DatasetError(f"column '{column}'", expected="a whole number", got=f"'{row[column]}'")
+    if (male := int(row["male"])) not in (-1, 0, 1):
+        raise DatasetError("column 'male'", expected="1, 0 or -1 (unknown)", got=male)
     if not row["file"] or not row["person"]:
-        raise DatasetError("columns 'file' and 'person'", expected="names", got="an empty field", where=where)
-    return Face(row["file"], row["person"], numbers["person_id"], numbers["male"])
+        raise DatasetError("columns 'file' and 'person'", expected="names", got="an empty field")
+    return Face(row["file"], row["person"], int(row["person_id"]), male)
 
 
 def _require_consistent(faces: list[Face]) -> None:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cpmodel.datasets.arrays import Array, as_images, as_labels, located, resized, with_channels
+from cpmodel.datasets.arrays import Array, Labels, as_images, as_labels, located, with_channels
 from cpmodel.datasets.base import ImageSet, Split
+from cpmodel.datasets.pictures import resized
 from cpmodel.datasets.splitting import split
 from cpmodel.errors import DatasetError
 
@@ -63,50 +63,35 @@ class Loaded:
 
 
 def parts_of(arrays: Mapping[str, Array]) -> Loaded:
-    """The parts that named arrays make: x_train and y_train (or x and y), perhaps x_val, x_test, class_names.
-
-    Raises
-    ------
-    DatasetError
-        Arrays are missing or of different lengths, or are no images or labels.
-    """
-    found: dict[str, str] = {}  # part to the end of its arrays' names
+    """The parts of arrays called x_train and y_train (or x and y), perhaps x_val, x_test, class_names."""
+    ends: dict[str, str] = {}  # of the arrays' names, by part
     for part, suffixes in PARTS.items():
         present = [end for end in suffixes if f"x{end}" in arrays or f"y{end}" in arrays]
         if len(present) > 1:
             got = " and ".join(f"x{end}" for end in present)
             raise DatasetError(f"{part} images", expected="one array", got=got)
         if present:
-            found[part] = present[0]
-    if "train" not in found:
+            ends[part] = present[0]
+    if "train" not in ends:
         got = ", ".join(sorted(arrays)) or "none of them"
         raise DatasetError("arrays", expected="x_train and y_train (or x and y)", got=got)
-    for end in found.values():
-        _require_pair(arrays, f"x{end}", f"y{end}")
+    for part, end in ends.items():
+        for name, other in ((f"x{end}", f"y{end}"), (f"y{end}", f"x{end}")):
+            if name not in arrays:
+                raise DatasetError(f"array '{name}'", expected=f"one beside '{other}'", got="none")
+        x, y = arrays[f"x{end}"].shape, arrays[f"y{end}"].shape
+        if not x or not y or x[0] != y[0]:
+            got = f"shapes {x} and {y}"
+            raise DatasetError(f"{part} images and labels", expected="the same length", got=got)
     class_names = [str(name) for name in arrays["class_names"].ravel()] if "class_names" in arrays else None
-    images, notes = as_images({f"x{end}": arrays[f"x{end}"] for end in found.values()})
-    labels, classes = as_labels({f"y{end}": arrays[f"y{end}"] for end in found.values()}, class_names)
-    parts = {part: Split(images[f"x{end}"], labels[f"y{end}"]) for part, end in found.items()}
+    images, notes = as_images({f"x{end}": arrays[f"x{end}"] for end in ends.values()})
+    labels, classes = as_labels({f"y{end}": arrays[f"y{end}"] for end in ends.values()}, class_names)
+    parts = {part: Split(images[f"x{end}"], labels[f"y{end}"]) for part, end in ends.items()}
     return Loaded(parts, classes, tuple(notes))
 
 
-def _require_pair(arrays: Mapping[str, Array], x: str, y: str) -> None:
-    for name, other in ((x, y), (y, x)):
-        if name not in arrays:
-            raise DatasetError(f"array '{name}'", expected=f"one beside '{other}'", got="none")
-    if arrays[x].ndim == 0 or arrays[y].ndim == 0 or len(arrays[x]) != len(arrays[y]):
-        got = f"shapes {arrays[x].shape} and {arrays[y].shape}"
-        raise DatasetError(f"arrays '{x}' and '{y}'", expected="the same length", got=got)
-
-
 def complete(loaded: Loaded, request: Request) -> ImageSet:
-    """The image set: in the asked form, with all three splits.
-
-    Raises
-    ------
-    DatasetError
-        A class without training images, or one too small to be split.
-    """
+    """The image set: in the asked form, with all three splits."""
     notes = list(loaded.notes)
     parts = {name: _shaped(part, request) for name, part in loaded.parts.items()}
     before, after = loaded.parts["train"].images.shape[1:], parts["train"].images.shape[1:]
@@ -126,24 +111,21 @@ def complete(loaded: Loaded, request: Request) -> ImageSet:
     if missing:
         train = parts["train"]
         fractions = [request.fractions[name] for name in missing]
-        labels, names, groups = train.labels, loaded.class_names, train.groups
         with located(request.text):
-            rows = split(labels, fractions, seed=request.seed, class_names=names, groups=groups)
+            rows = split(
+                train.labels,
+                fractions,
+                seed=request.seed,
+                class_names=loaded.class_names,
+                groups=train.groups,
+            )
         parts |= {name: _taken(train, chosen) for name, chosen in zip(["train", *missing], rows, strict=True)}
         kind = "stratified" if train.groups is None else "stratified, by group"
-        shares = " and ".join(
-            f"{fraction:.3g} {name}" for name, fraction in zip(missing, fractions, strict=True)
-        )
+        shares = " and ".join(f"{request.fractions[name]:.3g} {name}" for name in missing)
         notes.append(f"{shares} of the training images split off ({kind}, seed {request.seed})")
-    return ImageSet(
-        name=request.text,
-        train=parts["train"],
-        validation=parts["validation"],
-        test=parts["test"],
-        class_names=loaded.class_names,
-        notes=tuple(notes),
-        mirrored_alike=loaded.mirrored_alike if request.mirrored_alike is None else request.mirrored_alike,
-    )
+    alike = loaded.mirrored_alike if request.mirrored_alike is None else request.mirrored_alike
+    splits = parts["train"], parts["validation"], parts["test"]
+    return ImageSet(request.text, *splits, loaded.class_names, tuple(notes), alike)
 
 
 def _shaped(part: Split, request: Request) -> Split:
@@ -152,5 +134,5 @@ def _shaped(part: Split, request: Request) -> Split:
     return replace(part, images=with_channels(resized(images, request.size), request.channels))
 
 
-def _taken(part: Split, rows: NDArray[np.int64]) -> Split:
+def _taken(part: Split, rows: Labels) -> Split:
     return Split(part.images[rows], part.labels[rows], None if part.groups is None else part.groups[rows])

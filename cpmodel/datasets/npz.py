@@ -20,23 +20,14 @@ def read(request: Request) -> Loaded:
 
 
 def load_npz(path: Path) -> Loaded:
-    """The parts that the archive holds: x_train and y_train (or x and y), perhaps x_val, x_test, class_names.
-
-    Raises
-    ------
-    DatasetError
-        No such file, not a whole npz, pickled objects, arrays missing or of different lengths, or arrays that
-        are no images or labels.
-    """
+    """The parts that the archive holds, by the names of its arrays: see `parts_of`."""
     with located(str(path)):
         return parts_of(_read_arrays(path))
 
 
 def _read_arrays(path: Path) -> dict[str, Array]:
-    wanted = {
-        "class_names",
-        *(axis + suffix for suffixes in PARTS.values() for suffix in suffixes for axis in "xy"),
-    }
+    ends = [end for suffixes in PARTS.values() for end in suffixes]
+    wanted = {"class_names", *(f"{axis}{end}" for end in ends for axis in "xy")}
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cpmodel.datasets.arrays import Array, as_images, as_labels
-from cpmodel.datasets.base import Split
+from cpmodel.datasets.arrays import Array
 from cpmodel.datasets.loaded import PARTS, Loaded, parts_of
 from cpmodel.errors import DatasetError
 
@@ -25,11 +24,6 @@ def read_object(given: Any) -> Loaded:
         Named arrays ``{"x_train": ..., "y_train": ..., ...}`` as in an npz; a part, or a tuple or mapping
         (``train``, ``validation``, ``test``) of two or three parts. A part is a pair ``(images, labels)``,
         or a torch ``Dataset`` of such pairs; images are uint8, or floats in 0..1.
-
-    Raises
-    ------
-    DatasetError
-        It is nothing of these, or holds no images and labels.
     """
     if isinstance(given, Mapping):
         named = {str(name): value for name, value in given.items()}
@@ -46,36 +40,24 @@ def read_object(given: Any) -> Loaded:
         raise DatasetError("images", expected=expected, got=type(given).__name__)
     if "train" not in named:
         raise DatasetError("parts", expected="train among them", got=", ".join(named))
-    pairs = {name: _pair(part, name) for name, part in named.items()}
+    arrays: dict[str, Array] = {}
+    for name, part in named.items():
+        paired = isinstance(part, (tuple, list))
+        images, labels = map(_array, part) if paired else _read(part, name)
+        arrays |= {f"x_{name}": images, f"y_{name}": labels}
     called = getattr(named["train"], "classes", None)  # as torchvision's data sets do
-    class_names = None if called is None else [str(name) for name in called]
-    images, notes = as_images({name: pair[0] for name, pair in pairs.items()})
-    labels, classes = as_labels({name: pair[1] for name, pair in pairs.items()}, class_names)
-    return Loaded({name: Split(images[name], labels[name]) for name in pairs}, classes, tuple(notes))
+    return parts_of(arrays if called is None else arrays | {"class_names": np.array(list(called))})
 
 
 def _is_part(given: Any) -> bool:
-    """Whether it is a pair of arrays, or a data set of pairs."""
+    """Whether it is a pair of arrays (labels perhaps a list), or a data set of pairs."""
+
+    def flat(one: Any) -> bool:
+        return isinstance(one, (tuple, list)) and bool(one) and isinstance(one[0], (int, str, np.generic))
+
     if isinstance(given, (tuple, list)):
-        return len(given) == 2 and all(hasattr(one, "shape") or _is_flat(one) for one in given)
+        return len(given) == 2 and all(hasattr(one, "shape") or flat(one) for one in given)
     return hasattr(given, "__getitem__") and hasattr(given, "__len__") and not hasattr(given, "shape")
-
-
-def _is_flat(given: Any) -> bool:
-    """Whether it is a list of labels."""
-    return isinstance(given, (tuple, list)) and bool(given) and isinstance(given[0], (int, str, np.generic))
-
-
-def _pair(part: Any, name: str) -> tuple[Array, Array]:
-    """Images and labels of a part, one of each for the other."""
-    if isinstance(part, (tuple, list)):
-        images, labels = _array(part[0]), _array(part[1])
-    else:
-        images, labels = _read(part, name)
-    if images.ndim == 0 or labels.ndim == 0 or len(images) != len(labels):
-        got = f"shapes {images.shape} and {labels.shape}"
-        raise DatasetError(f"{name} images and labels", expected="the same length", got=got)
-    return images, labels
 
 
 def _read(dataset: Any, name: str) -> tuple[Array, Array]:

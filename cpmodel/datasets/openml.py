@@ -8,7 +8,7 @@ import socket
 import warnings
 import zipfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,75 +48,55 @@ class Remote:
     digest: str = ""
     mirrored_alike: bool = True
 
+    def read(self, request: Request) -> Loaded:
+        """Training and test images, from the cache, whose content is checked each time, or the network."""
+        import platformdirs
+
+        folder = platformdirs.user_cache_path("cpmodel") / "images"
+        path = folder / f"{self.name}.npz"
+        if path.exists():
+            images, labels = _from_cache(path, self)
+        else:
+            images, labels = _download(self, folder)
+            with replacing(path) as temporary, temporary.open("wb") as stream:
+                np.savez(stream, images=images, labels=labels, digest=np.array(_digest(images, labels)))
+        parts = {
+            "train": Split(images[: self.train], labels[: self.train]),
+            "test": Split(images[self.train :], labels[self.train :]),
+        }
+        return Loaded(parts, self.class_names, mirrored_alike=self.mirrored_alike)
+
 
 MNIST = Remote(
     "mnist",
-    554,
-    60_000,
-    10_000,
-    (1, 28, 28),
-    tuple("0123456789"),
+    data_id=554,
+    train=60_000,
+    test=10_000,
+    shape=(1, 28, 28),
+    class_names=tuple("0123456789"),
     digest="c2069063c1105f2bf96266aef1ff68c6e13bdda7a54e37bf19c16f1db24efc83",
     mirrored_alike=False,
 )
 FASHION_MNIST = Remote(
     "fashion-mnist",
-    40_996,
-    60_000,
-    10_000,
-    (1, 28, 28),
-    (
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
+    data_id=40_996,
+    train=60_000,
+    test=10_000,
+    shape=(1, 28, 28),
+    class_names=(
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     ),
     digest="2cbc59191665e1ba3f2494648f17edac5974f748ab89fb2ae05597d658161f54",
 )
 CIFAR10 = Remote(  # its download takes about 2 GB of memory for a moment
     "cifar10",
-    40_927,
-    50_000,
-    10_000,
-    (3, 32, 32),
-    ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    data_id=40_927,
+    train=50_000,
+    test=10_000,
+    shape=(3, 32, 32),
+    class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
 )
-
-
-def reader(remote: Remote) -> Callable[[Request], Loaded]:
-    """What reads a source, for any request."""
-    return lambda request: load_remote(remote)
-
-
-def load_remote(remote: Remote) -> Loaded:
-    """Training and test images, from the cache or from the network; the cache's content is checked each time.
-
-    Raises
-    ------
-    DatasetError
-        Neither cached nor reachable, or not what was expected.
-    """
-    import platformdirs
-
-    folder = platformdirs.user_cache_path("cpmodel") / "images"
-    path = folder / f"{remote.name}.npz"
-    if path.exists():
-        images, labels = _from_cache(path, remote)
-    else:
-        images, labels = _download(remote, folder)
-        with replacing(path) as temporary, temporary.open("wb") as stream:
-            np.savez(stream, images=images, labels=labels, digest=np.array(_digest(images, labels)))
-    parts = {
-        "train": Split(images[: remote.train], labels[: remote.train]),
-        "test": Split(images[remote.train :], labels[remote.train :]),
-    }
-    return Loaded(parts, remote.class_names, mirrored_alike=remote.mirrored_alike)
 
 
 def _digest(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
@@ -138,7 +118,6 @@ def _from_cache(path: Path, remote: Remote) -> tuple[NDArray[np.uint8], NDArray[
 
 
 def _download(remote: Remote, folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Rows from OpenML as images, shape (n, height, width, channels), and labels."""
     from sklearn.datasets import fetch_openml
 
     where = f"{remote.name} (openml.org data set {remote.data_id})"
@@ -159,18 +138,14 @@ def _download(remote: Remote, folder: Path) -> tuple[NDArray[np.uint8], NDArray[
     if rows.shape != (remote.train + remote.test, pixels):
         expected = f"{remote.train + remote.test} of {pixels} values"
         raise DatasetError("images", expected=expected, got=rows.shape, where=where)
-    images = np.moveaxis(rows.astype(np.uint8).reshape(-1, *remote.shape), 1, 3)
-    images = np.ascontiguousarray(images)
+    images = np.ascontiguousarray(np.moveaxis(rows.astype(np.uint8).reshape(-1, *remote.shape), 1, 3))
     with located(where):
         _verify(images, labels, remote)
     return images, labels
 
 
 def _verify(images: NDArray[np.uint8], labels: NDArray[np.int64], remote: Remote) -> None:
-    """The known checksum; without one, that the last rows are the official test images: equally many a class.
-
-    A shuffled file would hardly have exactly the same number of each class in its last rows.
-    """
+    """The known checksum; without one the official order, of which equally many of each class are a sign."""
     if remote.digest:
         if (got := _digest(images, labels)) != remote.digest:
             raise DatasetError("wrong content", expected=f"SHA-256 {remote.digest}", got=got)

@@ -14,9 +14,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cpmodel.datasets.arrays import located, require_memory
+from cpmodel.datasets.arrays import Images, located, require_memory
 from cpmodel.datasets.trees import Tree
 from cpmodel.errors import DatasetError
 
@@ -52,7 +51,7 @@ class Target:
 
 def read_pictures(
     tree: Tree, names: Sequence[str], *, size: int | None, channels: int | None, crop: float = 1.0
-) -> tuple[NDArray[np.uint8], list[str]]:
+) -> tuple[Images, list[str]]:
     """The images in one array, in the order of `names`, and notes on what was done to them.
 
     Parameters
@@ -64,15 +63,6 @@ def read_pictures(
         None: gray only if all are.
     crop : in (0, 1]
         Central fraction of both sides that is kept.
-
-    Returns
-    -------
-    images : shape (n, height, width, channels)
-
-    Raises
-    ------
-    DatasetError
-        A file that is no image, broken, or so large that it must be meant to fill the memory.
     """
     with _quiet_pillow():
         target, notes = _choose_target(_headers(tree, names), size, channels, crop)
@@ -84,9 +74,9 @@ def read_pictures(
             opened = tree.open_each(names)
             # Pillow decodes outside the interpreter lock; reading stays here, a tar has one position
             while batch := [
-                (index, _whole(stream, _place(tree, names[index]))) for index, stream in islice(opened, BATCH)
+                (index, _whole(stream, tree.place(names[index]))) for index, stream in islice(opened, BATCH)
             ]:
-                arrays = pool.map(lambda item: _decode(item[1], target, _place(tree, names[item[0]])), batch)
+                arrays = pool.map(lambda item: _decode(item[1], target, tree.place(names[item[0]])), batch)
                 for (index, _), array in zip(batch, arrays, strict=True):
                     images[index] = array
     return images, notes
@@ -107,13 +97,22 @@ def fit(image: Image, size: tuple[int, int], crop: float = 1.0) -> Image:
     return image.resize(size, pil.Resampling.BILINEAR, box=(left, top, left + width, top + height))
 
 
-def _place(tree: Tree, name: str) -> str:
-    return f"{tree.path}/{name}"
+def resized(images: Images, size: int | None) -> Images:
+    """Images brought to `size` x `size` by `fit`; None keeps them."""
+    if size is None or images.shape[1:3] == (size, size):
+        return images
+    from PIL import Image as pil
+
+    flat = images[..., 0] if images.shape[3] == 1 else images
+    out = np.empty((len(images), size, size, images.shape[3]), dtype=np.uint8)
+    for index, image in enumerate(flat):
+        out[index] = np.asarray(fit(pil.fromarray(image), (size, size))).reshape(out.shape[1:])
+    return out
 
 
 def _headers(tree: Tree, names: Sequence[str]) -> list[Header]:
     """In the order of `names`, whatever the order they are stored in."""
-    found = {index: _header(stream, _place(tree, names[index])) for index, stream in tree.open_each(names)}
+    found = {index: _header(stream, tree.place(names[index])) for index, stream in tree.open_each(names)}
     return [found[index] for index in range(len(names))]
 
 
@@ -168,13 +167,6 @@ def _header(stream: BinaryIO, where: str) -> Header:
 def _choose_target(
     headers: Sequence[Header], size: int | None, channels: int | None, crop: float
 ) -> tuple[Target, list[str]]:
-    sizes = {(header.width, header.height) for header in headers}
-    shorter = [min(pair) for pair in sizes]
-    before = (
-        "{}x{}".format(*next(iter(sizes)))
-        if len(sizes) == 1
-        else f"{len(sizes)} sizes, shorter sides {min(shorter)} to {max(shorter)}"
-    )
     gray = sum(header.gray for header in headers)
     chosen = channels or (1 if gray == len(headers) else 3)
     notes = []
@@ -182,21 +174,21 @@ def _choose_target(
         notes.append(f"{gray} of {len(headers)} images are gray and were made colour")
     if chosen == 1 and gray < len(headers):
         notes.append(f"{len(headers) - gray} of {len(headers)} images are in colour and were made gray")
+    sizes = {(header.width, header.height) for header in headers}
     width, height = next(iter(sizes))
     if size is None and len(sizes) == 1 and crop == 1 and max(width, height) <= LARGEST_DEFAULT:
         return Target(width, height, chosen), notes
-    side = size or max(
-        1, round(float(np.median([min(header.width, header.height) for header in headers]) * crop))
-    )
-    if size is None and side > LARGEST_DEFAULT:
-        side = LARGEST_DEFAULT
+    shorter = [min(header.width, header.height) for header in headers]
+    side = size or min(max(1, round(float(np.median(shorter) * crop))), LARGEST_DEFAULT)
     if sizes != {(side, side)} or crop != 1:
+        span = f"{len(sizes)} sizes, shorter sides {min(shorter)} to {max(shorter)}"
+        before = f"{width}x{height}" if len(sizes) == 1 else span
         part = "" if crop == 1 else f"the central {crop:g} of "
         notes.append(f"{part}{before} pixels, brought to {side}x{side} (centre, antialiased)")
     return Target(side, side, chosen, crop), notes
 
 
-def _decode(data: bytes, target: Target, where: str) -> NDArray[np.uint8]:
+def _decode(data: bytes, target: Target, where: str) -> Images:
     """Shape (height, width, channels)."""
     from PIL import Image as pil
     from PIL import ImageOps

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from cpmodel.datasets.arrays import Labels
 from cpmodel.errors import DatasetError
+from cpmodel.space import Floats
 
 
 def split(
-    labels: NDArray[np.int64],
+    labels: Labels,
     fractions: Sequence[float],
     *,
     seed: int,
     class_names: Sequence[str],
-    groups: NDArray[np.int64] | None = None,
-) -> tuple[NDArray[np.int64], ...]:
+    groups: Labels | None = None,
+) -> tuple[Labels, ...]:
     """Positions of the images of each part; every image is in exactly one part, every class in all of them.
 
     Parameters
@@ -35,11 +36,6 @@ def split(
     parts : each sorted ascending
         Without groups each class is divided within one image of its exact shares; with groups as closely as
         the sizes of the groups allow.
-
-    Raises
-    ------
-    DatasetError
-        A class has fewer images (or groups) than there are parts.
     """
     rng = np.random.default_rng(seed)
     shares = np.array([1.0 - sum(fractions), *fractions])
@@ -60,9 +56,7 @@ def split(
     return tuple(np.flatnonzero(part == index) for index in range(len(shares)))
 
 
-def _by_image(
-    labels: NDArray[np.int64], shares: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.int64]:
+def _by_image(labels: Labels, shares: Floats, rng: np.random.Generator) -> Labels:
     """The part of each image: shuffled within its class, then cut at the class's counts."""
     part = np.empty(len(labels), dtype=np.int64)
     for label in np.unique(labels):
@@ -72,7 +66,7 @@ def _by_image(
     return part
 
 
-def _whole_counts(n: int, shares: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+def _whole_counts(n: int, shares: Floats, rng: np.random.Generator) -> Labels:
     """`n` divided into whole numbers by largest remainder, none of them zero."""
     exact = n * shares
     counts = np.floor(exact + 1e-9).astype(np.int64)
@@ -86,11 +80,11 @@ def _whole_counts(n: int, shares: NDArray[np.float64], rng: np.random.Generator)
 
 
 def _by_group(
-    labels: NDArray[np.int64],
-    groups: NDArray[np.int64],
-    shares: NDArray[np.float64],
+    labels: Labels,
+    groups: Labels,
+    shares: Floats,
     rng: np.random.Generator,
-) -> NDArray[np.int64]:
+) -> Labels:
     """The part of each image: whole groups, largest first, drawn in proportion to what the parts still lack.
 
     Scikit-learn's StratifiedGroupKFold makes equal folds only, and may leave a fold without a class.
@@ -117,9 +111,8 @@ def _by_group(
         elif fits.any():
             weights = np.where(fits, weights, 0.0)
         else:
-            weights = (np.arange(len(shares)) == (lacking[:, held] - size[held]).min(axis=1).argmax()).astype(
-                float
-            )
+            roomiest = (lacking[:, held] - size[held]).min(axis=1).argmax()
+            weights = (np.arange(len(shares)) == roomiest).astype(float)
         if not weights.any():
             weights = urgent.astype(float)
         part = rng.choice(len(shares), p=weights / weights.sum())

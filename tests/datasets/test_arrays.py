@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cpmodel.datasets.arrays import as_images, as_labels, require_memory, resized, with_channels
+from cpmodel.datasets.arrays import as_images, as_labels, require_memory, with_channels
+from cpmodel.datasets.pictures import resized
 from cpmodel.errors import DatasetError
 
 GRAY = np.arange(2 * 4 * 5, dtype=np.uint8).reshape(2, 4, 5)

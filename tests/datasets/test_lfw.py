@@ -65,16 +65,16 @@ def test_unknown_and_unlabelled_faces_are_left_out_and_counted(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (table(ROWS, "file,person,male"), r"column 'person_id': expected file, .*, got file, person, male"),
-        (b"", "column 'file'"),
+        (table([], "file,person,male"), r"column 'person_id': expected file, .*, got file, person, male"),
+        (b"", "empty file: expected a header and rows of faces"),
         (table([]), "at least one row"),
         (table([("a.jpg", "a", "x", 1)]), r"line 2: column 'person_id': expected a whole number, got 'x'"),
-        (table([("a.jpg", "a", 1)]), r"line 2: column 'male': expected a whole number, got ''"),
+        (table([("a.jpg", "a", 1)]), r"line 2: expected 4 cells as in the header, got 3"),
         (table([("a.jpg", "a", 1, 2)]), r"line 2: column 'male': expected 1, 0 or -1 \(unknown\), got 2"),
         (table([("", "a", 1, 1)]), "got an empty field"),
         (table([ROWS[0], ROWS[0]]), "expected one row, got two"),
         (table([ROWS[0], ("b.jpg", ROWS[0][1], 77, 1)]), "expected one person_id, got 0 and 77"),
-        (b"\xff\xfe\x00", "not a CSV file"),
+        (b"\xff\xfe\x00", "not a CSV table"),
         (table([("a.jpg", "a", 1, 1)]), "no image is in the labels"),
     ],
 )

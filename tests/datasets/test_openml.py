@@ -16,10 +16,11 @@ import platformdirs
 import pytest
 import sklearn.datasets._openml as scikit
 
-from cpmodel.datasets import load, openml
+from cpmodel.datasets import load, loaded, openml
 from cpmodel.errors import DatasetError
 
 TINY = openml.Remote("tiny", 7, 20, 10, (3, 2, 2), tuple("01234"))
+ASKED = loaded.Request("tiny")
 PIXELS = np.random.default_rng(0).integers(0, 256, (30, 12))
 LABELS = np.arange(30) % 5
 
@@ -85,51 +86,51 @@ def serve(monkeypatch: pytest.MonkeyPatch, website: Website) -> Website:
 
 def test_downloaded_once_then_cached(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     website = serve(monkeypatch, Website(arff()))
-    first = openml.load_remote(TINY)
+    first = TINY.read(ASKED)
     asked = website.asked
-    again = openml.load_remote(TINY)
+    again = TINY.read(ASKED)
     assert website.asked == asked > 0 and cache.exists()
-    for loaded in (first, again):
-        assert {name: len(part) for name, part in loaded.parts.items()} == {"train": 20, "test": 10}
+    for held in (first, again):
+        assert {name: len(part) for name, part in held.parts.items()} == {"train": 20, "test": 10}
         # OpenML writes channel after channel
-        assert np.array_equal(loaded.parts["test"].images[3, ..., 2].ravel(), PIXELS[23, 8:])
-        assert np.array_equal(loaded.parts["train"].labels, LABELS[:20])
-        assert loaded.class_names == TINY.class_names
+        assert np.array_equal(held.parts["test"].images[3, ..., 2].ravel(), PIXELS[23, 8:])
+        assert np.array_equal(held.parts["train"].labels, LABELS[:20])
+        assert held.class_names == TINY.class_names
 
 
 def test_a_damaged_cache_is_seen(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     serve(monkeypatch, Website(arff()))
-    openml.load_remote(TINY)
+    TINY.read(ASKED)
     with np.load(cache) as file:
         content = dict(file)
     content["images"][0] ^= 1
     np.savez(cache, **content)
     with pytest.raises(DatasetError, match=r"tiny.npz: broken cache: remove the file .*: expected SHA-256"):
-        openml.load_remote(TINY)
+        TINY.read(ASKED)
     cache.write_bytes(b"")
     with pytest.raises(DatasetError, match=r"tiny.npz: broken cache: remove the file"):
-        openml.load_remote(TINY)
+        TINY.read(ASKED)
 
 
 def test_a_download_with_another_checksum(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     serve(monkeypatch, Website(arff(), md5="0" * 32))
     with pytest.raises(DatasetError, match=r"not as OpenML describes it: .*md5"):
-        openml.load_remote(TINY)
+        TINY.read(ASKED)
     assert not cache.exists()
 
 
 def test_content_other_than_the_known(monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, Website(arff()))
     with pytest.raises(DatasetError, match="wrong content: expected SHA-256 abc, got"):
-        openml.load_remote(replace(TINY, digest="abc"))
+        replace(TINY, digest="abc").read(ASKED)
     with pytest.raises(DatasetError, match=r"images: expected 31 of 12 values, got \(30, 12\)"):
-        openml.load_remote(replace(TINY, train=21))
+        replace(TINY, train=21).read(ASKED)
 
 
 def test_rows_that_are_not_in_the_official_order(monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, Website(arff(np.sort(LABELS))))
     with pytest.raises(DatasetError, match="training labels: expected 4 of each class, got"):
-        openml.load_remote(TINY)
+        TINY.read(ASKED)
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist", "cifar10"])
