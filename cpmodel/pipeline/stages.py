@@ -29,7 +29,7 @@ from cpmodel.pipeline.project import FAMILY, Project
 from cpmodel.pipeline.watch import Watcher
 from cpmodel.samples import read_csv
 from cpmodel.space import Configuration, Space
-from cpmodel.surrogates.precision.model import PrecisionModel, load_model
+from cpmodel.surrogates.precision.model import PrecisionModel
 
 PAPER_MODEL = "explinear"  # eq. 6, fitted beside the chosen model so that the two can be compared
 BATCH_OF_ONE = 1
@@ -155,7 +155,7 @@ def read_precision_fit(path: Path) -> tuple[Space, PrecisionModel]:
         space, networks, derived = Space.from_dict(kept["space"]), kept.get("networks"), None
         if networks is not None:
             derived = derived_costs(get_family(networks["family"]), Task(**networks["task"]), space)
-        return space, load_model(kept["precision"]["fit"], derived)
+        return space, PrecisionModel.from_dict(kept["precision"]["fit"], derived)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise BadInputError(
             "not a fit", expected="what cpmodel fit wrote (run it again)", where=str(path)

@@ -28,12 +28,27 @@ class Coefficient:
     standard_error: float | None
 
 
+def coefficients(
+    names: Sequence[str], values: ArrayLike, errors: ArrayLike, told: ArrayLike = True
+) -> tuple[Coefficient, ...]:
+    """Fitted numbers with their names; a standard error that is not `told`, or not finite, is None."""
+    known = np.isfinite(errors) & np.asarray(told)
+    rows = zip(names, np.asarray(values).tolist(), np.asarray(errors).tolist(), known, strict=True)
+    return tuple(Coefficient(name, value, error if sure else None) for name, value, error, sure in rows)
+
+
+def variances(jacobian: Floats, covariance: Floats) -> Floats:
+    """Variances, shape (n,), of values whose derivatives by coefficients, shape (n, p), are `jacobian`."""
+    return np.asarray(np.einsum("ij,jk,ik->i", jacobian, covariance, jacobian))
+
+
 class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
-    """Base of all models of a table.
+    """Base of all models of a table: dataclasses, whose constructors take their parameters.
 
     Notes
     -----
-    Fitted attributes, whose names end in "_", are declared with type hints, by which they are saved and read.
+    What is fitted has a name that ends in "_" and a type hint, by which it is saved and read; no constructor
+    takes it.
     """
 
     name: ClassVar[str]
@@ -47,13 +62,67 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     # where a fit to nearly the same rows ended: a good place to start, and the only one then
     _begin_at: Floats | None = None
 
+    # ---- what each kind of model provides
+
+    @classmethod
     @abstractmethod
-    def _foresee(self, X: Floats, y: Floats, weight: Floats, new: Floats) -> Any:
-        """Learn from rows of a table that was checked, and say of new rows only what `left_out` needs."""
+    def _called(cls, name: str) -> type[TableModel]:
+        """The class of the model of that name and of this kind."""
+
+    @abstractmethod
+    def _check(self, X: Floats, y: Floats) -> None:
+        """Refuse a table of finite numbers that models of this kind cannot take."""
+
+    @abstractmethod
+    def _learn(self, X: Floats, y: Floats, weight: Floats) -> None:
+        """Learn from checked rows, all of weight above zero; set `coefficients_`."""
+
+    @abstractmethod
+    def _describe(self, X: Floats, y: Floats, weight: Floats) -> None:
+        """Set what is told of the fit to these rows."""
+
+    @abstractmethod
+    def _said(self, X: Floats) -> Any:
+        """All that `left_out` needs to know of rows."""
 
     @abstractmethod
     def _settled(self, X: Floats) -> dict[str, Any]:
         """Parameters that parts of the table X must have in common, whichever rows they lack."""
+
+    # ---- fitting
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Fit to the rows of a table.
+
+        Parameters
+        ----------
+        X : shape (n, d), finite
+            An array or a data frame. Equal rows are repeats of one configuration.
+        y : shape (n,)
+            Precision of each training, a fraction in [0, 1]; or complexity, in any unit, above 0.
+        sample_weight : shape (n,), not negative, or None
+            A weight w stands for w equal rows.
+
+        Raises
+        ------
+        FitError
+            Not numbers, not finite, not of these shapes or ranges, or without columns that the model needs.
+        """
+        rows, target, weight = self._checked(X, y, sample_weight)
+        self._check(rows, target)
+        # rows of weight 0 are as if they were not there
+        used = weight > 0
+        rows, target, weight = rows[used], target[used], weight[used]
+        self._learn(rows, target, weight)
+        self._describe(rows, target, weight)
+        return self
+
+    def _foresee(self, X: Floats, y: Floats, weight: Floats, new: Floats) -> Any:
+        """Learn from rows of a table that was checked, and nothing else than to say something of new ones."""
+        self.n_features_in_ = X.shape[1]
+        used = weight > 0
+        self._learn(X[used], y[used], weight[used])
+        return self._said(new)
 
     def _checked(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
@@ -64,6 +133,8 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
             weight = _check_sample_weight(sample_weight, table, dtype=np.float64, ensure_non_negative=True)
         except ValueError as error:
             raise FitError(str(error)) from error
+        if not weight.any():
+            raise FitError("sample_weight: expected at least one weight above zero")
         rows = np.asarray(table, dtype=np.float64)
         if self.names is not None and len(self.names) != rows.shape[1]:
             raise FitError(f"names: expected {rows.shape[1]}, one a column, got {len(self.names)}")
@@ -110,10 +181,6 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
             description["feature_names_in"] = list(map(str, self.feature_names_in_))
         return {**description, "state": self._state()}
 
-    @abstractmethod
-    def _loaded(self, description: Mapping[str, Any]) -> TableModel:
-        """The model of the same kind that `to_dict` described, whichever it is."""
-
     @classmethod
     def _fitted(cls) -> dict[str, Any]:
         """The fitted attributes that are saved, with their type hints."""
@@ -122,28 +189,24 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         return {name: hint for name, hint in hints.items() if name.endswith("_") and name not in apart}
 
     def _state(self) -> dict[str, Any]:
-        state = {}
-        for name in self._fitted():
-            value = getattr(self, name)
-            if isinstance(value, tuple) and value and isinstance(value[0], TableModel):
-                value = [model.to_dict() for model in value]
-            state[name.strip("_")] = value.to_dict() if isinstance(value, TableModel) else codec.dump(value)
-        return state
+        return {name.strip("_"): _described(getattr(self, name)) for name in self._fitted()}
 
     def _restore(self, state: Mapping[str, Any]) -> None:
+        derived = getattr(self, "derived", None)
         for name, hint in self._fitted().items():
-            data: Any = state[name.strip("_")]
-            value: Any
+            data = state[name.strip("_")]
             inner = get_args(hint)[0] if get_origin(hint) is tuple else hint
-            if isinstance(inner, type) and issubclass(inner, TableModel):
-                value = self._loaded(data) if inner is hint else tuple(map(self._loaded, data))
-            else:
+            if not isinstance(inner, type) or not issubclass(inner, TableModel):
                 value = codec.load(hint, data, what=name.strip("_"))
+            elif inner is hint:
+                value = inner.from_dict(data, derived)
+            else:
+                value = tuple(inner.from_dict(each, derived) for each in data)
             setattr(self, name, value)
 
     @classmethod
-    def from_dict(cls, description: Mapping[str, Any], derived: Derived | None = None) -> Self:
-        """The model that `to_dict` described.
+    def from_dict(cls, description: Any, derived: Derived | None = None) -> Self:
+        """The model that `to_dict` described: one of this class; of `PrecisionModel`, say, whichever it is.
 
         Parameters
         ----------
@@ -155,8 +218,11 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         BadInputError
             The description is not one of this kind of model, or one of a model with other derived columns.
         """
-        if description.get("model") != cls.name:
-            raise BadInputError(cls.kind, expected=cls.name, got=description.get("model"))
+        if not isinstance(description, Mapping) or "model" not in description:
+            raise BadInputError(cls.kind, expected="a saved fit", got=type(description).__name__)
+        made: Any = cls if hasattr(cls, "name") else cls._called(str(description["model"]))
+        if description["model"] != made.name:
+            raise BadInputError(cls.kind, expected=made.name, got=description["model"])
         columns = tuple(description.get("derived", ()))
         if columns and derived is not None and derived.names != columns:
             raise BadInputError("derived columns", expected=", ".join(columns), got=", ".join(derived.names))
@@ -170,27 +236,21 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
                     int(column) if column.isdigit() else column: codes
                     for column, codes in parameters["categorical"].items()
                 }
-            model = cls(**parameters)
+            model: Self = made(**parameters)
             model.n_features_in_ = int(description["n_features_in"])
             if "feature_names_in" in description:
                 model.feature_names_in_ = np.array(description["feature_names_in"], dtype=object)
             model._restore(description["state"])
         except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise BadInputError(f"{cls.kind} {cls.name}: {error!r}", expected="a saved fit") from error
+            raise BadInputError(f"{cls.kind} {made.name}: {error!r}", expected="a saved fit") from error
         return model
 
 
-def described_name(description: Any, kind: str) -> str:
-    """The name of the model that a saved fit is of.
-
-    Raises
-    ------
-    BadInputError
-        The description is not one of a fitted model.
-    """
-    if not isinstance(description, Mapping) or "model" not in description:
-        raise BadInputError(kind, expected="a saved fit", got=type(description).__name__)
-    return str(description["model"])
+def _described(value: Any) -> Any:
+    """What was fitted, JSON-ready, models within it, too."""
+    if isinstance(value, tuple):
+        return [_described(each) for each in value]
+    return value.to_dict() if isinstance(value, TableModel) else codec.dump(value)
 
 
 def relative_error(y: ArrayLike, predicted: ArrayLike, weight: ArrayLike | None = None) -> float:

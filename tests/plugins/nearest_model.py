@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,6 +18,10 @@ class NearestError(PrecisionModel):
 
     name: ClassVar[str] = "nearest"
 
+    X_: Floats
+    y_: Floats
+    spread_: float
+
     def _fit(self, groups: Groups) -> None:
         order = np.lexsort(groups.X.T)
         self.X_, self.y_ = groups.X[order], groups.y[order]
@@ -31,10 +34,3 @@ class NearestError(PrecisionModel):
         gaps = (((X[:, None] - self.X_) / reach) ** 2).sum(axis=2)
         wide = np.full(len(X), self.spread_)
         return Predictive(self.link_, self.y_[gaps.argmin(axis=1)], wide, wide / 4)
-
-    def _state(self) -> dict[str, Any]:
-        return {"X": self.X_.tolist(), "y": self.y_.tolist(), "spread": self.spread_}
-
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        self.X_, self.y_ = np.array(state["X"], dtype=float), np.array(state["y"], dtype=float)
-        self.spread_ = float(state["spread"])

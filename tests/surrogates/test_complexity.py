@@ -14,11 +14,11 @@ from cpmodel.errors import BadInputError, FitError, FitWarning
 from cpmodel.surrogates.complexity.auto import AutoComplexity, foreseen
 from cpmodel.surrogates.complexity.fit import fit_complexity, kept_apart
 from cpmodel.surrogates.complexity.model import (
+    ComplexityModel,
     complexity_class,
     complexity_models,
     errors,
     is_work,
-    load_complexity,
 )
 from cpmodel.surrogates.complexity.steps import WorkSteps
 from cpmodel.surrogates.complexity.work import Eq1, LinearWork, PowerLaw
@@ -237,7 +237,7 @@ def test_json_and_back(name):
     X, fresh = table(), table(seed=4)
     model = complexity_class(name)().fit(X, stepped_times(X))
     text = json.dumps(model.to_dict(), allow_nan=False)
-    again = load_complexity(json.loads(text))
+    again = ComplexityModel.from_dict(json.loads(text))
     assert type(again) is type(model)
     for a, b in zip(
         again.predict(fresh, return_std=True), model.predict(fresh, return_std=True), strict=True
@@ -252,11 +252,11 @@ def test_what_cannot_be_loaded():
     X = table()
     saved = Eq1().fit(X, linear_times(X)).to_dict()
     with pytest.raises(BadInputError, match="one of auto, eq1"):
-        load_complexity({"model": "magic"})
+        ComplexityModel.from_dict({"model": "magic"})
     with pytest.raises(BadInputError, match="saved fit"):
-        load_complexity([])
+        ComplexityModel.from_dict([])
     with pytest.raises(BadInputError, match="saved fit"):
-        load_complexity({**saved, "state": {}})
+        ComplexityModel.from_dict({**saved, "state": {}})
     with pytest.raises(BadInputError, match="expected linear, got eq1"):
         LinearWork.from_dict(saved)
 
@@ -430,7 +430,7 @@ def test_codes_have_no_order(name, categorical):
     other = fit_complexity(X[columns].assign(kind=X["kind"].map(turn)), c, name, categorical=categorical)
     again = other.model.predict(fresh[columns].assign(kind=fresh["kind"].map(turn)))
     np.testing.assert_allclose(again, predicted, rtol=1e-3)
-    saved = load_complexity(json.loads(json.dumps(fit.model.to_dict(), allow_nan=False)))
+    saved = ComplexityModel.from_dict(json.loads(json.dumps(fit.model.to_dict(), allow_nan=False)))
     np.testing.assert_allclose(saved.predict(fresh[columns]), predicted, rtol=1e-9)
 
 

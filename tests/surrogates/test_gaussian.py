@@ -13,7 +13,7 @@ from cpmodel.errors import BadInputError, FitError
 from cpmodel.surrogates.features import Derived
 from cpmodel.surrogates.gaussian import GaussianProcess, Objective, Prior, own_effects
 from cpmodel.surrogates.groups import Groups, group
-from cpmodel.surrogates.precision.model import load_model
+from cpmodel.surrogates.precision.model import PrecisionModel
 from cpmodel.surrogates.precision.process import AdditivePrecision, LogErrorGP, QuadraticPrecision
 
 
@@ -134,14 +134,14 @@ def test_derived_columns_are_columns(monkeypatch):
     fresh, _ = table(30, seed=1)
     np.testing.assert_allclose(model.predict(fresh), given.predict(beside(fresh)), rtol=1e-5)
     assert model.coefficients_[-1].name == "change over work"
-    again = load_model(json.loads(json.dumps(model.to_dict())), derived)
+    again = PrecisionModel.from_dict(json.loads(json.dumps(model.to_dict())), derived)
     np.testing.assert_array_equal(again.predict(fresh), model.predict(fresh))
-    unable = load_model(model.to_dict())
+    unable = PrecisionModel.from_dict(model.to_dict())
     assert unable.coefficients_ == model.coefficients_ and unable.to_dict() == model.to_dict()
     with pytest.raises(BadInputError, match="expected what computes work"):
         unable.predict(fresh)
     with pytest.raises(BadInputError, match="expected work, got macs"):
-        load_model(model.to_dict(), Derived(("macs",), lambda rows: rows[:, :1]))
+        PrecisionModel.from_dict(model.to_dict(), Derived(("macs",), lambda rows: rows[:, :1]))
     with pytest.raises(FitError, match="work"):
         LogErrorGP(derived=Derived(("work",), lambda rows: rows)).fit(X, y)
 

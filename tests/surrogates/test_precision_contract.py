@@ -16,7 +16,7 @@ from sklearn.base import clone
 from cpmodel.errors import BadInputError, FitError, FitWarning
 from cpmodel.surrogates.crossval import cross_validate
 from cpmodel.surrogates.features import Derived
-from cpmodel.surrogates.precision.model import PrecisionModel, load_model, model_class, precision_models
+from cpmodel.surrogates.precision.model import PrecisionModel, model_class, precision_models
 
 pytestmark = pytest.mark.filterwarnings("ignore::cpmodel.errors.FitWarning")
 every_model = pytest.mark.parametrize("name", precision_models())
@@ -49,7 +49,7 @@ def test_reloaded_model_predicts_the_same(name):
     X, y = table(30, seeds=2)
     model = new(name, names=("f", "s", "k")).fit(X, y)
     text = json.dumps(model.to_dict(), allow_nan=False)
-    again = load_model(json.loads(text))
+    again = PrecisionModel.from_dict(json.loads(text))
     fresh, _ = table(50, seed=1)
     for first, second in zip(model.predict_interval(fresh), again.predict_interval(fresh), strict=True):
         assert np.array_equal(first, second)
@@ -66,7 +66,7 @@ def test_what_was_fitted_with_derived_columns_is_read_back(name, rows):
     model = new(name, domain=DOMAIN, derived=derived).fit(X, y)
     kept = json.loads(json.dumps(model.to_dict(), allow_nan=False))
     fresh, _ = table(50, seed=1)
-    again, unable = load_model(kept, derived), load_model(kept)
+    again, unable = PrecisionModel.from_dict(kept, derived), PrecisionModel.from_dict(kept)
     np.testing.assert_array_equal(again.predict_interval(fresh), model.predict_interval(fresh))
     np.testing.assert_array_equal(again.draws(fresh[:5], 3), model.draws(fresh[:5], 3))
     assert again.to_dict() == unable.to_dict() == model.to_dict()
@@ -151,7 +151,7 @@ def test_folds_may_lack_any_code(name, n, seed, declared):
     every = np.stack([np.full(5, 16.0), np.arange(5.0)], axis=1)
     assert np.isfinite(model.predict(every, return_std=True)).all()
     assert np.isfinite(found.predicted).all()
-    again = load_model(json.loads(json.dumps(model.to_dict(), allow_nan=False)))
+    again = PrecisionModel.from_dict(json.loads(json.dumps(model.to_dict(), allow_nan=False)))
     np.testing.assert_array_equal(again.predict(every), model.predict(every))
 
 
@@ -216,11 +216,11 @@ def test_bad_descriptions_are_refused():
         {"model": "auto", "parameters": {}},
     ):
         with pytest.raises(BadInputError):
-            load_model(broken)
+            PrecisionModel.from_dict(broken)
     whole = new("logpower").fit(X, y).to_dict()
     for key in ("state", "parameters"):
         with pytest.raises(BadInputError):
-            load_model({**whole, key: {"no": "such"}})
+            PrecisionModel.from_dict({**whole, key: {"no": "such"}})
 
 
 def numbers(low: float, high: float):

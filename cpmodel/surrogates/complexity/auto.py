@@ -65,7 +65,7 @@ class AutoComplexity(ComplexityModel):
     report_: str
     cv_predicted_: Floats | None
 
-    def _fit(self, X: Floats, c: Floats, weight: Floats) -> None:
+    def _learn(self, X: Floats, c: Floats, weight: Floats) -> None:
         columns = list(self._column_names()) if self._named() else None
         categorical = self._codes(X)
         self.scores_, predictions, why_not = {}, {}, ""

@@ -7,17 +7,18 @@ both; a column's name tells which.
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cpmodel.errors import BadInputError, FitError
 from cpmodel.space import Floats
-from cpmodel.surrogates.estimator import TableModel, described_name
+from cpmodel.surrogates.estimator import TableModel
 
 # Where the model of each name is defined: loading one needs none of the others
 _HOMES = {
@@ -52,6 +53,7 @@ def errors(measured: Floats, predicted: Floats, weight: Floats | None = None) ->
     return float(np.average(relative, weights=weight)), float(np.average(relative <= 0.1, weights=weight))
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ComplexityModel(TableModel):
     """Base of the complexity models C(T).
 
@@ -77,23 +79,13 @@ class ComplexityModel(TableModel):
     kind: ClassVar[str] = "complexity model"
     _reads_work: ClassVar[bool] = True
 
-    relative_error_: float
-    within_10_: float
+    names: Sequence[str] | None = None
+    categorical: Sequence[str] | Mapping[str, Sequence[float]] = ()
 
-    def __init__(
-        self,
-        *,
-        names: Sequence[str] | None = None,
-        categorical: Sequence[str] | Mapping[str, Sequence[float]] = (),
-    ) -> None:
-        self.names = names
-        self.categorical = categorical
+    relative_error_: float = field(init=False)
+    within_10_: float = field(init=False)
 
-    # ---- what a subclass provides
-
-    @abstractmethod
-    def _fit(self, X: Floats, c: Floats, weight: Floats) -> None:
-        """Learn from rows of weight above 0; set `coefficients_`."""
+    # ---- what a subclass provides, beside `_learn`
 
     @abstractmethod
     def _mean(self, X: Floats) -> Floats:
@@ -105,25 +97,11 @@ class ComplexityModel(TableModel):
 
     # ---- fitting and predicting
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit to measured complexities.
+    @classmethod
+    def _called(cls, name: str) -> type[TableModel]:
+        return complexity_class(name)
 
-        Parameters
-        ----------
-        X : shape (n, d)
-            Data frame or array: amounts of work (0 or more) and raw parameters, finite.
-        y : shape (n,)
-            Complexity of each row, any unit, above 0.
-        sample_weight : shape (n,), not negative, optional
-            A weight w stands for w equal rows.
-
-        Raises
-        ------
-        FitError
-            Not numbers, not finite, not of these shapes, out of these ranges, or columns the model needs
-            are not there.
-        """
-        rows, c, weight = self._checked(X, y, sample_weight)
+    def _check(self, X: Floats, c: Floats) -> None:
         columns = self._column_names()
         for name in self.categorical:
             if name not in columns:
@@ -131,15 +109,13 @@ class ComplexityModel(TableModel):
         if not np.all(c > 0):
             raise FitError(f"complexity: expected numbers above 0, got {c.min():g}")
         for column in self._work() if self._reads_work else ():
-            if (least := rows[:, column].min()) < 0:
+            if (least := X[:, column].min()) < 0:
                 raise FitError(
                     f"Negative values in data: column '{columns[column]}': expected 0 or more, got {least:g}"
                 )
-        used = weight > 0
-        rows, c, weight = rows[used], c[used], weight[used]
-        self._fit(rows, c, weight)
-        self.relative_error_, self.within_10_ = errors(c, self._mean(rows), weight)
-        return self
+
+    def _describe(self, X: Floats, c: Floats, weight: Floats) -> None:
+        self.relative_error_, self.within_10_ = errors(c, self._mean(X), weight)
 
     def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
         """Expected complexity of the rows of X, 0 or more.
@@ -154,17 +130,11 @@ class ComplexityModel(TableModel):
         mean = self._mean(rows)
         return (mean, self._std(rows, mean)) if return_std else mean
 
-    def _foresee(self, X: Floats, y: Floats, weight: Floats, new: Floats) -> Floats:
-        self.n_features_in_ = X.shape[1]
-        used = weight > 0
-        self._fit(X[used], y[used], weight[used])
-        return self._mean(new)
+    def _said(self, X: Floats) -> Floats:
+        return self._mean(X)
 
     def _settled(self, X: Floats) -> dict[str, Any]:
         return {"categorical": self._codes(X)}
-
-    def _loaded(self, description: Mapping[str, Any]) -> ComplexityModel:
-        return load_complexity(description)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -191,11 +161,8 @@ class ComplexityModel(TableModel):
         columns = self._column_names()
         if not self._named():
             return list(range(len(columns)))
-        return [
-            index
-            for index, name in enumerate(columns)
-            if self._is_work(name) and not (name in _REPEATED and set(_REPEATED[name]) <= set(columns))
-        ]
+        repeated = [name for name, others in _REPEATED.items() if set(others) <= set(columns)]
+        return [i for i, name in enumerate(columns) if self._is_work(name) and name not in repeated]
 
     def _parameters(self) -> list[int]:
         """Indexes of the raw parameters."""
@@ -212,26 +179,8 @@ def complexity_models() -> tuple[str, ...]:
 
 
 def complexity_class(name: str) -> type[ComplexityModel]:
-    """The class of the complexity model `name`.
-
-    Raises
-    ------
-    BadInputError
-        No model has this name.
-    """
+    """The class of the complexity model `name`; an unknown name is refused."""
     if name not in _HOMES:
         raise BadInputError("complexity model", expected=f"one of {', '.join(complexity_models())}", got=name)
-    module, _, attribute = _HOMES[name].partition(":")
-    found: type[ComplexityModel] = getattr(importlib.import_module(module), attribute)
+    found: type[ComplexityModel] = pkgutil.resolve_name(_HOMES[name])
     return found
-
-
-def load_complexity(description: Mapping[str, Any]) -> ComplexityModel:
-    """The fitted complexity model that `to_dict` described, whichever it is.
-
-    Raises
-    ------
-    BadInputError
-        The description is not one of a fitted complexity model.
-    """
-    return complexity_class(described_name(description, ComplexityModel.kind)).from_dict(description)

@@ -66,23 +66,18 @@ class WorkSteps(ComplexityModel):
     process_: GaussianProcess
     least_: float
 
-    def _fit(self, X: Floats, c: Floats, weight: Floats) -> None:
+    def _learn(self, X: Floats, c: Floats, weight: Floats) -> None:
         columns = self._column_names()
         work, parameters = self._work() if self._named() else [], self._parameters()
-        self.law_ = complexity_class("linear" if work else "power")(
-            names=list(columns), categorical=self._codes(X)
-        )
-        self.law_.fit(X, c, weight)
+        law = complexity_class("linear" if work else "power")
+        self.law_ = law(names=list(columns), categorical=self._codes(X)).fit(X, c, weight)
         self.coefficients_ = self.law_.coefficients_
         smooth, stepped = [], []
         for at in parameters or work:
-            values, categorical = X[:, at], columns[at] in self.categorical
-            distinct = len(np.unique(values))
-            if distinct < 2:
-                continue
-            if not categorical:
+            distinct, categorical = len(np.unique(X[:, at])), columns[at] in self.categorical
+            if distinct > 1 and not categorical:
                 smooth.append(at)
-            if categorical or (at in parameters and 2 * distinct <= len(values)):
+            if distinct > 1 and (categorical or (at in parameters and 2 * distinct <= len(X))):
                 stepped.append(at)
         self.smooth_, self.stepped_ = tuple(smooth), tuple(stepped)
         seen = X[:, smooth]

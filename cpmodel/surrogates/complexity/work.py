@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -13,7 +13,7 @@ from scipy import linalg, optimize
 from cpmodel.errors import FitError
 from cpmodel.space import Floats
 from cpmodel.surrogates.complexity.model import ComplexityModel
-from cpmodel.surrogates.estimator import Coefficient
+from cpmodel.surrogates.estimator import coefficients, variances
 
 # Columns whose part of the total is below this fraction of rounding say nothing
 _RANK = 1e-10
@@ -45,37 +45,30 @@ class _Linear(ComplexityModel):
         solved = _least_squares(self._design(X), c, row, float(weight.sum()), positive=positive)
         self.slopes_, self.constant_ = solved.solution[:-1], float(solved.solution[-1])
         self.covariance_ = solved.covariance
-        self.residual_ = solved.scatter if relative else self._relative_residual(X, c, weight)
+        self.residual_ = solved.scatter
+        if not relative:
+            self.residual_ = float(np.sqrt(np.average((self._mean(X) / c - 1.0) ** 2, weights=weight)))
         columns = self._column_names()
         names = [*(columns[index] for index in self.at_), "constant"]
         sure = np.sqrt(np.diag(self.covariance_))
-        self.coefficients_ = tuple(
-            Coefficient(name, float(value), float(error) if at and solved.freedom > 0 else None)
-            for name, value, error, at in zip(names, solved.solution, sure, solved.active, strict=True)
-        )
-
-    def _relative_residual(self, X: Floats, c: Floats, weight: Floats) -> float:
-        return float(np.sqrt(np.average((self._mean(X) / c - 1.0) ** 2, weights=weight)))
+        self.coefficients_ = coefficients(names, solved.solution, sure, solved.told)
 
     def _mean(self, X: Floats) -> Floats:
         return np.maximum(X[:, list(self.at_)] @ self.slopes_ + self.constant_, 0.0)
 
     def _std(self, X: Floats, mean: Floats) -> Floats:
-        design = self._design(X)
-        unsure = np.einsum("ij,jk,ik->i", design, self.covariance_, design)
-        std: Floats = np.sqrt(np.maximum(unsure, 0.0) + (self.residual_ * mean) ** 2)
-        return std
+        unsure = variances(self._design(X), self.covariance_)
+        return np.sqrt(np.maximum(unsure, 0.0) + (self.residual_ * mean) ** 2)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class Eq1(_Linear):
     """C = alpha1 * (sum over convolutions of f_in k^2 f_out s_out^2) + alpha0.
 
     Parameters
     ----------
-    weighting : {"absolute", "relative"}
-        Least squares of the errors, as is usual, or of the relative errors.
-    names, categorical
-        As for every complexity model.
+    weighting : least squares of the errors, as is usual, or of the relative errors
+    names, categorical : as in `ComplexityModel`
 
     Notes
     -----
@@ -87,17 +80,9 @@ class Eq1(_Linear):
 
     name: ClassVar[str] = "eq1"
 
-    def __init__(
-        self,
-        *,
-        weighting: Literal["absolute", "relative"] = "absolute",
-        names: Sequence[str] | None = None,
-        categorical: Sequence[str] | Mapping[str, Sequence[float]] = (),
-    ) -> None:
-        super().__init__(names=names, categorical=categorical)
-        self.weighting = weighting
+    weighting: Literal["absolute", "relative"] = "absolute"
 
-    def _fit(self, X: Floats, c: Floats, weight: Floats) -> None:
+    def _learn(self, X: Floats, c: Floats, weight: Floats) -> None:
         if self.weighting not in ("absolute", "relative"):
             raise FitError(f"weighting: expected absolute or relative, got {self.weighting}")
         columns = self._column_names()
@@ -109,18 +94,16 @@ class Eq1(_Linear):
         self._check_few(weight)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class LinearWork(_Linear):
     """C = sum of non-negative coefficients times amounts of work, plus a constant per call.
 
     Parameters
     ----------
-    terms : sequence of str, optional
-        Columns to use; every amount of work that says something of its own unless given.
-    loss : {"absolute", "squared"}
-        What of the relative errors is least: their mean, which one bad measurement cannot bend, or their
-        mean square.
-    names, categorical
-        As for every complexity model.
+    terms : names of the columns to use; every amount of work that says something of its own when None
+    loss : what of the relative errors is least: their mean, which one bad measurement cannot bend, or their
+        mean square
+    names, categorical : as in `ComplexityModel`
 
     Notes
     -----
@@ -133,19 +116,10 @@ class LinearWork(_Linear):
 
     name: ClassVar[str] = "linear"
 
-    def __init__(
-        self,
-        *,
-        terms: Sequence[str] | None = None,
-        loss: Literal["absolute", "squared"] = "absolute",
-        names: Sequence[str] | None = None,
-        categorical: Sequence[str] | Mapping[str, Sequence[float]] = (),
-    ) -> None:
-        super().__init__(names=names, categorical=categorical)
-        self.terms = terms
-        self.loss = loss
+    terms: Sequence[str] | None = None
+    loss: Literal["absolute", "squared"] = "absolute"
 
-    def _fit(self, X: Floats, c: Floats, weight: Floats) -> None:
+    def _learn(self, X: Floats, c: Floats, weight: Floats) -> None:
         columns = self._column_names()
         for term in self.terms or ():
             if term not in columns:
@@ -197,7 +171,7 @@ class PowerLaw(ComplexityModel):
     def _design(self, X: Floats) -> Floats:
         return np.column_stack([self._features(X) - self.middle_, np.ones(len(X))])
 
-    def _fit(self, X: Floats, c: Floats, weight: Floats) -> None:
+    def _learn(self, X: Floats, c: Floats, weight: Floats) -> None:
         columns, parameters = self._column_names(), self._parameters()
         if not parameters:
             raise FitError(f"no raw parameter among the columns {', '.join(columns)}")
@@ -211,39 +185,32 @@ class PowerLaw(ComplexityModel):
         self.covariance_, self.residual_ = solved.covariance, solved.scatter
         self.exponents_, self.constant_ = solved.solution[:-1], float(solved.solution[-1])
         sure = np.sqrt(np.diag(self.covariance_))
-        values = [*self.exponents_, self.constant_ - float(self.exponents_ @ self.middle_)]
         to_zero = np.append(-self.middle_, 1.0)
-        sure[-1] = float(np.sqrt(max(to_zero @ self.covariance_ @ to_zero, 0.0)))
+        sure[-1] = np.sqrt(max(to_zero @ self.covariance_ @ to_zero, 0.0))
+        values = [*self.exponents_, self.constant_ - float(self.exponents_ @ self.middle_)]
         names = [columns[at] for at in self.at_]
         names += [f"effect of {columns[at]}={code:g}" for at, code in self.codes_]
-        self.coefficients_ = tuple(
-            Coefficient(name, float(value), float(error) if solved.freedom > 0 else None)
-            for name, value, error in zip([*names, "constant"], values, sure, strict=True)
-        )
+        self.coefficients_ = coefficients([*names, "constant"], values, sure, solved.told)
         self._check_few(weight)
 
     def _mean(self, X: Floats) -> Floats:
         log = (self._features(X) - self.middle_) @ self.exponents_ + self.constant_
         # far outside the rows of the fit powers leave what a float can hold
-        mean: Floats = np.exp(np.clip(log, -_WIDEST, _WIDEST))
-        return mean
+        return np.exp(np.clip(log, -_WIDEST, _WIDEST))
 
     def _std(self, X: Floats, mean: Floats) -> Floats:
-        design = self._design(X)
-        unsure = np.einsum("ij,jk,ik->i", design, self.covariance_, design)
-        std: Floats = mean * np.sqrt(np.clip(unsure, 0.0, _WIDEST) + self.residual_**2)
-        return std
+        unsure = variances(self._design(X), self.covariance_)
+        return mean * np.sqrt(np.clip(unsure, 0.0, _WIDEST) + self.residual_**2)
 
 
 @dataclass(frozen=True, eq=False)
 class _Solved:
-    """Coefficients of least squares, which of them may move, and what is known of them."""
+    """Coefficients of least squares, what is known of them, and which of them have a standard error."""
 
     solution: Floats
-    active: NDArray[np.bool_]
     covariance: Floats
     scatter: float
-    freedom: float
+    told: NDArray[np.bool_]
 
 
 def _least_squares(
@@ -262,7 +229,7 @@ def _least_squares(
     covariance = np.zeros((len(solution), len(solution)))
     inner = linalg.pinvh(A[:, active].T @ A[:, active]) if active.any() else np.empty((0, 0))
     covariance[np.ix_(active, active)] = variance * inner / np.outer(scale[active], scale[active])
-    return _Solved(solution / scale, active, covariance, float(np.sqrt(variance)), freedom)
+    return _Solved(solution / scale, covariance, float(np.sqrt(variance)), active & (freedom > 0))
 
 
 def _non_negative(A: Floats, b: Floats) -> Floats:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from cpmodel.errors import FitError, FitWarning
 from cpmodel.space import Floats
@@ -72,6 +71,7 @@ class Candidate:
     relative_error: float | None
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class AutoPrecision(PrecisionModel):
     """Average of other precision models, weighted by evidence and cross-validated log score.
 
@@ -98,24 +98,14 @@ class AutoPrecision(PrecisionModel):
 
     name = "auto"
 
-    report_: str
-    candidates_: tuple[Candidate, ...]
-    members_: tuple[PrecisionModel, ...]
-    weights_: Floats
-    stretch_: float
+    folds: int = _FOLDS
+    derived: Derived | None = None
 
-    def __init__(
-        self,
-        *,
-        folds: int = _FOLDS,
-        derived: Derived | None = None,
-        domain: ArrayLike | None = None,
-        names: Sequence[str] | None = None,
-        categorical: Sequence[int] | Mapping[int, Sequence[float]] = (),
-    ) -> None:
-        super().__init__(domain=domain, names=names, categorical=categorical)
-        self.folds = folds
-        self.derived = derived
+    report_: str = field(init=False)
+    candidates_: tuple[Candidate, ...] = field(init=False)
+    members_: tuple[PrecisionModel, ...] = field(init=False)
+    weights_: Floats = field(init=False)
+    stretch_: float = field(init=False)
 
     def _candidates(self, X: Floats) -> dict[str, ProcessModel]:
         given: dict[str, Any] = {"domain": self.domain, "names": self._column_names()}

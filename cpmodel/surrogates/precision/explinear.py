@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -46,6 +47,7 @@ _NEARLY_ZERO = 0.03
 _SAME = 1e-3
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ExponentialLinear(PrecisionModel):
     """P = b1 exp(sum_i c_i / gamma_i) + sum_i d_i gamma_i + e, with gamma_i = x_i / scale_i.
 
@@ -75,30 +77,19 @@ class ExponentialLinear(PrecisionModel):
 
     name = "explinear"
 
-    terms_: Terms
-    form_: Form
-    theta_: Floats
-    beta_: Floats
-    covariance_: Floats
-    scatter_: float
-    noise_: float
-    freedom_: float
-    sse_: float
+    form: Literal["auto"] | Form = "auto"
+    scale: ArrayLike | None = None
+    loss: Loss = "linear"
 
-    def __init__(
-        self,
-        *,
-        form: Literal["auto"] | Form = "auto",
-        scale: ArrayLike | None = None,
-        loss: Loss = "linear",
-        domain: ArrayLike | None = None,
-        names: Sequence[str] | None = None,
-        categorical: Sequence[int] | Mapping[int, Sequence[float]] = (),
-    ) -> None:
-        super().__init__(domain=domain, names=names, categorical=categorical)
-        self.form = form
-        self.scale = scale
-        self.loss = loss
+    terms_: Terms = field(init=False)
+    form_: Form = field(init=False)
+    theta_: Floats = field(init=False)
+    beta_: Floats = field(init=False)
+    covariance_: Floats = field(init=False)
+    scatter_: float = field(init=False)
+    noise_: float = field(init=False)
+    freedom_: float = field(init=False)
+    sse_: float = field(init=False)
 
     def _choose_link(self, errors: Floats, weight: Floats) -> Link:
         return Link("precision")

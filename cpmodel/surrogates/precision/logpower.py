@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cpmodel.space import Floats
-from cpmodel.surrogates.estimator import Coefficient
+from cpmodel.surrogates.estimator import Coefficient, coefficients, variances
 from cpmodel.surrogates.features import Features
 from cpmodel.surrogates.groups import Groups
 from cpmodel.surrogates.precision.model import PrecisionModel
@@ -63,55 +63,44 @@ class LogErrorPower(PrecisionModel):
             )
         precision = np.full(F.shape[1], _PRIOR_EFFECT**-2.0)
         precision[0] = _PRIOR_CONSTANT**-2.0
-        normal: Floats = (F.T * groups.weight) @ F + np.diag(precision)
+        normal = (F.T * groups.weight) @ F + np.diag(precision)
         inverse: Floats = np.asarray(np.linalg.inv(normal), dtype=np.float64)
         # the constant's belief is about zero only formally; centring keeps it from pulling at all
         middle = float(np.average(groups.y, weights=groups.weight))
-        center: Floats = inverse @ (F.T @ (groups.weight * (groups.y - middle)))
-        residual = groups.y - middle - F @ center
-        misfit = float(groups.weight @ residual**2 + precision @ center**2) + groups.within
-        center[0] += middle
-        self.center_ = center
+        self.center_ = inverse @ (F.T @ (groups.weight * (groups.y - middle)))
+        residual = groups.y - middle - F @ self.center_
+        misfit = float(groups.weight @ residual**2 + precision @ self.center_**2) + groups.within
+        self.center_[0] += middle
         # all trainings tell the scatter, each coefficient uses one of them up
-        told = max(groups.trainings - F.shape[1], 0.0)
-        self.freedom_ = _PRIOR_FREEDOM + told
+        self.freedom_ = _PRIOR_FREEDOM + max(groups.trainings - F.shape[1], 0.0)
         scatter2 = (_PRIOR_FREEDOM * _PRIOR_SCATTER**2 + misfit) / self.freedom_
         self.scatter_ = float(np.sqrt(scatter2))
         self.noise_ = min(groups.noise_of(self.scatter_), self.scatter_)
-        covariance: Floats = scatter2 * inverse
-        self.covariance_ = covariance
+        self.covariance_ = scatter2 * inverse
         self.coefficients_ = self._coefficients()
 
     def _design(self, X: Floats) -> Floats:
-        encoded = self.features_.encode(X)
-        return np.concatenate([np.ones((len(X), 1)), encoded], axis=1)
+        return np.column_stack([np.ones(len(X)), self.features_.encode(X)])
 
     def _coefficients(self) -> tuple[Coefficient, ...]:
         """The coefficients in the units of the parameters: of log x, not of its position in the range."""
-        names, columns = self._column_names(), self.features_.columns
-        owners = self.features_.owners()
-        back = np.eye(len(owners) + 1)
-        labels = ["constant"]
-        for row, (index, code) in enumerate(owners, start=1):
-            column = columns[index]
+        names, back, labels = self._column_names(), np.eye(len(self.center_)), ["constant"]
+        for row, (index, code) in enumerate(self.features_.owners(), start=1):
+            column = self.features_.columns[index]
             if code is not None:
                 labels.append(f"effect of {names[index]}={code:g}")
                 continue
             labels.append(f"{'exponent' if column.kind == 'log' else 'slope'} of {names[index]}")
             back[row, row] = 1.0 / column.width
             back[0, row] = -(np.log(column.low) if column.kind == "log" else column.low) / column.width
-        values = back @ self.center_
         errors = np.sqrt(np.diag(back @ self.covariance_ @ back.T))
-        return tuple(
-            Coefficient(label, float(value), float(error))
-            for label, value, error in zip(labels, values, errors, strict=True)
-        )
+        return coefficients(labels, back @ self.center_, errors)
 
     def _predictive(self, X: Floats) -> Predictive:
         F = self._design(X)
         # what the scatter holds beyond the seeds' noise is misfit, and misfit is not averaged out by seeds
         misfit2 = self.scatter_**2 - self.noise_**2
-        scale = np.sqrt(np.einsum("ij,jk,ik->i", F, self.covariance_, F) + misfit2)
+        scale = np.sqrt(variances(F, self.covariance_) + misfit2)
         return Predictive.of(self.link_, F @ self.center_, scale, self.noise_, self.freedom_)
 
     def _covariance(self, X: Floats) -> Floats:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,11 +13,10 @@ from numpy.typing import ArrayLike
 from cpmodel import registry
 from cpmodel.errors import BadInputError, FitError
 from cpmodel.space import Floats
-from cpmodel.surrogates.estimator import TableModel, described_name, relative_error
-from cpmodel.surrogates.features import Derived
+from cpmodel.surrogates.estimator import TableModel, relative_error
 from cpmodel.surrogates.groups import Groups, group
 from cpmodel.surrogates.link import Link
-from cpmodel.surrogates.predictive import Predictive, check_level
+from cpmodel.surrogates.predictive import Predictive
 
 # The least error (1 - P) that is told from a perfect precision, where no smaller one was measured
 _LEAST_ERROR = 1e-3
@@ -26,6 +26,7 @@ _ROWS_AT_ONCE = 1024
 _LARGEST = 1e100
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class PrecisionModel(TableModel):
     """Base of the precision models P(T).
 
@@ -49,32 +50,23 @@ class PrecisionModel(TableModel):
 
     Notes
     -----
-    Equal rows of X are repeats of one configuration over seeds and tell the noise. A weight w stands for w
-    equal rows. A subclass chooses its link, fits groups on that scale (`_fit`), and says the laws of rows
-    (`_predictive`).
+    Equal rows of X are repeats of one configuration over seeds and tell the noise. A subclass chooses its
+    link, fits groups on that scale (`_fit`), and says the laws of rows (`_predictive`).
     """
 
     kind: ClassVar[str] = "precision model"
 
-    noise_std_: float
-    relative_error_: float
-    link_: Link
+    domain: ArrayLike | None = None
+    names: Sequence[str] | None = None
+    categorical: Sequence[int] | Mapping[int, Sequence[float]] = ()
 
-    def __init__(
-        self,
-        *,
-        domain: ArrayLike | None = None,
-        names: Sequence[str] | None = None,
-        categorical: Sequence[int] | Mapping[int, Sequence[float]] = (),
-    ) -> None:
-        self.domain = domain
-        self.names = names
-        self.categorical = categorical
+    noise_std_: float = field(init=False)
+    relative_error_: float = field(init=False)
+    link_: Link = field(init=False)
 
     # ---- what a subclass provides
 
     def _learn(self, X: Floats, y: Floats, weight: Floats) -> None:
-        """Learn from checked rows, all of weight above zero."""
         self.link_ = self._choose_link(1.0 - y, weight)
         self._fit(group(X, self.link_.forward(y), weight))
 
@@ -103,56 +95,18 @@ class PrecisionModel(TableModel):
 
     # ---- fitting
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit to trainings.
+    @classmethod
+    def _called(cls, name: str) -> type[TableModel]:
+        return model_class(name)
 
-        Parameters
-        ----------
-        X : shape (n, d)
-            Values of the parameters, raw or as gamma; finite. Equal rows are repeats over seeds.
-        y : shape (n,), fraction in [0, 1]
-            Precision of each training.
-        sample_weight : shape (n,), not negative, or None
-            A weight w stands for w equal rows.
-
-        Raises
-        ------
-        FitError
-            Not numbers, not finite, not of these shapes, or precision outside [0, 1].
-        """
-        X, y, weight = self._checked(X, y, sample_weight)
+    def _check(self, X: Floats, y: Floats) -> None:
+        d, domain = X.shape[1], self._domain(X)
         if np.abs(X).max() > _LARGEST:
             raise FitError(f"X: expected values up to {_LARGEST:g}, got {np.abs(X).max():g}")
         if y.min() < 0.0 or y.max() > 1.0:
             raise FitError(f"precision: expected fractions in [0, 1], got {y.min():g} to {y.max():g}")
-        if not np.any(weight > 0):
-            raise FitError("sample_weight: expected at least one weight above zero")
-        self._check_parameters(X.shape[1])
-        # rows of weight 0 are as if they were not there
-        X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
-        self._learn(X, y, weight)
-        self._describe(X, y, weight)
-        return self
-
-    def _foresee(self, X: Floats, y: Floats, weight: Floats, new: Floats) -> Predictive:
-        """Learn from rows of a table that was checked, and nothing else than to predict new ones."""
-        self.n_features_in_ = X.shape[1]
-        used = weight > 0
-        self._learn(X[used], y[used], weight[used])
-        return self._laws(new)
-
-    def _check_parameters(self, d: int) -> None:
-        """Refuse constructor arguments that do not fit a table of d columns."""
-        if self.domain is not None:
-            domain = np.asarray(self.domain, dtype=np.float64)
-            if (
-                domain.shape != (d, 2)
-                or not np.all(np.isfinite(domain))
-                or np.any(domain[:, 0] > domain[:, 1])
-            ):
-                raise FitError(
-                    f"domain: expected {d} rows of least and greatest value, got {domain.tolist()}"
-                )
+        if domain.shape != (d, 2) or not np.isfinite(domain).all() or np.any(domain[:, 0] > domain[:, 1]):
+            raise FitError(f"domain: expected {d} rows of least and greatest value, got {domain.tolist()}")
         if any(not 0 <= index < d for index in self.categorical):
             raise FitError(
                 f"categorical: expected column numbers from 0 to {d - 1}, got {list(self.categorical)}"
@@ -164,15 +118,11 @@ class PrecisionModel(TableModel):
             return np.asarray(self.domain, dtype=np.float64)
         return np.stack([X.min(axis=0), X.max(axis=0)], axis=1)
 
-    def _loaded(self, description: Mapping[str, Any]) -> PrecisionModel:
-        return load_model(description, self.get_params(deep=False).get("derived"))
-
     def _settled(self, X: Floats) -> dict[str, Any]:
         return {"domain": self._domain(X), "categorical": self._codes(X)}
 
     def _describe(self, X: Floats, y: Floats, weight: Floats) -> None:
-        """Set `noise_std_` and `relative_error_` from the fitted model."""
-        law = self._laws(X)
+        law = self._said(X)
         mean = float(np.average(y, weights=weight))
         slope = float(law.link.slope(law.link.forward(np.array([mean])))[0])
         self.noise_std_ = group(X, y, weight).noise_of(float(np.median(law.noise)) * slope)
@@ -180,12 +130,12 @@ class PrecisionModel(TableModel):
 
     # ---- predicting
 
-    def _laws(self, X: Floats) -> Predictive:
+    def _said(self, X: Floats) -> Predictive:
         return Predictive.in_chunks(X, self._predictive, _ROWS_AT_ONCE)
 
     def predictive(self, X: ArrayLike) -> Predictive:
         """The laws behind all predictions for the rows of X, shape (n, d)."""
-        return self._laws(self._asked(X))
+        return self._said(self._asked(X))
 
     def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
         """Expected precision of the rows of X.
@@ -201,7 +151,6 @@ class PrecisionModel(TableModel):
 
     def predict_interval(self, X: ArrayLike, level: float = 0.9) -> tuple[Floats, Floats]:
         """Interval that holds the precision of one new training of each row with probability `level`."""
-        check_level(level)
         return self.predictive(X).interval(level)
 
     def probability(self, X: ArrayLike, target: float) -> Floats:
@@ -221,8 +170,7 @@ class PrecisionModel(TableModel):
 
 def least_error(errors: Floats) -> float:
     """The least positive one of the errors, shape (n,), but at most `_LEAST_ERROR`."""
-    positive = errors[errors > 0]
-    return float(min(_LEAST_ERROR, positive.min())) if len(positive) else _LEAST_ERROR
+    return float(np.min(errors, where=errors > 0, initial=_LEAST_ERROR))
 
 
 def precision_models() -> tuple[str, ...]:
@@ -231,23 +179,6 @@ def precision_models() -> tuple[str, ...]:
 
 
 def model_class(name: str) -> type[PrecisionModel]:
-    """The class of the precision model `name`.
-
-    Raises
-    ------
-    BadInputError
-        No model has this name.
-    """
+    """The class of the precision model `name`; an unknown name is refused."""
     found: type[PrecisionModel] = registry.plugin("precision_models", name)
     return found
-
-
-def load_model(description: Mapping[str, Any], derived: Derived | None = None) -> PrecisionModel:
-    """The fitted precision model that `to_dict` described, whichever it is; as `PrecisionModel.from_dict`.
-
-    Raises
-    ------
-    BadInputError
-        The description is not one of a fitted precision model.
-    """
-    return model_class(described_name(description, PrecisionModel.kind)).from_dict(description, derived)

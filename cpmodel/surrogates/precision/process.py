@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from cpmodel.errors import FitError
 from cpmodel.space import Floats
-from cpmodel.surrogates.estimator import Coefficient
+from cpmodel.surrogates.estimator import Coefficient, coefficients
 from cpmodel.surrogates.features import Derived, Features
 from cpmodel.surrogates.gaussian import MOST_ROWS, GaussianProcess, Prior, chosen
 from cpmodel.surrogates.groups import Groups
@@ -25,14 +23,15 @@ _USUAL_SLOPE = -0.3
 # less, the searches of scripts/bench/search.py were promised cheaper answers that were not there
 _ALIKE = 0.7
 # "additive": median, and standard deviation of the log, of each parameter's own deviations from the power law
-# (scripts/bench/surrogates.py)
+# (this and the next two: scripts/bench/surrogates.py)
 _ROUGHNESS = (0.05, 0.5)
-# "quadratic": the same of squares and products, in units of the mean error (scripts/bench/surrogates.py)
+# "quadratic": the same of squares and products, in units of the mean error
 _CURVATURE = (0.07, 1.0)
-# "quadratic": the same of the scatter of one training, in the same units (scripts/bench/surrogates.py)
+# "quadratic": the same of the scatter of one training, in the same units
 _SCATTER = (0.0175, 0.8)
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class ProcessModel(PrecisionModel):
     """A Gaussian process with a linear mean, on the scale of the model's link.
 
@@ -56,20 +55,11 @@ class ProcessModel(PrecisionModel):
     Scatter about the smooth part is noise, or each configuration's own: repeats tell how much of it is which.
     """
 
-    features_: Features
-    process_: GaussianProcess
-    log_evidence_: float
+    derived: Derived | None = None
 
-    def __init__(
-        self,
-        *,
-        derived: Derived | None = None,
-        domain: ArrayLike | None = None,
-        names: Sequence[str] | None = None,
-        categorical: Sequence[int] | Mapping[int, Sequence[float]] = (),
-    ) -> None:
-        super().__init__(domain=domain, names=names, categorical=categorical)
-        self.derived = derived
+    features_: Features = field(init=False)
+    process_: GaussianProcess = field(init=False)
+    log_evidence_: float = field(init=False)
 
     def _prior(self, slope: Floats) -> Prior:
         """Beliefs, given the expected change over each feature, shape (m,)."""
@@ -96,14 +86,10 @@ class ProcessModel(PrecisionModel):
 
     def _expected_slopes(self) -> Floats:
         """Expected change of an error over each feature, shape (m,): a fall for parameters with logs."""
-        columns, own = self.features_.columns, self.n_features_in_
         # what is derived rises with the parameters, whose own fall is told already
-        return np.array(
-            [
-                _USUAL_SLOPE if i < own and columns[i].kind == "log" else 0.0
-                for i, _ in self.features_.owners()
-            ]
-        )
+        own = self.features_.columns[: self.n_features_in_]
+        falls = {at: _USUAL_SLOPE for at, column in enumerate(own) if column.kind == "log"}
+        return np.array([falls.get(at, 0.0) for at, _ in self.features_.owners()])
 
     def _changes(self) -> tuple[Coefficient, ...]:
         names = self._column_names() + (() if self.derived is None else self.derived.names)
@@ -112,10 +98,7 @@ class ProcessModel(PrecisionModel):
             f"change over {names[index]}" if code is None else f"effect of {names[index]}={code:g}"
             for index, code in self.features_.owners()
         ]
-        return tuple(
-            Coefficient(label, float(value), float(error))
-            for label, value, error in zip(labels, values, errors, strict=True)
-        )
+        return coefficients(labels, values, errors)
 
     def _ended_at(self) -> Floats:
         return self.process_.theta
@@ -134,6 +117,7 @@ class ProcessModel(PrecisionModel):
         return (1.0 - _ALIKE) * left + _ALIKE * shared
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class LogErrorGP(ProcessModel):
     """log(1 - P - saturation) is a power law plus smooth deviations plus the noise of seeds.
 
@@ -150,17 +134,7 @@ class LogErrorGP(ProcessModel):
 
     name = "loggp"
 
-    def __init__(
-        self,
-        *,
-        saturation: float = 0.0,
-        derived: Derived | None = None,
-        domain: ArrayLike | None = None,
-        names: Sequence[str] | None = None,
-        categorical: Sequence[int] | Mapping[int, Sequence[float]] = (),
-    ) -> None:
-        super().__init__(derived=derived, domain=domain, names=names, categorical=categorical)
-        self.saturation = saturation
+    saturation: float = 0.0
 
     def _choose_link(self, errors: Floats, weight: Floats) -> Link:
         if not 0.0 <= self.saturation < 1.0:
