@@ -87,7 +87,7 @@ def test_a_metric_that_says_nothing_of_so_few_classes() -> None:
 def test_names() -> None:
     assert isinstance(get_metric("accuracy"), Accuracy)
     assert isinstance(get_metric("balanced"), Balanced)
-    with pytest.raises(BadInputError, match="metric: expected one of accuracy, balanced, top5, got f1"):
+    with pytest.raises(BadInputError, match=r"metric: expected one of accuracy, .* MODULE:NAME, got f1"):
         get_metric("f1")
 
 

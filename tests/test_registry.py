@@ -27,7 +27,8 @@ def test_what_is_built_in_is_installed_like_any_other(kind: registry.Kind) -> No
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_unknown_name_is_told_the_known_ones(kind: registry.Kind) -> None:
-    with pytest.raises(BadInputError, match=re.escape(", ".join(registry.names(kind))) + ", got zoo"):
+    known = re.escape(", ".join(registry.names(kind)))
+    with pytest.raises(BadInputError, match=f"{known}, or MODULE:NAME, got zoo"):
         registry.plugin(kind, "zoo")
 
 

@@ -59,7 +59,7 @@ def test_a_run_reads_and_fits_once(
         monkeypatch.setattr(module, name, call)
 
     counted(projects, "read_costs", lambda *_, **__: "costs.csv")
-    counted(projects, "load", lambda *_, **__: "images")
+    counted(projects, "load_again", lambda *_, **__: "images")
     counted(materials, "fit_precision", lambda _, name="auto", **__: f"P(T) {name}")
     monkeypatch.setattr(Trainer, "evaluate", lambda *_, **__: pytest.fail("the test split was opened again"))
     again = cpmodel.open(folder).run(**asked)

@@ -278,7 +278,7 @@ class Forgetful(NearestError):
 
     def _restore(self, state):
         super()._restore(state)
-        self.y_ = self.y_ + 0.1
+        self.errors_ = self.errors_ + 0.1
 
 
 class InOrder(NearestError):
@@ -286,7 +286,7 @@ class InOrder(NearestError):
 
     def _learn(self, X, y, weight):
         super()._learn(X, y, weight)
-        self.y_ = np.full(len(self.y_), self.link_.forward(y[:1])[0])
+        self.errors_ = np.full(len(self.errors_), self.link_.forward(y[:1])[0])
 
 
 class InUnits(NearestError):
@@ -294,8 +294,8 @@ class InUnits(NearestError):
 
     def _predictive(self, X):
         law = super()._predictive(X)
-        gaps = ((X[:, None] - self.X_) ** 2).sum(axis=2)
-        return replace(law, location=self.y_[gaps.argmin(axis=1)] + 1e-3 * X.sum(axis=1))
+        gaps = ((X[:, None] - self.nearest_) ** 2).sum(axis=2)
+        return replace(law, location=self.errors_[gaps.argmin(axis=1)] + 1e-3 * X.sum(axis=1))
 
 
 class Percent(NearestError):

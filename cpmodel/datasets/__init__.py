@@ -62,7 +62,7 @@ def load(images: Any = "embedded", *, image_size: int | None = None, seed: int =
     >>> digits.image_shape, len(digits.class_names), [len(part) for part in digits.splits.values()]
     ((8, 8, 1), 10, [1259, 270, 268])
     >>> [len(part) for part in load((digits.train.images, digits.train.labels)).splits.values()]
-    [881, 189, 189]
+    [883, 189, 187]
     """
     if isinstance(images, ImageSet) and image_size is None:
         return images

@@ -93,8 +93,8 @@ def _saving(page: Page) -> list[str]:
 def marked(sentence: str, keys: Iterable[str]) -> Markup:
     """A sentence as markup: configurations in the letters of code, factors strong, numbers joined to units.
 
-    >>> str(marked("f=8,s=2 costs 3.0 times less <", ["f=8,s=2"]))
-    '<code>f=8, s=2</code> costs <strong>3.0 times less</strong> &lt;'
+    >>> str(marked("f=8,s=2 is 3.0 times less in macs <", ["f=8,s=2"]))
+    '<code>f=8, s=2</code> is <strong>3.0 times less</strong> in macs &lt;'
     """
     text = str(escape(sentence))
     names = sorted({re.escape(str(escape(key))) for key in keys if key}, key=len, reverse=True)

@@ -150,7 +150,7 @@ def test_targets(leaves_alone: Callable[..., None], target: str) -> None:
         ("optimize good.csv -t 0.8 --model magic", ["model", "loggp", "magic"]),
         ("optimize good.csv -t 0.8 --unit kilo", ["--unit", "percent", "'kilo'"]),
         ("optimize good.csv -t 0.8 --family zoo", ["family", "plain", "zoo"]),
-        ("optimize good.csv -t 0.8 --image 28", ["--image", "28x28x1", "'28'"]),
+        ("optimize good.csv -t 0.8 --image 28", ["image", "28x28x1", "'28'"]),
         ("optimize good.csv -t 0.8 --baseline f=3", ["f", "4 8 16", "3"]),
         ("optimize good.csv -t 0.8 --parameters f,zz", ["'zz'", "missing"]),
         ("optimize nowhere -t 0.8", ["nowhere", "folder or a CSV"]),

@@ -140,7 +140,7 @@ def test_file_of_the_least_that_is_needed(tmp_path: Path) -> None:
         ([OLDER], "no rows"),
         ([OLDER.replace("f,s,", "f,"), ROW.replace("8,28", "8")], "column 's' is missing"),
         ([OLDER.replace("latency_s,", "seconds,"), ROW], "column 'cost' is missing"),
-        ([OLDER.replace("dtype", "device"), ROW], "column 'device' is twice there"),
+        ([OLDER.replace("dtype", "device"), ROW], "column 'device': expected it once, got twice"),
         (
             [OLDER, ROW.replace("8,28", "eight,28")],
             "column 'f', line 2: expected a finite number, got 'eight'",

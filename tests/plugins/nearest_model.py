@@ -18,19 +18,19 @@ class NearestError(PrecisionModel):
 
     name: ClassVar[str] = "nearest"
 
-    X_: Floats
-    y_: Floats
+    nearest_: Floats
+    errors_: Floats
     spread_: float
 
     def _fit(self, groups: Groups) -> None:
         order = np.lexsort(groups.X.T)
-        self.X_, self.y_ = groups.X[order], groups.y[order]
-        self.spread_ = float(max(self.y_.std(), 1e-3))
-        self.coefficients_ = (Coefficient("mean", float(self.y_.mean()), None),)
+        self.nearest_, self.errors_ = groups.X[order], groups.y[order]
+        self.spread_ = float(max(self.errors_.std(), 1e-3))
+        self.coefficients_ = (Coefficient("mean", float(self.errors_.mean()), None),)
 
     def _predictive(self, X: Floats) -> Predictive:
-        reach = np.ptp(self.X_, axis=0)
+        reach = np.ptp(self.nearest_, axis=0)
         reach[reach == 0] = 1.0
-        gaps = (((X[:, None] - self.X_) / reach) ** 2).sum(axis=2)
+        gaps = (((X[:, None] - self.nearest_) / reach) ** 2).sum(axis=2)
         wide = np.full(len(X), self.spread_)
-        return Predictive(self.link_, self.y_[gaps.argmin(axis=1)], wide, wide / 4)
+        return Predictive(self.link_, self.errors_[gaps.argmin(axis=1)], wide, wide / 4)

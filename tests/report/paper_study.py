@@ -32,6 +32,7 @@ FAMILY = PlainFamily()
 TARGET = 0.9
 NOISE = 0.05  # of log error between seeds
 CONDITIONS = Conditions("Example CPU (2 cores)", "pytorch 2.13.0")
+RUN_TIME = Cost("latency_s", "s", "run-time", "measured", CONDITIONS)
 MACS = Cost("macs", "MACs", "MACs of one image")
 CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "boot")
 
@@ -222,7 +223,7 @@ def content(target: float = TARGET, seed: int = 0, **changes: Any) -> Page:
                 warnings=("b_f lies at its bound: the data do not tell it",),
             ),
         ),
-        modelled=Complexity("latency_s", latency, *fits, CONDITIONS, measured_X, times),
+        modelled=Complexity(RUN_TIME, latency, *fits, measured_X, times),
         cloud=Cloud(everything, macs(everything), Truth().predict(everything)),
         envelope=chosen.envelope,
         costs=costs(here, answer.configuration),

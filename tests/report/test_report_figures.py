@@ -208,7 +208,7 @@ def test_agreement_keeps_rows_with_a_prediction() -> None:
 def test_agreement_of_run_times_has_units_and_positive_values() -> None:
     fit = complexity_fit([1e-3, 0.0, 3e-3], [2e-3, 1e-3, 4e-3])
     X = SPACE.candidates()[:3]
-    modelled = Complexity("latency_s", lambda X: X[:, 0], fit, None, None, X, fit.measured)
+    modelled = Complexity(Cost("latency_s", "s"), lambda X: X[:, 0], fit, None, X, fit.measured)
     page = small((8, 5, 0, 0.9), modelled=modelled)
     (data,) = complexity_agreement(page)
     assert data.points.x.tolist() == [1e-3, 3e-3]
@@ -223,7 +223,7 @@ def test_agreement_shows_the_rows_that_a_fit_had_not_seen() -> None:
     apart = Apart(np.array([False, False, True]), np.array([9.0, 9.0, 2e-3]), 0.5, 0.25)
     fit = replace(complexity_fit([1e-3, 2e-3, 3e-3], [1e-3, 2e-3, 3e-3]), apart=apart)
     X = SPACE.candidates()[:3]
-    modelled = Complexity("latency_s", lambda X: X[:, 0], fit, None, None, X, fit.measured)
+    modelled = Complexity(Cost("latency_s", "s"), lambda X: X[:, 0], fit, None, X, fit.measured)
     (data,) = complexity_agreement(small((8, 5, 0, 0.9), modelled=modelled))
     assert (data.points.x.tolist(), data.points.y.tolist()) == ([3e-3], [2e-3])
     assert "50.00 % by 1 held-out configurations (25 % of them within 10 %)" in data.errors

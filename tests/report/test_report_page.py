@@ -85,7 +85,7 @@ def poisoned() -> Results:
     settings = replace(page.settings, dataset=EVIL, class_names=(EVIL, "b"), split_sizes={EVIL: 3})
     modelled = replace(
         page.modelled,
-        name=EVIL,
+        cost=replace(page.modelled.cost, name=EVIL, label=EVIL),
         fit=replace(page.modelled.fit, name=EVIL, why=EVIL),
         eq1=replace(page.modelled.eq1, name=EVIL, warnings=(EVIL,)),
     )
