@@ -62,11 +62,7 @@ class Interval:
 
 
 def precision_interval(
-    values: ArrayLike,
-    *,
-    level: float = 0.95,
-    groups: Labels | None = None,
-    strata: Labels | None = None,
+    values: ArrayLike, *, level: float = 0.95, groups: Labels | None = None, strata: Labels | None = None
 ) -> Interval:
     """The mean precision over seeds and images, with an interval for both being a sample.
 

@@ -79,12 +79,7 @@ def _whole_counts(n: int, shares: Floats, rng: np.random.Generator) -> Labels:
     return counts
 
 
-def _by_group(
-    labels: Labels,
-    groups: Labels,
-    shares: Floats,
-    rng: np.random.Generator,
-) -> Labels:
+def _by_group(labels: Labels, groups: Labels, shares: Floats, rng: np.random.Generator) -> Labels:
     """The part of each image: whole groups, largest first, drawn in proportion to what the parts still lack.
 
     Scikit-learn's StratifiedGroupKFold makes equal folds only, and may leave a fold without a class.

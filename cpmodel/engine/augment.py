@@ -12,17 +12,9 @@ from cpmodel.recipe import Recipe
 
 
 def draw(shape: Sequence[int], recipe: Recipe, generator: torch.Generator) -> list[Tensor]:
-    """The random numbers of one batch.
+    """The random numbers of a batch of shape (n, c, h, w), as `changed` reads them.
 
-    Parameters
-    ----------
-    shape : n, c, h, w
-        Of the batch.
-
-    Returns
-    -------
-    drawn : list of Tensor
-        Each of shape (n,), as `changed` reads them: whether flipped; shifts down and right; top and left.
+    Each of shape (n,): whether flipped; shifts down and right; top and left of what is cut out.
     """
     n, _, h, w = shape
     drawn = []
@@ -38,13 +30,9 @@ def draw(shape: Sequence[int], recipe: Recipe, generator: torch.Generator) -> li
 
 
 def changed(images: Tensor, recipe: Recipe, drawn: Sequence[Tensor]) -> Tensor:
-    """The batch after what was drawn for it; nothing here waits for a device.
+    """The batch, uint8, shape (n, c, h, w), after what was drawn for it; nothing here waits for a device.
 
-    Parameters
-    ----------
-    images : uint8, shape (n, c, h, w)
-    drawn : sequence of Tensor
-        As `draw` returns them (flips may be 0 and 1), on the images' device.
+    What was drawn lies on the images' device; flips may be 0 and 1.
     """
     device, left = images.device, iter(drawn)
     n, _, h, w = images.shape
@@ -70,11 +58,5 @@ def changed(images: Tensor, recipe: Recipe, drawn: Sequence[Tensor]) -> Tensor:
 
 
 def augmented(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """A batch with the recipe's augmentations, drawn anew for each image.
-
-    Parameters
-    ----------
-    images : uint8, shape (n, c, h, w)
-        On the processor.
-    """
+    """A batch on the processor with the recipe's augmentations, drawn anew for each image."""
     return changed(images, recipe, draw(images.shape, recipe, generator))

@@ -13,14 +13,9 @@ SNAPSHOTS = 6  # of a half epoch; more are no better, and small networks would f
 
 
 class Average:
-    """Keeps the mean of a network's parameters and running statistics; of these it alters nothing.
+    """Keeps the mean of a network's parameters and running statistics, whose tensors must stay the same ones.
 
-    Parameters
-    ----------
-    network : nn.Module
-        Where it will be trained: its tensors must stay the same ones.
-    steps : int
-        Of an epoch.
+    `steps` are those of an epoch.
     """
 
     def __init__(self, network: nn.Module, steps: int) -> None:

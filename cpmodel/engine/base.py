@@ -9,14 +9,7 @@ from torch import Tensor
 
 
 class Normalisation(NamedTuple):
-    """How pixels become what a network sees: (pixel - mean) * factor, one number a channel.
-
-    Parameters
-    ----------
-    mean : tuple of float
-        Of pixels in 0 to 255.
-    factor : tuple of float
-    """
+    """How pixels, 0 to 255, become what a network sees: (pixel - mean) * factor, one number a channel."""
 
     mean: tuple[float, ...]
     factor: tuple[float, ...]
@@ -27,19 +20,14 @@ class Engine(ABC):
 
     @abstractmethod
     def backpropagate(self, images: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-        """Set the gradient of every parameter, and update running statistics.
+        """Set the gradient of every parameter, and update running statistics; returns the loss, shape ().
 
         Parameters
         ----------
         images : uint8, shape (n, c, h, w), channels last in memory
         labels : int64, shape (n,)
         smoothing : float
-            Label smoothing, in [0, 1).
-
-        Returns
-        -------
-        loss : shape ()
-            Mean cross-entropy, nats.
+            Label smoothing, in [0, 1); the loss is the mean cross-entropy, nats.
         """
 
     @abstractmethod

@@ -15,17 +15,7 @@ LIBRARY_BYTES = 256 << 20  # workspaces of one training
 
 
 class Memory(NamedTuple):
-    """Of one GPU, bytes.
-
-    Parameters
-    ----------
-    free : int
-        What no process has.
-    reserved : int
-        What this process has taken from the GPU, and ...
-    allocated : int
-        ... what of that is in use.
-    """
+    """Of one GPU, bytes: what no process has, what this process has taken, and what of that is in use."""
 
     free: int
     reserved: int
@@ -40,11 +30,6 @@ def training_devices(name: str | None = None) -> tuple[str, ...]:
     name : str, optional
         ``cpu``; ``cuda``, all GPUs; ``cuda:1``, one of them; ``auto`` (also if not given), all GPUs if there
         are any, else the processor.
-
-    Raises
-    ------
-    BadInputError
-        There is no such device.
     """
     name = name or "auto"
     if name == "cpu" or (name == "auto" and not _has_driver()):
@@ -97,17 +82,10 @@ def training_bytes(activations: float, params: float, batch: int, evaluated: int
     ----------
     activations : float
         Outputs of all layers, for one image.
-    params : float
-        Weights.
     batch, evaluated : int
         Images a training step, and in one piece of an evaluation.
     peak : float
         Largest input plus output of one layer, for one image.
-
-    Examples
-    --------
-    >>> training_bytes(100_000, 50_000, 128, 1000, 60_000) / 2**20 < 2000
-    True
     """
     at_work = max(STORED_BYTES * activations * batch, STORED_BYTES * peak * evaluated)
     return int(at_work + WEIGHT_BYTES * params) + LIBRARY_BYTES
@@ -116,8 +94,6 @@ def training_bytes(activations: float, params: float, batch: int, evaluated: int
 def fits(needed: int, promised: int, memory: Memory) -> bool:
     """Whether one more training that needs so much can start beside those that were promised so much.
 
-    Examples
-    --------
     Of 10 bytes 9 may be filled, and 5 are promised, though only 2 of them taken so far:
 
     >>> fits(4, 5, Memory(6, 4, 2)), fits(5, 5, Memory(6, 4, 2)), fits(4, 5, Memory(6, 4, 6))
@@ -129,8 +105,6 @@ def fits(needed: int, promised: int, memory: Memory) -> bool:
 def broken(error: BaseException) -> bool:
     """Whether an error is one of a GPU after which its process can use it no more, whoever made it.
 
-    Examples
-    --------
     >>> broken(RuntimeError("CUDA error: an illegal memory access was encountered")), broken(ValueError("x"))
     (True, False)
     """

@@ -30,24 +30,11 @@ class DeviceSteps(Steps):
 
     The first steps run as they are, and so do all of them where the capture fails: it alters nothing. On a
     GPU everything happens in the current stream, which must not be the default one if steps are captured.
-
-    Parameters
-    ----------
-    engine : Engine
-        Of `network`, on the lesson's device.
-    capture : bool
-        Whether to try.
-    after : callable
-        What it queues is never part of a graph.
+    What `after` queues is never part of a graph.
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        network: nn.Module,
-        lesson: Lesson,
-        capture: bool = True,
-        after: After = nothing,
+        self, engine: Engine, network: nn.Module, lesson: Lesson, capture: bool = True, after: After = nothing
     ) -> None:
         self._engine, self._lesson, self._after = engine, lesson, after
         self._device = lesson.images.device

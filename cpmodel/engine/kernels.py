@@ -91,13 +91,7 @@ def looked_up(images: NDArray[np.uint8], table: Maps, out: Maps) -> None:
 
 @_compiled
 def moments(rows: Maps, channels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and variance (biased) of each channel, shape (channels,).
-
-    Parameters
-    ----------
-    rows : shape (m, width)
-        A map cut into rows of some whole pixels each.
-    """
+    """Mean and variance (biased) of each channel, of a map cut into rows of some whole pixels each."""
     m, width = rows.shape
     total, squares = np.zeros(channels), np.zeros(channels)
     part, part_squares = np.empty(width, np.float32), np.empty(width, np.float32)
@@ -149,10 +143,7 @@ def activated_pooled(maps: Maps, scale: Vector, shift: Vector, out: Maps) -> Non
 def gradient_sums(
     gradient: Maps, maps: Maps, scale: Vector, shift: Vector
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sums over images and pixels of the gradient that comes through `activated`, and of it times `maps`.
-
-    Both of shape (c,).
-    """
+    """Sums over images and pixels of the gradient that comes through `activated`, and of it times `maps`."""
     n, h, w, channels = maps.shape
     plain, weighted = np.zeros(channels), np.zeros(channels)
     part, part_weighted = np.empty(channels, np.float32), np.empty(channels, np.float32)
@@ -267,10 +258,7 @@ def _repeated(values: Vector, times: int) -> Vector:
 def cross_entropy(logits: Maps, labels: NDArray[np.int64], smoothing: float, gradient: Maps) -> float:
     """Mean cross-entropy in nats, of logits of shape (n, classes); its gradient goes into `gradient`.
 
-    Parameters
-    ----------
-    smoothing : float
-        This share of a label's weight is spread over all classes, in [0, 1).
+    The share `smoothing` of a label's weight, in [0, 1), is spread over all classes.
     """
     n, classes = logits.shape
     total = 0.0

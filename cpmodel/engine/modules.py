@@ -10,18 +10,12 @@ from cpmodel.engine.base import Engine, Normalisation
 
 
 class ModulesEngine(Engine):
-    """Executes a network module by module.
+    """Executes a network, which is shared, module by module.
 
     Parameters
     ----------
-    network : nn.Module
-        Shared, not copied.
-    normalisation : Normalisation
     dtype : {"float32", "bfloat16"}
         bfloat16: mixed precision, as torch's autocast understands it.
-    device : str
-    channels_last : bool
-        Memory layout of maps and weights.
     parts : int
         The gradient of a batch is summed over so many parts of it, one after another, which takes less
         memory; batch norm then sees parts, not whole batches.
@@ -39,10 +33,8 @@ class ModulesEngine(Engine):
         self.network = network.to(device)
         if channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._kind, self._half = device.partition(":")[0], dtype == "bfloat16"
-        mean, factor = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in normalisation)
-        self._mean, self._factor = mean, factor
-        self._parts = parts
+        self._kind, self._half, self._parts = device.partition(":")[0], dtype == "bfloat16", parts
+        self._mean, self._factor = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in normalisation)
 
     def backpropagate(self, images: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         """See `Engine.backpropagate`."""

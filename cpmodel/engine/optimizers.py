@@ -14,11 +14,8 @@ from cpmodel.recipe import Recipe
 def optimizer_of(network: nn.Module, recipe: Recipe, rate: Tensor | None = None) -> torch.optim.Optimizer:
     """The recipe's optimiser for what can be trained of `network`.
 
-    Parameters
-    ----------
-    rate : float32, shape (), optional
-        The learning rate, where it is a tensor whose content changes. On a GPU the optimiser then keeps all
-        of its state there, so that its step can be captured.
+    The learning rate may be a tensor, float32, shape (), whose content changes. On a GPU the optimiser then
+    keeps all of its state there, so that its step can be captured.
     """
     parameters = [p for p in network.parameters() if p.requires_grad]
     decay, betas = recipe.weight_decay, (recipe.momentum, 0.999)
@@ -39,11 +36,6 @@ def optimizer_of(network: nn.Module, recipe: Recipe, rate: Tensor | None = None)
             return torch.optim.Adadelta(parameters, lr, weight_decay=decay, **kept)
         case "sgd":  # its state, the momentum, always lies where the parameters do
             return torch.optim.SGD(
-                parameters,
-                lr,
-                recipe.momentum,
-                weight_decay=decay,
-                nesterov=recipe.momentum > 0,
-                fused=True,
+                parameters, lr, recipe.momentum, weight_decay=decay, nesterov=recipe.momentum > 0, fused=True
             )
     raise BadInputError("recipe optimizer", got=recipe.optimizer)

@@ -31,8 +31,6 @@ class Lesson(NamedTuple):
         The learning rate of each step of the whole training.
     batch : int
         Images a step.
-    seed : int
-        Of the training.
     """
 
     images: Tensor
@@ -64,12 +62,8 @@ class Steps(ABC):
     def epoch(self, order: Tensor, generator: torch.Generator) -> Iterator[Ready]:
         """Train for one epoch; it stops now and then, where others may have their turn.
 
-        Parameters
-        ----------
-        order : int64, shape (n,)
-            The images in the order in which they are seen; on the processor.
-        generator : torch.Generator
-            Draws the augmentations.
+        The images are seen in this order, int64, shape (n,), on the processor; `generator` draws their
+        augmentations.
         """
 
 

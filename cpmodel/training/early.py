@@ -45,15 +45,7 @@ _LEAST_FREEDOM = 3.0
 
 @dataclass(frozen=True)
 class Forecast:
-    """The precision that a training would have ended with.
-
-    Parameters
-    ----------
-    precision : float
-        Fraction in [0, 1].
-    sd : float
-        Standard deviation of the forecast about it, fraction.
-    """
+    """The precision that a training would have ended with, and the standard deviation of this forecast."""
 
     precision: float
     sd: float
@@ -64,12 +56,7 @@ class Reading:
     """How the curve of one configuration is read after one epoch.
 
     With z the logarithm of the error and u = (1, z), the change that is still to come has mean
-    u . `mean` and variance u' `variance` u.
-
-    Parameters
-    ----------
-    mean : 2 numbers
-    variance : 2 rows of 2 numbers
+    u . `mean` and variance u' `variance` u, `variance` being 2 rows of 2 numbers.
     """
 
     mean: tuple[float, ...]
@@ -118,13 +105,7 @@ class Stopping:
 
 @dataclass(frozen=True, eq=False)
 class Rule:
-    """What the whole trainings of a study say of curves; `of` fits it.
-
-    Parameters
-    ----------
-    laws : one for each epoch from `FIRST_EPOCH` to the last but one
-    noise, images, share : as for `Stopping`
-    """
+    """What the whole trainings of a study say of curves; `of` fits it. For its fields see `Stopping`."""
 
     space: Space
     features: Features
@@ -135,15 +116,9 @@ class Rule:
 
     @classmethod
     def of(cls, samples: Samples, epochs: int, images: float, share: float = SHARE) -> Rule | None:
-        """The rule that these samples support; None where fewer than `LEAST_WHOLE` of them are whole.
+        """The rule that samples of one recipe support; None where fewer than `LEAST_WHOLE` are whole.
 
-        Parameters
-        ----------
-        samples : of one recipe
-        epochs : int
-            Of a whole training.
-        images : float
-            That tell the precision, see `Metric.images_told`.
+        A whole training has so many epochs; for `images` see `Metric.images_told`.
         """
         frame = samples.frame
         whole = frame["status"].eq("complete") & frame["start"].eq("")
@@ -186,9 +161,7 @@ class _Law:
     coefficients : shape (m + 1,)
         Intercept first.
     covariance : shape (m + 1, m + 1)
-        Of their uncertainty, in units of `variance`.
-    variance : float
-        Of a new training about the line.
+        Of the coefficients, in units of `variance`, which is that of a new training about the line.
     """
 
     centre: Floats
@@ -239,11 +212,7 @@ class _Law:
 def noise_share(precision: Floats, label: Any, images: float) -> float:
     """Standard deviation of a seed's precision, as a share of the sampling deviation of so many images.
 
-    Parameters
-    ----------
-    precision : shape (n,)
-    label : shape (n,), whole numbers
-        The configuration of each; repeats tell the noise.
+    The label, a whole number, is the configuration of each precision: repeats tell the noise.
     """
     count = np.bincount(label)
     mean = np.bincount(label, weights=precision) / count

@@ -15,15 +15,7 @@ from cpmodel.training.early import Stopping
 class Setup:
     """What all trainings of a process share; its first line.
 
-    Parameters
-    ----------
-    images : str
-        Folder, as `cpmodel.datasets.cache` makes it.
-    study : str
-        Folder whose lock is held while training.
-    recipe : Recipe
-        Of the study.
-    metric : str
+    `images` is a folder, as `cpmodel.datasets.cache` makes it, `study` one whose lock is held while training.
     """
 
     device: str
@@ -50,8 +42,12 @@ class Job:
         Where it begins; what cannot be done fails before anything is trained.
     weights : str or None
         File where the network is kept.
+    stopping : callable, optional
+        Asked after each epoch but the last; True ends the training, its curve as long as it is.
     alone : bool
         Whether none other may run meanwhile.
+    parts : int
+        See `Plan`.
     happened : list of str
         Why it is not done as it was meant to be.
     """

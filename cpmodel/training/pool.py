@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import IO, Any, Literal, Self
@@ -36,9 +37,7 @@ class Event:
     Parameters
     ----------
     kind : str
-        ``started``, ``epoch``, ``recorded`` or ``waiting`` (the rest is in the hands of other processes).
-    request : Request or None
-    epoch : int
+        ``waiting``: the rest is in the hands of other processes.
     precision : float
         After that epoch.
     sample : Sample or None
@@ -78,11 +77,9 @@ class _Worker:
     def send(self, message: dict[str, Any]) -> None:
         """Hand over one JSON line; a worker that is gone is noticed when its output ends."""
         assert self.process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass
 
 
 class Pool:
@@ -90,12 +87,8 @@ class Pool:
 
     Parameters
     ----------
-    study : Store
-    images : ImageSet
     workers : int, optional
         Trainings at once: as many as `default_workers` says unless given.
-    on_event : callable, optional
-        Told what happens.
     full : bool
         Whether all trainings go to their end; else those whose end can be foreseen (see `early`) may not,
         unless their networks are kept or their recipe has a patience of its own.
@@ -114,10 +107,8 @@ class Pool:
         full: bool = False,
         devices: Sequence[str] = ("cpu",),
     ) -> None:
-        self.study = study
-        self.images = images
-        self.size = workers or default_workers(devices)
-        self._devices = tuple(devices)
+        self.study, self.images = study, images
+        self.size, self._devices = workers or default_workers(devices), tuple(devices)
         self._tell = on_event or (lambda event: None)
         self._workers: list[_Worker] = []
         self._events: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
@@ -231,12 +222,7 @@ class Pool:
         self._workers += workers
         threading.Thread(target=self._listen, args=(workers,), daemon=True).start()
         setup = Setup(
-            device,
-            str(images),
-            str(self.study.folder),
-            settings.family,
-            settings.recipe,
-            settings.metric,
+            device, str(images), str(self.study.folder), settings.family, settings.recipe, settings.metric
         )
         workers[0].send(dump(setup))
         return workers[0]
@@ -271,25 +257,22 @@ class Pool:
             return
         if worker not in self._workers:
             return
+        claim = worker.claim
         if said is None:
             self._bury(worker.process)
-            return
-        if said["event"] == "ready":
+        elif said["event"] == "ready":
             for each in self._workers:
                 each.ready = each.ready or each.process is worker.process
+        elif claim is None:
             return
-        claim = worker.claim
-        if claim is None:
-            return
-        if said["event"] == "begun":
+        elif said["event"] == "begun":
             worker.begun, worker.started = True, time.monotonic()
         elif said["event"] == "epoch":
             self.study.progress(claim, said["epoch"], said["precision"])
             self._tell(Event("epoch", claim.request, said["epoch"], said["precision"]))
         elif said["event"] == "done":
-            result = {**said, "curve": tuple(said["curve"])}
-            result.pop("event")
-            self._record(worker, **result)
+            del said["event"]
+            self._record(worker, **{**said, "curve": tuple(said["curve"])})
         else:
             self._record(worker, precision=None, status="failed", reason=said["reason"])
 

@@ -22,11 +22,8 @@ _PIECE = 250  # images resized at one time
 class Resized:
     """Splits of an image set, resized (antialiased) and put on a device once.
 
-    Parameters
-    ----------
-    cache : Path or None
-        Existing folder for what is resized: made once, then mapped into memory and shared by all processes
-        that train. Without it they stay in this process.
+    In the folder `cache` they are made once, then mapped into memory and shared by all processes that train;
+    without it they stay in this process.
     """
 
     def __init__(self, images: ImageSet, device: str, cache: Path | None = None) -> None:
@@ -64,16 +61,7 @@ class Resized:
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Antialiased bilinear resize.
-
-    Parameters
-    ----------
-    images : uint8, shape (n, c, h, w)
-
-    Returns
-    -------
-    uint8, shape (n, c, *size), channels last in memory
-    """
+    """Antialiased bilinear resize of uint8, shape (n, c, h, w), to (n, c, *size), channels last in memory."""
     if images.shape[2:] == size:
         return images.contiguous(memory_format=torch.channels_last)
     chunks = [

@@ -37,15 +37,9 @@ class _Running:
 
 
 class Together:
-    """Does jobs, as many at once as the device has memory for.
+    """Does jobs, as many at once as the device has memory for; the study's lock is held meanwhile.
 
-    Parameters
-    ----------
-    trainer : Trainer
-    study : Path
-        Whose lock is held while training.
-    say : callable
-        Told of everything, as ``say(seat=..., event=..., ...)``.
+    `say` is told of everything, as ``say(seat=..., event=..., ...)``.
     """
 
     def __init__(self, trainer: Trainer, study: Path, say: Say) -> None:
@@ -66,10 +60,7 @@ class Together:
     def turn(self) -> bool:
         """Start what may start, and give a turn to each training whose device is ready; whether any had one.
 
-        Raises
-        ------
-        Exception
-            Of the device, after which this process cannot go on.
+        An error after which the device is of no use any more is raised.
         """
         had = self._start()
         for running in list(self._running.values()):
@@ -89,22 +80,13 @@ class Together:
         job = self._waiting.popleft()
         if job.start.kind not in TRAINABLE:
             held.close()
-            refused = BadInputError("start", expected=" or ".join(TRAINABLE), got=job.start.kind)
-            self._failed(job, refused)
+            self._failed(job, BadInputError("start", expected=" or ".join(TRAINABLE), got=job.start.kind))
             return True
 
         def on_epoch(epoch: int, precision: float) -> None:
             self._say(seat=job.seat, event="epoch", epoch=epoch, precision=precision)
 
-        turns = self._trainer.turns(
-            job.configuration,
-            job.seed,
-            on_epoch,
-            job.stopping,
-            job.recipe,
-            place=job.seat,
-            parts=job.parts,
-        )
+        turns = self._trainer.turns(job, on_epoch)
         self._running[job.seat] = _Running(job, turns, self._bytes(job), lambda: True, held)
         self._say(seat=job.seat, event="begun")
         return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,13 +30,14 @@ from cpmodel.heap import kept_heap
 from cpmodel.metrics import Accuracy, Labels, Metric, figures, mean
 from cpmodel.recipe import Recipe
 from cpmodel.space import Configuration, Floats
+from cpmodel.training.early import Stopping
+from cpmodel.training.jobs import Job
 from cpmodel.training.resized import Resized, pieces
 
 EVALUATION_BATCH = 250  # few enough that the maps stay in the caches
 DEVICE_EVALUATION_BATCH = 1000  # many enough that a GPU is not kept waiting for the next
 
-OnEpoch = Callable[[int, float], None]
-Stopping = Callable[[Sequence[float]], bool]  # whether a training with this curve so far may end
+OnEpoch = Callable[[int, float], None]  # told how many epochs are done, and the validation precision
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,6 @@ class Plan:
 
     Parameters
     ----------
-    device : str
-        ``cpu`` or ``cuda:0``, ...
     dtype : {"float32", "bfloat16"}
         bfloat16: maps and the weights in products; parameters, statistics and sums stay float32.
     fused : bool
@@ -93,7 +92,7 @@ class Evaluation:
     strata : shape (n,), or None
         See `cpmodel.metrics`.
     figures : mapping
-        Whole-set figures by name, see `cpmodel.metrics.FIGURES`.
+        See `cpmodel.metrics.FIGURES`.
     """
 
     values: Floats
@@ -165,17 +164,7 @@ def learning_rates(recipe: Recipe, steps: int) -> list[float]:
 class Trainer:
     """Trains configurations of one family on one image set; keeps the resized images between trainings.
 
-    Parameters
-    ----------
-    images : ImageSet
-    family : Family
-    recipe : Recipe
-    plan : Plan, optional
-        `default_plan` unless given.
-    cache : Path, optional
-        Existing folder for the resized images of this set, see `Resized`.
-    metric : Metric, optional
-        What precision means; accuracy unless given.
+    Precision is accuracy unless another metric is given; for `cache` see `Resized`.
     """
 
     def __init__(
@@ -187,11 +176,8 @@ class Trainer:
         cache: Path | None = None,
         metric: Metric | None = None,
     ) -> None:
-        self.images = images
-        self.metric = metric or Accuracy()
-        self.family = family
-        self.recipe = recipe
-        self.plan = plan or default_plan()
+        self.images, self.family, self.recipe = images, family, recipe
+        self.plan, self.metric = plan or default_plan(), metric or Accuracy()
         height, width, channels = images.image_shape
         self.task = Task(height, width, channels, len(images.class_names))
         self.metric.require(self.task.classes)
@@ -248,27 +234,9 @@ class Trainer:
         seed: int,
         on_epoch: OnEpoch | None = None,
         stopping: Stopping | None = None,
-        recipe: Recipe | None = None,
     ) -> Trained:
-        """Train one network.
-
-        Parameters
-        ----------
-        seed : int
-            Decides the initial weights, the order of the images and their augmentation.
-        on_epoch : callable, optional
-            Told the number of epochs done and the validation precision after each.
-        stopping : callable, optional
-            Asked after each epoch but the last; True ends the training, its curve as long as it is.
-        recipe : Recipe, optional
-            Of this training, where it is not that of all.
-
-        Raises
-        ------
-        TrainingFailedError
-            The loss became NaN or infinite, or memory ran out.
-        """
-        turns = self.turns(configuration, seed, on_epoch, stopping, recipe)
+        """Train one network; the seed decides its first weights, the images' order and their augmentation."""
+        turns = self.turns(Job(0, configuration, seed, self.recipe, stopping=stopping), on_epoch)
         with self.settled():
             while True:
                 try:
@@ -277,25 +245,8 @@ class Trainer:
                     trained: Trained = end.value
                     return trained
 
-    def turns(
-        self,
-        configuration: Configuration,
-        seed: int,
-        on_epoch: OnEpoch | None = None,
-        stopping: Stopping | None = None,
-        recipe: Recipe | None = None,
-        *,
-        place: int = 0,
-        parts: int = 1,
-    ) -> Turns:
-        """As `train`, a turn at a time: many trainings may share one process and one GPU.
-
-        Parameters
-        ----------
-        place : int
-            Trainings in hand at the same time have different ones: on a GPU each has a stream to itself.
-        parts : int
-            See `Plan`.
+    def turns(self, job: Job, on_epoch: OnEpoch | None = None) -> Turns:
+        """As `train`, a turn at a time: many trainings, in different seats, may share one process and GPU.
 
         Yields
         ------
@@ -305,23 +256,16 @@ class Trainer:
         Returns
         -------
         Trained
-
-        Raises
-        ------
-        MemoryExhaustedError
-            Memory ran out.
         """
-        started = time.perf_counter()
-        turns = self._fit(configuration, seed, on_epoch, stopping, recipe or self.recipe, parts)
+        fit = self._fit(job, on_epoch or (lambda epoch, precision: None))
         try:
             while True:
-                with self._stream(place):
-                    try:
-                        ready = next(turns)
-                    except StopIteration as end:
-                        network, curve, validation, plan = end.value
-                        break
+                with self._stream(job.seat):
+                    ready = next(fit)
                 yield ready
+        except StopIteration as end:
+            trained: Trained = end.value
+            return trained
         except (MemoryError, torch.OutOfMemoryError) as error:
             raise MemoryExhaustedError("out of memory") from error
         except RuntimeError as error:  # the CPU allocator has no error class of its own
@@ -329,29 +273,22 @@ class Trainer:
             if ("alloc" in said or "memory" in said) and "illegal" not in said:
                 raise MemoryExhaustedError("out of memory") from error
             raise
-        return Trained(network, validation, curve, time.perf_counter() - started, plan)
 
-    def _stream(self, place: int) -> AbstractContextManager[object]:
+    def _stream(self, seat: int) -> AbstractContextManager[object]:
         """Where a training's work is queued."""
         if self._on_cpu:
             return nullcontext()
-        if place not in self._streams:
-            self._streams[place] = torch.cuda.Stream(self.plan.device)  # type: ignore[no-untyped-call]
-        return torch.cuda.stream(self._streams[place])
+        if seat not in self._streams:
+            self._streams[seat] = torch.cuda.Stream(self.plan.device)  # type: ignore[no-untyped-call]
+        return torch.cuda.stream(self._streams[seat])
 
-    def _fit(
-        self,
-        configuration: Configuration,
-        seed: int,
-        on_epoch: OnEpoch | None,
-        stopping: Stopping | None,
-        recipe: Recipe,
-        parts: int,
-    ) -> Generator[Ready, None, tuple[nn.Module, tuple[float, ...], Evaluation, Plan]]:
+    def _fit(self, job: Job, tell: OnEpoch) -> Turns:
+        started = time.perf_counter()
+        configuration, seed, recipe, parts = job.configuration, job.seed, job.recipe, job.parts
         network = self.new_network(configuration, seed)
         engine = self._engine(network, parts=parts)
         images = self.resized.split("train", self.family.input_size(configuration, self.task))
-        generator, tell = torch.Generator().manual_seed(seed), on_epoch or (lambda epoch, precision: None)
+        generator = torch.Generator().manual_seed(seed)
         batch = min(recipe.batch_size, len(images))
         rates = learning_rates(recipe, len(images) // batch * recipe.epochs)
         lesson = Lesson(images, self._labels("train", self.plan.device), recipe, rates, batch, seed)
@@ -377,7 +314,7 @@ class Trainer:
                 curve.pop()
                 break
             tell(epoch, curve[-1])
-            if stopped := stopping is not None and stopping(curve):
+            if stopped := job.stopping is not None and job.stopping(curve):
                 break
             if average is not None:
                 average.exchange()
@@ -389,7 +326,8 @@ class Trainer:
             curve.append(validation.precision)
             tell(epoch, curve[-1])
         plan = replace(self.plan, fused=self.plan.fused and parts == 1, graphs=steps.captured, parts=parts)
-        return network.to("cpu").eval(), tuple(curve), validation, plan
+        network = network.to("cpu").eval()
+        return Trained(network, validation, tuple(curve), time.perf_counter() - started, plan)
 
     def new_network(self, configuration: Configuration, seed: int) -> nn.Module:
         """The untrained network, its weights decided by the seed."""
@@ -398,13 +336,7 @@ class Trainer:
             return self.family.build(configuration, self.task)
 
     def restore(self, configuration: Configuration, path: Path) -> nn.Module:
-        """The network whose weights `Trained.save` kept.
-
-        Raises
-        ------
-        BadInputError
-            The file is missing, or holds other weights.
-        """
+        """The network whose weights `Trained.save` kept."""
         network = self.new_network(configuration, 0)
         try:
             content = io.BytesIO(path.read_bytes())

@@ -20,6 +20,7 @@ from cpmodel.engine.augment import augmented
 from cpmodel.errors import BadInputError, TrainingFailedError
 from cpmodel.families.plain import PlainFamily
 from cpmodel.recipe import Optimizer, Recipe, Schedule
+from cpmodel.training.jobs import Job
 from cpmodel.training.resized import resize
 from cpmodel.training.trainer import Plan, Trained, Trainer, default_plan, learning_rates
 
@@ -189,7 +190,7 @@ def test_trainings_may_take_turns() -> None:
     t = trainer(plan=Plan(graphs=True))  # on the processor nothing is captured, but all reads the device
     alone = [t.train(CONFIGURATION, seed) for seed in (1, 2)]
     assert [str(each.plan) for each in alone] == [str(PLAN)] * 2  # what was done, not what was hoped for
-    turns = {seed: t.turns(CONFIGURATION, seed, place=seed, parts=1) for seed in (1, 2)}
+    turns = {seed: t.turns(Job(seed, CONFIGURATION, seed, SHORT)) for seed in (1, 2)}
     together: dict[int, Trained] = {}
     count = 0
     while turns:
@@ -208,7 +209,7 @@ def test_trainings_may_take_turns() -> None:
 def test_parts_of_a_batch_are_part_of_the_plan() -> None:
     t = trainer()
     whole = t.train(CONFIGURATION, 1)
-    turns = t.turns(CONFIGURATION, 1, parts=2)
+    turns = t.turns(Job(0, CONFIGURATION, 1, SHORT, parts=2))
     while True:
         try:
             next(turns)
