@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from cpmodel.errors import BadInputError
 
@@ -24,11 +24,6 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it takes the place of `path` only if the block succeeds.
 
     A link stays a link, to the new file. A device or a pipe stays what it is, and gets the bytes in the end.
-
-    Raises
-    ------
-    BadInputError
-        The folder is missing, without permission, or its disk is full; `path` is then as it was.
     """
     target = Path(path)
     special = target.exists() and not target.is_file()
@@ -36,12 +31,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if special:
-            handle, name = tempfile.mkstemp(suffix=target.suffix)
+            handle, name = tempfile.mkstemp(target.suffix)
         else:
             target = target.resolve()
             target.parent.mkdir(parents=True, exist_ok=True)
-            prefix = f".{target.name}."
-            handle, name = tempfile.mkstemp(dir=target.parent, prefix=prefix, suffix=target.suffix)
+            handle, name = tempfile.mkstemp(target.suffix, f".{target.name}.", target.parent)
     except OSError as error:
         raise BadInputError(f"cannot write: {error.strerror}", where=str(path)) from error
     os.close(handle)
@@ -76,24 +70,6 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-@contextmanager
-def reading_table(path: str | Path) -> Iterator[TextIO]:
-    """A CSV file open for reading, unpacked on the way where its name ends in ``.gz``.
-
-    Raises
-    ------
-    OSError
-        It cannot be read, or is no whole gzip file.
-    """
-    place = Path(path)
-    how: dict[str, Any] = {"mode": "rt", "newline": "", "encoding": "utf-8-sig"}
-    try:
-        with gzip.open(place, **how) if place.suffix == ".gz" else place.open(**how) as file:
-            yield file
-    except (EOFError, zlib.error) as error:
-        raise OSError(errno.EIO, f"not a whole gzip file: {error}") from error
-
-
 @dataclass(frozen=True)
 class Table:
     """The cells of a CSV file as texts without outer blanks.
@@ -114,19 +90,14 @@ class Table:
 
 
 def read_table(path: str | Path, of: str) -> Table:
-    """A CSV file with a header and rows `of` something; gzipped where its name ends in ``.gz``.
-
-    Raises
-    ------
-    BadInputError
-        The file cannot be read, or is no table; the message names the line (the header is line 1).
-    """
-    where = str(path)
+    """A CSV file with a header and rows `of` something; gzipped where its name ends in ``.gz``."""
+    place, where = Path(path), str(path)
+    how: dict[str, Any] = {"mode": "rt", "newline": "", "encoding": "utf-8-sig"}
     rows: list[list[str]] = []
     lines: list[int] = []
     try:
         # not through pandas: it shifts the columns of rows that are too long, rounds and miscounts lines
-        with reading_table(path) as file:
+        with gzip.open(place, **how) if place.suffix == ".gz" else place.open(**how) as file:
             reader = csv.reader(file, strict=True, skipinitialspace=True)
             header = tuple(name.strip() for name in next((cells for cells in reader if cells), []))
             if not any(header):
@@ -141,25 +112,21 @@ def read_table(path: str | Path, of: str) -> Table:
                 if not any(cells):
                     continue
                 if len(cells) != len(header):
-                    place, wanted = f"line {reader.line_num}", f"{len(header)} cells as in the header"
-                    raise BadInputError(place, expected=wanted, got=len(cells), where=where)
+                    line, wanted = f"line {reader.line_num}", f"{len(header)} cells as in the header"
+                    raise BadInputError(line, expected=wanted, got=len(cells), where=where)
                 rows.append([cell.strip() for cell in cells])
                 lines.append(reader.line_num)
     except OSError as error:
         raise BadInputError(f"cannot read: {error.strerror or error}", where=where) from error
+    except (EOFError, zlib.error) as error:
+        raise BadInputError(f"cannot read: not a whole gzip file: {error}", where=where) from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise BadInputError(f"not a CSV table: {error}", where=where) from error
     return Table(header, rows, lines)
 
 
 def read_json(path: str | Path) -> Any:
-    """What the JSON file holds.
-
-    Raises
-    ------
-    BadInputError
-        No such file, no permission, or not JSON (the line and column are named).
-    """
+    """What the JSON file holds."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,7 +1,6 @@
-"""What one layer costs, vectorised: every function takes numbers or arrays that broadcast.
+"""What layers cost, added up for many networks at once.
 
 The words: f_in, f_out maps (channels) in and out; k kernel size, s map size, both square and in pixels.
-A network's costs are these formulas added up by a `Tally`.
 """
 
 from __future__ import annotations
@@ -13,8 +12,7 @@ Floats = NDArray[np.float64]
 Numbers = float | Floats
 Mask = bool | NDArray[np.bool_]
 
-FLOAT_BYTES = 4
-"""Bytes of one float32 weight."""
+FLOAT_BYTES = 4  # of one float32 weight
 
 
 def window_size(
@@ -44,53 +42,9 @@ def window_size(
     return np.asarray(np.where((out - 1) * stride >= s + padding, out - 1, out))
 
 
-def map_elements(f: Numbers, s: Numbers) -> Floats:
-    """Elements of f maps: f s^2."""
+def _elements(f: Numbers, s: Numbers) -> Floats:
+    """Of f maps: f s^2."""
     return np.multiply(f, np.square(s, dtype=np.float64))
-
-
-def conv_macs(f_in: Numbers, k: Numbers, f_out: Numbers, s_out: Numbers, groups: Numbers = 1) -> Floats:
-    """Multiply-accumulates of a convolution, one image: f_in k^2 f_out s_out^2 / groups.
-
-    Notes
-    -----
-    Source: Ke, Cao, Lv, eq. 1. Products with padding zeros count; adding a bias does not.
-
-    Examples
-    --------
-    >>> float(conv_macs(3, 5, 64, 64))
-    19660800.0
-    """
-    return conv_params(f_in, k, f_out, bias=False, groups=groups) * np.square(s_out, dtype=np.float64)
-
-
-def conv_params(
-    f_in: Numbers, k: Numbers, f_out: Numbers, *, bias: bool = True, groups: Numbers = 1
-) -> Floats:
-    """Weights of a convolution: f_in k^2 f_out / groups, and f_out more with biases."""
-    weights = np.multiply(f_in, np.square(k, dtype=np.float64)) * f_out / groups
-    return np.asarray(weights + f_out if bias else weights)
-
-
-def dense_macs(n_in: Numbers, n_out: Numbers) -> Floats:
-    """Multiply-accumulates of a dense layer, one image: n_in n_out."""
-    return np.multiply(n_in, n_out, dtype=np.float64)
-
-
-def dense_params(n_in: Numbers, n_out: Numbers, *, bias: bool = True) -> Floats:
-    """Weights of a dense layer: n_in n_out, and n_out more with biases."""
-    weights = np.multiply(n_in, n_out, dtype=np.float64)
-    return np.asarray(weights + n_out if bias else weights)
-
-
-def batch_norm_params(f: Numbers) -> Floats:
-    """Trainable parameters of a batch norm over f maps: 2 f, a scale and a shift each."""
-    return np.multiply(2.0, f)
-
-
-def batch_norm_buffer_bytes(f: Numbers) -> Floats:
-    """Bytes of a batch norm's buffers: 8 f + 8, two float32 statistics a map and one int64 counter."""
-    return np.multiply(2.0 * FLOAT_BYTES, f) + 8
 
 
 class Tally:
@@ -99,11 +53,6 @@ class Tally:
     Every method takes numbers or arrays of shape (n,), and `where`, a mask of shape (n,): the networks that
     have this layer at all. An activation is the output of a convolution, a pooling or a dense layer: batch
     norm and non-linearities work in place on it, or are folded into the layer before, and count no more.
-
-    Parameters
-    ----------
-    n : int
-        How many networks.
 
     Examples
     --------
@@ -119,13 +68,8 @@ class Tally:
     """
 
     def __init__(self, n: int) -> None:
-        self._conv_macs = np.zeros(n)
-        self._dense_macs = np.zeros(n)
-        self._params = np.zeros(n)
-        self._buffer_bytes = np.zeros(n)
-        self._elements = np.zeros(n)
-        self._peak = np.zeros(n)
-        self._layers = np.zeros(n)
+        self._conv_macs, self._dense_macs, self._params, self._buffer_bytes = np.zeros((4, n))
+        self._elements, self._peak, self._layers = np.zeros((3, n))
 
     def _activation(self, incoming: Numbers, outgoing: Numbers, where: Mask) -> None:
         self._elements += np.multiply(outgoing, where)
@@ -143,28 +87,33 @@ class Tally:
         groups: Numbers = 1,
         where: Mask = True,
     ) -> None:
-        """Add a k x k convolution from f_in maps of size s_in to f_out of size s_out."""
-        weights = conv_params(f_in, k, f_out, bias=False, groups=groups) * where
+        """Add a k x k convolution from f_in maps of size s_in to f_out of size s_out.
+
+        Its multiply-accumulates are f_in k^2 f_out s_out^2 / groups (Ke, Cao, Lv, eq. 1): products with
+        padding zeros count, adding a bias does not.
+        """
+        weights = np.multiply(f_in, np.square(k, dtype=np.float64)) * f_out / groups * where
         self._conv_macs += weights * np.square(s_out, dtype=np.float64)
         self._params += weights
         if bias:
             self._params += np.multiply(f_out, where)
         self._layers += where
-        self._activation(map_elements(f_in, s_in), map_elements(f_out, s_out), where)
+        self._activation(_elements(f_in, s_in), _elements(f_out, s_out), where)
 
     def batch_norm(self, f: Numbers, *, where: Mask = True) -> None:
-        """Add a batch norm over f maps."""
-        self._params += batch_norm_params(f) * where
-        self._buffer_bytes += batch_norm_buffer_bytes(f) * where
+        """Add a batch norm over f maps: two weights and two statistics a map, and a counter of 8 bytes."""
+        self._params += np.multiply(2.0, f) * where
+        self._buffer_bytes += (np.multiply(2.0 * FLOAT_BYTES, f) + 8) * where
 
     def pooling(self, f: Numbers, s_in: Numbers, s_out: Numbers, *, where: Mask = True) -> None:
         """Add a pooling of f maps from size s_in to s_out."""
-        self._activation(map_elements(f, s_in), map_elements(f, s_out), where)
+        self._activation(_elements(f, s_in), _elements(f, s_out), where)
 
     def dense(self, n_in: Numbers, n_out: Numbers, *, bias: bool = True, where: Mask = True) -> None:
         """Add a dense layer."""
-        self._dense_macs += dense_macs(n_in, n_out) * where
-        self._params += dense_params(n_in, n_out, bias=bias) * where
+        weights = np.multiply(n_in, n_out, dtype=np.float64)
+        self._dense_macs += weights * where
+        self._params += (weights + n_out if bias else weights) * where
         self._layers += where
         self._activation(n_in, n_out, where)
 

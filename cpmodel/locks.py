@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from cpmodel.errors import BadInputError
@@ -17,14 +17,15 @@ def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[N
 
     Raises
     ------
-    BadInputError
-        The file cannot be made or written.
     BlockingIOError
         Somebody else holds it, and this is not to wait.
     """
-    handle = _open(path)
     try:
-        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | _how(wait))
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise BadInputError(f"cannot write: {error.strerror}", where=str(path.parent)) from error
+    try:
+        fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(handle)
@@ -39,14 +40,11 @@ def training(folder: Path, *, wait: bool = True) -> Iterator[None]:
     BlockingIOError
         Run-times are measured or about to be, and this is not to wait.
     """
-    handle = _open(folder / "quiet.lock")
-    try:
+    with ExitStack() as held:
         # a turnstile first, so that a stream of trainings cannot keep a measurement out for ever
         with locked(folder / "gate.lock", shared=True, wait=wait):
-            fcntl.flock(handle, fcntl.LOCK_SH | _how(wait))
+            held.enter_context(locked(folder / "quiet.lock", shared=True, wait=wait))
         yield
-    finally:
-        os.close(handle)
 
 
 @contextmanager
@@ -54,14 +52,3 @@ def measuring(folder: Path) -> Iterator[None]:
     """Hold while measuring run-times: waits until no training of the study runs on this machine."""
     with locked(folder / "gate.lock"), locked(folder / "quiet.lock"):
         yield
-
-
-def _how(wait: bool) -> int:
-    return 0 if wait else fcntl.LOCK_NB
-
-
-def _open(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise BadInputError(f"cannot write: {error.strerror}", where=str(path.parent)) from error

@@ -68,12 +68,7 @@ class Metric(ABC):
         return effective_images(counts)
 
     def require(self, classes: int) -> None:
-        """Refuse a task of so many classes, if the metric says nothing about it.
-
-        Raises
-        ------
-        BadInputError
-        """
+        """Refuse, by a `BadInputError`, a task of so many classes that the metric says nothing about it."""
         del classes
 
     def inside(self, value: float) -> float:
@@ -85,13 +80,7 @@ class Metric(ABC):
         return self.inside(precision)
 
     def precision_of(self, scores: Floats, labels: Labels) -> Floats:
-        """What each image adds to P, shape (n,): its value, turned where lower is better.
-
-        Raises
-        ------
-        BadInputError
-            The metric did not give one value in [0, 1] for each image.
-        """
+        """What each image adds to P, shape (n,): its value, turned where lower is better."""
         values = np.asarray(self.values(scores, labels), dtype=np.float64)
         if values.shape != labels.shape or not np.all((values >= 0) & (values <= 1)):
             expected = f"{len(labels)} values in [0, 1], one an image"
@@ -138,12 +127,6 @@ class TopK(Metric):
         rank = (~(scores <= own)).sum(axis=1) + ((scores == own) & earlier).sum(axis=1)
         return np.asarray((rank < self.k) & ~np.isnan(own[:, 0]), dtype=np.float64)
 
-    def images_told(self, labels: Labels) -> float:
-        """Images that would tell a plain mean as well as these tell P, see `effective_images`."""
-        strata = self.strata(labels)
-        counts = [len(labels)] if strata is None else np.unique(strata, return_counts=True)[1]
-        return effective_images(counts)
-
     def require(self, classes: int) -> None:
         """With k classes or fewer every image would be right."""
         if classes <= self.k:
@@ -151,13 +134,7 @@ class TopK(Metric):
 
 
 def get_metric(name: str) -> Metric:
-    """The metric of that name; ``top5``, ``top3``, ... for any k.
-
-    Raises
-    ------
-    BadInputError
-        There is none of that name.
-    """
+    """The metric of that name; ``top5``, ``top3``, ... for any k."""
     if match := re.fullmatch(r"top([1-9]\d?)", name):
         return TopK(int(match[1]))
     made = registry.plugin("metrics", name)()
@@ -167,12 +144,7 @@ def get_metric(name: str) -> Metric:
 
 
 def mean(values: Floats, strata: Labels | None = None) -> float:
-    """P of a split: the mean over strata of the mean in each; the plain mean without strata.
-
-    Parameters
-    ----------
-    values, strata : shape (n,)
-    """
+    """P of a split: the mean over strata of the mean in each; the plain mean without strata."""
     if strata is None:
         return float(values.mean())
     _, place, counts = np.unique(strata, return_inverse=True, return_counts=True)
@@ -184,12 +156,6 @@ def effective_images(counts: ArrayLike) -> float:
 
     It is the number of all images where the K strata are equally large.
 
-    Parameters
-    ----------
-    counts : shape (K,), each 1 or more
-
-    Examples
-    --------
     >>> effective_images([40]), effective_images([30, 10])
     (40.0, 30.0)
     """
@@ -247,13 +213,7 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
 
 
 def figures(scores: Floats, labels: Labels, metric: Metric) -> dict[str, float]:
-    """All figures of a split that tell something beside `metric`, by name, each in its unit.
-
-    Parameters
-    ----------
-    scores : shape (n, classes)
-    labels : shape (n,)
-    """
+    """All figures of a split that tell something beside `metric`, by name, each in its unit."""
     return {
         name: figure.of(scores, labels)
         for name, figure in FIGURES.items()

@@ -75,19 +75,16 @@ class Recipe:
                 raise BadInputError(f"recipe {name}", expected="a finite number", got=repr(number))
             object.__setattr__(self, name, float(number))  # 1 and 1.0 are one recipe, with one hash
         for name in ("warmup", "label_smoothing", "momentum"):
-            if not 0 <= getattr(self, name) < 1:
-                raise BadInputError(
-                    f"recipe {name}", expected="a fraction in [0, 1)", got=getattr(self, name)
-                )
+            if not 0 <= (number := getattr(self, name)) < 1:
+                raise BadInputError(f"recipe {name}", expected="a fraction in [0, 1)", got=number)
         if not self.learning_rate > 0:
             raise BadInputError("recipe learning_rate", expected="a positive number", got=self.learning_rate)
         if not self.weight_decay >= 0:
             raise BadInputError("recipe weight_decay", expected="zero or more", got=self.weight_decay)
         for name in ("epochs", "batch_size", "patience"):
             number = getattr(self, name)
-            if number is None and name == "patience":
-                continue
-            if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            never = number is None and name == "patience"
+            if not never and (type(number) is not int or number < 1):
                 raise BadInputError(f"recipe {name}", expected="a whole number, 1 or more", got=number)
 
     @classmethod

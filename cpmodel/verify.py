@@ -121,14 +121,10 @@ def difference_interval(
     Parameters
     ----------
     values, reference : shape (n seeds, N images), (m seeds, N images), in [0, 1]
-        Of the configuration and of the one that it is compared with; the seeds need not be as many.
+        Of the configuration and of the one that it is compared with; the seeds need not be as many. The
+        interval's `seed_sd` is that of the configuration.
     groups, strata : shape (N,), optional
         As in `precision_interval`.
-
-    Returns
-    -------
-    Interval
-        Of the difference, in [-1, 1]; `seed_sd` is that of the configuration.
 
     Notes
     -----
@@ -210,11 +206,7 @@ def _images(
 ) -> tuple[float, list[_Part]]:
     """The mean, shrunken by made-up groups, and the part of the images of each stratum.
 
-    Parameters
-    ----------
-    table : shape (seeds, images)
-    lowest : float, optional
-        The values of the made-up groups are this and 1; without it there are none.
+    The values of the made-up groups are `lowest` and 1; without it there are none.
     """
     n_strata, mean, by_image = len(strata), _mean(table, strata), table.mean(axis=0)
     everywhere = np.zeros(max(int(s.groups.max()) for s in strata) + 1)  # the sum of each group over strata
@@ -277,13 +269,7 @@ def _combined(parts: Sequence[_Part]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Networks:
-    """Trained networks of one configuration whose weights are kept.
-
-    Parameters
-    ----------
-    validation : tuple of float
-        Precision of the network of each seed.
-    """
+    """Trained networks of one configuration whose weights are kept, with their validation precisions."""
 
     key: str
     configuration: Mapping[str, Value]
@@ -324,15 +310,12 @@ class Opened:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The answer against the baseline's own networks on the same test images.
+    """The answer against the baseline's own networks, of `key` and `seeds`, on the same test images.
 
     Parameters
     ----------
-    key : str
-        Of the baseline.
     drop : float
         How far below the baseline the answer may lie, fraction.
-    seeds : tuple of int
     validation, test : tuple of float
         Precision of each of the baseline's networks on each split.
     difference : Interval
@@ -360,12 +343,10 @@ class Verdict:
         What was verified.
     target : float
         With a drop: the baseline's mean validation precision less the drop.
-    seeds : tuple of int
     validation, test : tuple of float
         Precision of each seed's network on each split.
     interval : Interval
         Of the test precision, over seeds and images.
-    test_images : int
     groups : int or None
         Independent groups among them, where there are groups.
     exported_seed : int
@@ -394,13 +375,7 @@ class Verdict:
     comparison: Comparison | None = None
 
     def judged(self, target: float, drop: float | None = None) -> Verdict:
-        """The same measurements, judged by another target (and drop, where there is a comparison).
-
-        Raises
-        ------
-        BadInputError
-            A drop without a comparison, or a comparison without a drop.
-        """
+        """The same measurements, judged by another target (and drop, where there is a comparison)."""
         if (drop is None) != (self.comparison is None):
             expected = "none" if drop is not None else "one, for a comparison"
             raise BadInputError("drop", expected=expected, got=drop)
@@ -421,30 +396,22 @@ def judge(
     opened: Opened = Opened(),
     comparison: Comparison | None = None,
 ) -> Verdict:
-    """The verdict on a frozen choice.
+    """The verdict on a frozen choice, from what each test image adds to each network, shape (seeds, N).
 
-    Parameters
-    ----------
-    values : shape (seeds, N)
-        What each test image adds to the precision of each network.
-    comparison : Comparison, optional
-        From `compared`, at the same opening: it decides then.
+    A comparison, from `compared` at the same opening, decides where there is one.
     """
     verdict = Verdict(
-        "undecided",
-        networks.configuration,
-        networks.key,
-        target,
-        networks.seeds,
-        networks.validation,
-        opened.precisions(values),
-        precision_interval(values, **opened.kwargs),
-        int(np.shape(values)[1]),
-        None if opened.groups is None else len(np.unique(opened.groups)),
-        int(networks.seeds[int(np.argmax(networks.validation))]),
-        opened.opening,
-        opened.error,
-        comparison,
+        status="undecided",
+        **vars(networks),
+        target=target,
+        test=opened.precisions(values),
+        interval=precision_interval(values, **opened.kwargs),
+        test_images=int(np.shape(values)[1]),
+        groups=None if opened.groups is None else len(np.unique(opened.groups)),
+        exported_seed=int(networks.seeds[int(np.argmax(networks.validation))]),
+        opening=opened.opening,
+        error=opened.error,
+        comparison=comparison,
     )
     return verdict.judged(target, None if comparison is None else comparison.drop)
 
@@ -452,12 +419,7 @@ def judge(
 def compared(
     baseline: Networks, drop: float, values: Floats, reference: Floats, opened: Opened = Opened()
 ) -> Comparison:
-    """A configuration's networks against the baseline's, on the same test images.
-
-    Parameters
-    ----------
-    values, reference : shape (seeds, N), (baseline's seeds, N)
-    """
+    """A configuration's networks against the baseline's (`reference`), on the same test images."""
     difference = difference_interval(values, reference, **opened.kwargs)
     test = opened.precisions(reference)
     return Comparison(baseline.key, drop, baseline.seeds, baseline.validation, test, difference)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,32 +13,41 @@ from cpmodel import layers
 from cpmodel.layers import Tally
 
 
+def columns(layer: str, *sizes: Any, **how: Any) -> dict[str, float]:
+    """What one layer costs."""
+    tally = Tally(1)
+    getattr(tally, layer)(*sizes, **how)
+    return {name: float(column[0]) for name, column in tally.columns().items()}
+
+
 def test_convolution_of_the_paper_by_hand() -> None:
     # 3 maps in, 64 filters of 5 x 5, 64 x 64 positions
-    assert layers.conv_macs(3, 5, 64, 64) == 3 * 25 * 64 * 4096 == 19_660_800
-    assert layers.conv_params(3, 5, 64, bias=False) == 4800
-    assert layers.conv_params(3, 5, 64) == 4864
+    found = columns("convolution", 3, 5, 64, 64, 64, bias=False)
+    assert found["macs"] == found["conv_macs"] == 3 * 25 * 64 * 4096 == 19_660_800
+    assert found["params"] == 4800
+    assert columns("convolution", 3, 5, 64, 64, 64)["params"] == 4864
 
 
 def test_depthwise_convolution_divides_by_its_groups() -> None:
-    assert layers.conv_macs(32, 3, 32, 7, groups=32) == 9 * 32 * 49
-    assert layers.conv_params(32, 3, 32, groups=32) == 9 * 32 + 32
+    found = columns("convolution", 32, 3, 32, 7, 7, groups=32)
+    assert (found["macs"], found["params"]) == (9 * 32 * 49, 9 * 32 + 32)
 
 
 def test_dense_and_batch_norm_by_hand() -> None:
-    assert layers.dense_macs(512, 10) == 5120
-    assert layers.dense_params(512, 10) == 5130
-    assert layers.dense_params(512, 10, bias=False) == 5120
-    assert layers.batch_norm_params(64) == 128
-    assert layers.batch_norm_buffer_bytes(64) == 64 * 2 * 4 + 8
+    assert columns("dense", 512, 10)["macs"] == 5120
+    assert columns("dense", 512, 10)["params"] == 5130
+    assert columns("dense", 512, 10, bias=False)["params"] == 5120
+    norm = columns("batch_norm", 64)
+    assert (norm["params"], norm["weight_bytes"]) == (128, 128 * 4 + 64 * 2 * 4 + 8)
 
 
 def test_small_integer_types_do_not_overflow() -> None:
     many = np.array([3000], dtype=np.int16)
-    assert layers.conv_macs(many, many, many, many)[0] == 3000.0**6
-    assert layers.dense_macs(many, many)[0] == 9e6
-    assert layers.map_elements(many, many)[0] == 2.7e10
-    assert layers.batch_norm_params(np.array([32767], dtype=np.int16))[0] == 65534
+    found = columns("convolution", many, many, many, many, many)
+    assert found["macs"] == 3000.0**6
+    assert found["activation_elements"] == 2.7e10
+    assert columns("dense", many, many)["macs"] == 9e6
+    assert columns("batch_norm", np.array([32767], dtype=np.int16))["params"] == 65534
 
 
 @given(

@@ -30,15 +30,7 @@ class Exported:
 def export(project: Project, verdict: Verdict, folder: str | Path | None = None) -> Exported:
     """Write the verified network, of its fresh seeds the one best on validation.
 
-    Parameters
-    ----------
-    folder
-        Where to; ``export`` in the study's folder unless given.
-
-    Raises
-    ------
-    BadInputError
-        The weights are not there, or a file cannot be written.
+    It goes to ``export`` in the study's folder unless another is given.
     """
     settings = project.study.settings
     metric = get_metric(settings.metric)

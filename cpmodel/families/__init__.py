@@ -10,13 +10,7 @@ __all__ = ["Family", "Task", "get_family"]
 
 
 def get_family(name: str) -> Family:
-    """The installed family called `name`.
-
-    Raises
-    ------
-    BadInputError
-        There is none of that name.
-    """
+    """The installed family called `name`."""
     family = registry.plugin("families", name)()
     if not isinstance(family, Family):
         raise BadInputError(f"family {name}", expected="a cpmodel.families.Family", got=type(family).__name__)

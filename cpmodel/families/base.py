@@ -92,13 +92,7 @@ class Family(ABC):
         """
 
     def cost_kinds(self, task: Task) -> tuple[Cost, ...]:
-        """What `costs` computes, in its order; a family says here the units and labels of costs of its own.
-
-        Raises
-        ------
-        BadInputError
-            The family computes no cost.
-        """
+        """What `costs` computes, in its order; a family gives costs of its own units and labels here."""
         space = self.space(task)
         columns = self.costs(space.matrix([space.baseline]), task)
         if not columns:

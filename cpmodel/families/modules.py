@@ -7,17 +7,9 @@ from torch.nn import functional
 
 
 class EvenConv2d(nn.Conv2d):
-    """A convolution with an even kernel whose output is as large as its input.
+    """A convolution of f_in maps to f_out with an even kernel, whose output is as large as its input.
 
     The same function as ``nn.Conv2d(..., padding="same")``: (k - 1) // 2 zeros come before, one more after.
-
-    Parameters
-    ----------
-    f_in, f_out : int
-        Maps in and out.
-    k : int
-        Kernel size, pixels, even.
-    bias : bool
     """
 
     def __init__(self, f_in: int, f_out: int, k: int, *, bias: bool) -> None:

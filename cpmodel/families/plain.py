@@ -67,19 +67,9 @@ class PlainFamily(Family):
         values: Mapping[str, Sequence[Value]] | None = None,
         baseline: Configuration | None = None,
     ) -> Space:
-        """The configurations that can be built for `task`.
+        """The configurations that can be built for `task`: whole numbers, s at most the images' shorter side.
 
-        Parameters
-        ----------
-        values : mapping, optional
-            Other values than the default ones for f, s, k or l: whole numbers, 1 or more.
-        baseline : mapping, optional
-            Another baseline than each parameter's largest value.
-
-        Raises
-        ------
-        BadInputError
-            A value is not a whole number above 0, or s is larger than the images.
+        Unless another is given, the baseline has each parameter's largest value.
         """
         default = Space(
             (
@@ -95,11 +85,8 @@ class PlainFamily(Family):
                 if isinstance(value, (bool, str)) or not (float(value).is_integer() and value >= 1):
                     raise BadInputError(f"parameter {name}", expected="whole numbers, 1 or more", got=value)
                 if name == "s" and value > task.side:
-                    raise BadInputError(
-                        "parameter s",
-                        expected=f"at most {task.side}, the size of the images (they are never enlarged)",
-                        got=value,
-                    )
+                    expected = f"at most {task.side}, the size of the images (they are never enlarged)"
+                    raise BadInputError("parameter s", expected=expected, got=value)
         whole = {name: [int(value) for value in chosen] for name, chosen in (values or {}).items()}
         return default.with_values(whole, baseline)
 
@@ -114,16 +101,6 @@ class PlainFamily(Family):
         ----------
         X : array_like
             Shape (n, 4), whole numbers, 1 or more; any of them, in the space or not.
-
-        Returns
-        -------
-        columns : dict
-            Arrays of shape (n,).
-
-        Raises
-        ------
-        BadInputError
-            X has another shape, or a value in it is not a whole number above 0 (NaN included).
         """
         X = np.asarray(X, dtype=np.float64)
         if X.ndim != 2 or X.shape[1] != 4:
@@ -146,11 +123,7 @@ class PlainFamily(Family):
         return tally.columns()
 
     def build(self, configuration: Configuration, task: Task) -> nn.Module:
-        """The untrained network: input (n, channels, s, s) float, output (n, classes) logits.
-
-        A chain of modules named ``conv1 norm1 relu1 pool1 conv2 ... flatten dense``. Weights come from
-        torch's global generator.
-        """
+        """The untrained network, a chain of modules: ``conv1 norm1 relu1 pool1 conv2 ... flatten dense``."""
         from torch import nn
 
         from cpmodel.families.modules import same_conv

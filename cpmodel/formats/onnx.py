@@ -35,8 +35,7 @@ def write_onnx(network: nn.Module, shape: tuple[int, int, int], path: Path) -> N
                 verbose=False,
             )
     except ImportError as error:
-        raise BadInputError(
-            f"ONNX export needs {error.name}", expected="pip install 'cpmodel[onnx]'"
-        ) from error
+        what = f"ONNX export needs {error.name}"
+        raise BadInputError(what, expected="pip install 'cpmodel[onnx]'") from error
     finally:
         logging.disable(silent)
