@@ -17,7 +17,7 @@ from cpmodel.search.acquisition import (
     suggest,
     suggest_for_curve,
 )
-from cpmodel.search.belief import Belief, likeliest
+from cpmodel.search.belief import Belief, Walk, likeliest
 from cpmodel.space import Floats
 from cpmodel.surrogates.link import Link
 from cpmodel.surrogates.predictive import Predictive
@@ -218,3 +218,13 @@ def test_of_very_many_rows_few_are_predicted_and_none_that_matters_is_lost(
     lost = np.setdiff1d(whole.rows, found.rows)
     assert len(lost) < 0.1 * len(whole.rows)
     assert Bent().predictive(X[lost]).probability(hard).max(initial=0.0) < 0.3
+
+
+def test_a_walk_ends_where_one_row_is_sure_of_every_target() -> None:
+    X = np.arange(1.0, 40_001.0)[:, None]
+    easy, hard = 0.8, 0.95
+    dearest = {
+        targets: float(Walk.of(Smooth(), X, X[:, 0], list(targets)).rows.max())
+        for targets in ((easy,), (hard,), (easy, hard))
+    }
+    assert dearest[easy, hard] == dearest[hard,] > dearest[easy,]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_truth import COST, ROW, SPACE, Truth, X
+from made_truth import COST, FAMILY, ROW, SPACE, TASK, Truth, X
 
 from cpmodel.pipeline.fitting import fit_precision
 from cpmodel.records.sample import Purpose, Request, Sample
@@ -16,7 +16,7 @@ from cpmodel.samples import Samples, read_csv
 from cpmodel.search.decide import SearchModel, Step, View, decide
 from cpmodel.search.evidence import FRESH_SEED, LEAST_SEEDS, LOOKS, fresh_evidence
 from cpmodel.search.first import first_requests, first_size
-from cpmodel.space import Floats
+from cpmodel.space import Floats, Parameter, Space
 from cpmodel.surrogates.link import Link
 from cpmodel.surrogates.predictive import Predictive
 
@@ -368,3 +368,48 @@ def test_every_step_says_how_things_stand(searches: list[tuple[Truth, float, Sea
             if step.action != "stop":
                 assert f"{step.outlook.probability:.0%} likely" in step.reason
         assert s.last.evidence is None or s.last.has == COST[ROW[s.last.evidence.key]]
+
+
+def test_half_of_the_budget_is_kept_for_the_first_proof() -> None:
+    truth = Truth(3)
+    target = float(np.quantile(truth.precision, 0.8))
+    rows, trained = first_answers(truth, first_size(SPACE)), []
+    while len(rows) < BUDGET:
+        # with a tolerance of nothing, exploring is always worth it
+        step = decide(replace(view_of(Samples.of(SPACE, rows), target), tolerance=0.0, workers=1))
+        if step.action != "explore":
+            break
+        trained.append(len(rows))
+        rows += [truth.answer(r) for r in step.requests]
+    assert trained[-1] == len(rows) - 1 == BUDGET // 2 - 1
+
+
+def test_an_axis_that_no_family_sees_is_searched_like_a_parameter() -> None:
+    axis = Parameter("epochs", (2, 8), axis=True)
+    space = Space((*SPACE.parameters, axis), {**SPACE.baseline, "epochs": 2})
+    rows_of_space = space.candidates()
+    cost = FAMILY.costs(space.networks_of(rows_of_space), TASK)["macs"]
+    truth = Truth(5)
+
+    def answer(request: Request) -> Sample:
+        # longer trainings lose a tenth less of their error, and cost the same
+        made = truth.answer(replace(request, configuration=space.network(request.configuration)))
+        assert made.precision is not None
+        better = 1 - (1 - made.precision) * (0.9 if request.configuration["epochs"] == 8 else 1.0)
+        return replace(made, configuration=request.configuration, precision=better)
+
+    target = float(np.quantile(truth.precision, 0.85))
+    asked_for = first_requests(
+        space, rows_of_space, cost, first=first_size(space), baseline_seeds=2, study_seed=0
+    )
+    rows = [answer(r) for r in asked_for]
+    assert {r.configuration["epochs"] for r in asked_for} == {2, 8}
+    while True:
+        samples = Samples.of(space, rows)
+        fit = fit_precision(samples, "loggp", validate=False)
+        step = decide(View(space, samples, rows_of_space, cost, fit.model, target, 0.9, BUDGET, 0.05, 1, 0))
+        if step.action not in ("explore", "verify"):
+            break
+        rows += [answer(r) for r in step.requests]
+    assert step.evidence is not None
+    assert step.evidence.configuration["epochs"] == 8

@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 import pytest
 from made_truth import SPACE
+from scipy import stats
 
-from cpmodel.records.sample import Sample
+from cpmodel.records.sample import Purpose, Sample
 from cpmodel.samples import Samples
 from cpmodel.search.evidence import (
     FRESH_SEED,
@@ -76,3 +77,26 @@ def test_a_candidate_exactly_at_the_target_stands_as_seldom_as_was_stated() -> N
         assert evidence.stands or evidence.fallen
     # a first candidate may use half of the error of 0.2: 15 of 150, and 3 standard deviations
     assert 0 < stood <= 15 + 3 * np.sqrt(15 * 0.9)
+
+
+@pytest.mark.parametrize("above", [-0.004, 0.002, 0.0035, 0.005, 0.008])
+def test_the_chance_to_stand_is_that_of_simulated_seeds(above: float) -> None:
+    noise, target, have = 0.004, 0.9, 3
+    pairs = [c for c in SPACE.configurations(SPACE.candidates()) if c != SPACE.baseline][:300]
+    other = [
+        Sample(c, n, 0.5 + sign * noise / np.sqrt(2)) for c in pairs for n, sign in enumerate((-1.0, 1.0))
+    ]
+    fresh = [
+        Sample(SPACE.baseline, FRESH_SEED + n, target + above + (n - 1) * noise, purpose=Purpose.VERIFY)
+        for n in range(have)
+    ]
+    (evidence,) = fresh_evidence(Samples.of(SPACE, [*other, *fresh]), target)
+    # the true mean as three seeds leave it open, then the seeds to come: how often all twelve are enough
+    rng = np.random.default_rng(0)
+    true = target + above + rng.normal(0, noise / np.sqrt(have), 200_000)
+    more = MOST_SEEDS - have
+    ended = (
+        have * (target + above) + more * (true + rng.normal(0, noise / np.sqrt(more), len(true)))
+    ) / MOST_SEEDS
+    needed = stats.norm.ppf(asked_of(0, 0.9)) * noise / np.sqrt(MOST_SEEDS)
+    assert evidence.chance == pytest.approx((ended - target >= needed).mean(), abs=0.01)

@@ -35,6 +35,11 @@ def test_few_configurations_are_weighed_without_leaving_some_out():
         model = AutoPrecision(domain=DOMAIN).fit(X, y)
     assert "too few" in model.report_ and model.stretch_ == 1.0
     assert all(c.log_score is None for c in model.candidates_)
+    # additive is believed four times as much beforehand; of three rows the 1 + 20 / 3'th root speaks
+    found = {c.name: c for c in model.candidates_}
+    more = found["additive"].log_evidence - found["loggp"].log_evidence
+    assert abs(more) > 0.1
+    assert found["additive"].weight / found["loggp"].weight == pytest.approx(4 * np.exp(more / (1 + 20 / 3)))
 
 
 def test_the_law_that_made_the_rows_gets_the_weight():
