@@ -43,17 +43,13 @@ def left_out(
 ) -> list[tuple[NDArray[np.bool_], Any]]:
     """For every fold, which rows it holds, and what a clone fitted to the others says of them.
 
-    Parameters
-    ----------
-    fold : shape (n,), from 0; rows below 0 are in no fold
-    begin_at : where the search of every clone starts, for models that have one
+    `fold`, shape (n,), counts from 0, below which rows are in none. Each clone's search starts at `begin_at`.
     """
     found = []
     for number in range(int(fold.max()) + 1):
         test = fold == number
         part = clone(model).set_params(**model._settled(X))
-        if begin_at is not None:
-            part._begin_at = begin_at
+        part._begin_at = begin_at
         with warnings.catch_warnings():
             # the warnings of the fit to all rows say it once
             warnings.simplefilter("ignore", FitWarning)
@@ -69,7 +65,6 @@ class CrossValidation:
     ----------
     measured, predicted, low, high : shape (n,)
         Precision as measured and predicted, and an interval for one training.
-    folds : number of folds
     """
 
     measured: Floats
@@ -94,15 +89,7 @@ def cross_validate(
     seed: int = 0,
     level: float = 0.9,
 ) -> CrossValidation:
-    """Predict every row by clones of a precision model, fitted to the folds without its configuration.
-
-    Raises
-    ------
-    BadInputError
-        Fewer than 2 folds.
-    FitError
-        Fewer than 2 distinct configurations, or a fold that cannot be fitted.
-    """
+    """Predict every row by clones of a precision model, fitted to the folds without its configuration."""
     X, y = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
     weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
     if folds < 2:

@@ -41,8 +41,6 @@ class Column:
     def encode(self, x: Floats) -> Floats:
         """Features of the values x, shape (n,): shape (n, 1), (n, codes - 1) or (n, 0); 0 to 1 on the range.
 
-        Notes
-        -----
         A code that was not declared counts as the mean of all that were.
         """
         if self.kind == "constant":
@@ -59,14 +57,12 @@ class Column:
         else:
             near = np.clip(x, self.low - self.width, self.high + self.width)
             scaled = (near - self.low) / self.width
-        bounded: Floats = np.clip(scaled, -_BEYOND, 1.0 + _BEYOND)
-        return bounded[:, None]
+        return np.clip(scaled, -_BEYOND, 1.0 + _BEYOND)[:, None]
 
 
 def _diminishing(ratio: Floats) -> Floats:
     """What grows like the log at 1, and ever less beyond."""
-    grown: Floats = (1.0 - ratio**-_POWER) / _POWER
-    return grown
+    return np.asarray((1.0 - ratio**-_POWER) / _POWER)
 
 
 @dataclass(frozen=True)
@@ -87,21 +83,12 @@ class Derived:
     def of_space(cls, names: Sequence[str], space: Space, of: Callable[[Floats], Floats]) -> Derived:
         """Columns of the configurations of `space`, of which models see `Space.filled` rows.
 
-        `of` gets rows that are configurations: inactive parameters are NaN again, and what cannot be built
-        counts as the nearest that can.
+        `of` gets the nearest configurations, whose inactive parameters are NaN again.
         """
         return cls(tuple(names), lambda X: of(space.nearest(X)))
 
     def beside(self, X: Floats) -> Floats:
-        """The rows of X, shape (n, d), with their derived columns, shape (n, d + m).
-
-        Raises
-        ------
-        BadInputError
-            Only the names of the columns are known.
-        FitError
-            Other numbers of rows or columns than expected, or not finite.
-        """
+        """The rows of X, shape (n, d), with their derived columns, shape (n, d + m)."""
         said = ", ".join(self.names)
         if self.of is None:
             raise BadInputError("derived columns", expected=f"what computes {said}", got="their names only")
@@ -142,20 +129,16 @@ class Features:
         """
         declared = categorical if isinstance(categorical, Mapping) else {}
         columns: list[Column] = []
-        for index in range(X.shape[1]):
-            seen = np.unique(X[:, index])
-            low, high = float(seen[0]), float(seen[-1])
-            if domain is not None:
-                low, high = min(low, float(domain[index, 0])), max(high, float(domain[index, 1]))
-            kind: Kind = "linear" if low <= 0 else "power" if index in costs else "log"
-            candidate = Column(kind, low, high)
+        for index, values in enumerate(X.T):
             if index in categorical:
-                codes = tuple(map(float, declared.get(index, seen)))
-                columns.append(Column("constant") if len(codes) == 1 else Column("onehot", codes=codes))
-            elif not _LEAST_WIDTH < candidate.width / max(1.0, abs(low), abs(high)) < np.inf:
-                columns.append(Column("constant"))
+                codes = tuple(map(float, declared.get(index, np.unique(values))))
+                column, varies = Column("onehot", codes=codes), len(codes) > 1
             else:
-                columns.append(candidate)
+                around = values if domain is None else np.append(values, domain[index])
+                low, high = float(around.min()), float(around.max())
+                column = Column("linear" if low <= 0 else "power" if index in costs else "log", low, high)
+                varies = _LEAST_WIDTH < column.width / max(1.0, abs(low), abs(high)) < np.inf
+            columns.append(column if varies else Column("constant"))
         return cls(tuple(columns))
 
     def encode(self, X: Floats) -> Floats:

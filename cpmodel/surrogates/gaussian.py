@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,17 +42,15 @@ class Prior:
         differentiable), "quadratic" (by squares and products of features), "additive" (roughly along each
         feature by itself) or "steps" (smoothly, twice differentiable, and by an offset for each value of the
         columns beyond the features)
-    slope : shape (m,)
-        Expected change of the value over each feature's range.
-    slope_spread : standard deviation of that belief
+    slope, slope_spread : expected change of the value over each feature's range, shape (m,), and the standard
+        deviation of that belief
     amplitude, length, scatter : of the deviations, of the distance over which they live ("matern", "steps"),
         and of one observation about both
     step : of the offsets of the values of one column ("steps")
     own : mean, and standard deviation, of the logit of the share of that scatter's variance which is the
         row's own, in all its observations; the rest is noise, and only repeats tell the two apart. None: all
         scatter is noise
-    level : standard deviation of the mean of all values about that of the rows, or about 0
-    centred : whether it lies about that of the rows
+    level : standard deviation of the mean of all values, about that of the rows where `centred`, else about 0
     jitter : added to the noise's variance, so that covariances of noiseless rows can be factored
     unit : 2 pi, so that densities of different models compare; 1 leaves out what moves no hyperparameter
     """
@@ -91,27 +89,17 @@ class Prior:
         share = special.expit([theta[-2], -theta[-2]])
         return float(whole * share[0]), float(whole * share[1])
 
-    def mean(self, F: Floats, level: float) -> Floats:
-        """The linear mean, shape (n,), whose value at the middle of all features is `level`."""
-        mean: Floats = level + (F[:, : len(self.slope)] - 0.5) @ self.slope
-        return mean
-
     def linear(self, F: Floats) -> Floats:
         """Features whose inner products are the covariance of the level and of the linear mean."""
         level = np.full((len(F), 1), self.level)
         return np.concatenate([level, self.slope_spread * (F[:, : len(self.slope)] - 0.5)], axis=1)
 
     def correlation(self, r2: Floats) -> tuple[Floats, Floats]:
-        """Correlation of squared scaled distances, and minus twice its derivative by them.
-
-        Matern's of order 3/2, and of order 5/2 for "steps".
-        """
-        if self.shape == "steps":
-            r = np.sqrt(5.0 * r2)
-            decay = np.exp(-r)
-            return (1.0 + r + r * r / 3.0) * decay, (5.0 / 3.0) * (1.0 + r) * decay
-        r = np.sqrt(3.0 * r2)
+        """Matern's correlation of squared scaled distances, and minus twice its derivative by them."""
+        r = np.sqrt((5.0 if self.shape == "steps" else 3.0) * r2)
         decay = np.exp(-r)
+        if self.shape == "steps":
+            return (1.0 + r + r * r / 3.0) * decay, (5.0 / 3.0) * (1.0 + r) * decay
         return (1.0 + r) * decay, 3.0 * decay
 
     def amplified(self, A: Floats, B: Floats) -> list[Floats]:
@@ -178,27 +166,21 @@ class GaussianProcess:
         start : hyperparameters to search from, or None to start from the beliefs
         tolerance : relative change of the log density at which the search ends; by `start` when None
         search_rows : of more rows, so many taken at random give the hyperparameters; 1500 are conditioned on
-
-        Raises
-        ------
-        FitError
-            No hyperparameters give a covariance that can be factored.
         """
         objective = Objective(prior, rows, chosen(len(rows), search_rows))
-        low = objective.middle - _REACH * objective.spread
-        high = objective.middle + _REACH * objective.spread
-        best: Any = None
-        for place in objective.starts() if start is None else (start,):
-            found = optimize.minimize(
+        middle, reach = objective.middle, _REACH * objective.spread
+        found = [
+            optimize.minimize(
                 objective.loss_and_gradient,
                 place,
                 jac=True,
                 method="L-BFGS-B",
-                bounds=list(zip(low, high, strict=True)),
+                bounds=list(zip(middle - reach, middle + reach, strict=True)),
                 options={"ftol": tolerance or (_PRECISE if start is None else _NEARLY)},
             )
-            if best is None or found.fun < best.fun:
-                best = found
+            for place in (objective.starts() if start is None else (start,))
+        ]
+        best = min(found, key=lambda result: result.fun)
         if not np.isfinite(best.fun) or best.fun >= HOPELESS:
             raise FitError("Gaussian process: no covariance of these rows can be factored")
         kept = chosen(len(rows), MOST_ROWS)
@@ -234,13 +216,11 @@ class GaussianProcess:
         return whitened, linalg.cho_solve((factor, True), self.z - self._mean(self.F))
 
     def _mean(self, F: Floats) -> Floats:
-        return self.prior.mean(F, self._level)
+        slope = self.prior.slope
+        return np.asarray(self._level + (F[:, : len(slope)] - 0.5) @ slope)
 
     def _covariance(self, A: Floats, B: Floats) -> Floats:
-        """Covariance of the values at rows A, shape (a, m), and B, shape (b, m): shape (a, b).
-
-        Without what equal rows have of their own.
-        """
+        """Covariance, (a, b), of the values at rows A and B, without what equal rows have of their own."""
         prior, m = self.prior, len(self.prior.slope)
         covariance: Floats = prior.linear(A) @ prior.linear(B).T
         size = np.exp(2.0 * self.theta)

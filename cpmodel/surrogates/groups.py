@@ -19,12 +19,8 @@ class Groups:
 
     Parameters
     ----------
-    X : shape (m, d)
-        Distinct rows, in lexicographic order, so that the order of the table cannot matter.
-    y : shape (m,)
-        Weighted mean of each.
-    weight : shape (m,)
-        Sum of weights of each: its number of trainings.
+    X : shape (m, d), distinct rows in lexicographic order, so that the order of the table cannot matter
+    y, weight : shape (m,), weighted mean of each, and its number of trainings: the sum of their weights
     within : sum of weighted squared deviations from the means, over all groups
     freedom : trainings beyond the first of each configuration: degrees of freedom of `within`
     """

@@ -22,7 +22,6 @@ class Link:
 
     Parameters
     ----------
-    kind : which of the three
     unit : for "error", above 0: what counts as 1
     asymptote : for "log_error", fraction in [0, 1): the error that no configuration gets below
     floor : for "log_error", above 0: what 1 - P - asymptote is held at, so that a perfect precision is finite

@@ -17,35 +17,13 @@ _WIDEST = 3.0
 _APART = 1e-6
 
 
-def check_level(level: float) -> float:
-    """`level` itself when it is a probability in (0, 1)."""
-    if not 0.0 < float(level) < 1.0:
-        raise BadInputError("level", expected="a fraction in (0, 1)", got=level)
-    return float(level)
-
-
-def student_quantile(probability: float, freedom: float) -> float:
-    """Quantile of Student's t with `freedom` degrees of freedom (infinite: the normal one)."""
-    if np.isinf(freedom):
-        return float(special.ndtri(probability))
-    return float(special.stdtrit(freedom, probability))
-
-
-def student_cdf(t: Floats, freedom: float) -> Floats:
-    """Distribution function of Student's t with `freedom` degrees of freedom (infinite: the normal one)."""
-    return np.asarray(special.ndtr(t) if np.isinf(freedom) else special.stdtr(freedom, t), dtype=np.float64)
-
-
 def student_log_density(t: Floats, freedom: float) -> Floats:
     """Log density of Student's t with `freedom` degrees of freedom (infinite: the normal one)."""
     if np.isinf(freedom):
-        normal: Floats = -0.5 * t * t - 0.5 * np.log(2.0 * np.pi)
-        return normal
+        return np.asarray(-0.5 * t * t - 0.5 * np.log(2.0 * np.pi))
     constant = special.gammaln((freedom + 1.0) / 2.0) - special.gammaln(freedom / 2.0)
-    density: Floats = (
-        constant - 0.5 * np.log(freedom * np.pi) - (freedom + 1.0) / 2.0 * np.log1p(t * t / freedom)
-    )
-    return density
+    tails = (freedom + 1.0) / 2.0 * np.log1p(t * t / freedom)
+    return np.asarray(constant - 0.5 * np.log(freedom * np.pi) - tails)
 
 
 @dataclass(frozen=True)
@@ -74,19 +52,27 @@ class Predictive:
 
     def std(self) -> Floats:
         """Standard deviation of the mean-over-seeds precision, by the slope at the centre."""
-        factor = 1.0 if np.isinf(self.freedom) else np.sqrt(_variance_factor(self.freedom))
+        factor = 1.0
+        if np.isfinite(self.freedom):
+            # below 3 degrees of freedom, where the variance of Student's t grows without bound, that of 3
+            freedom = max(self.freedom, 3.0)
+            factor = np.sqrt(freedom / (freedom - 2.0))
         return self.scale * factor * self.link.slope(self.location)
 
     def interval(self, level: float, *, new_training: bool = True) -> tuple[Floats, Floats]:
         """Central interval of `level` for one new training, or else for the mean over seeds."""
-        width = student_quantile(0.5 + check_level(level) / 2.0, self.freedom) * self.total(new_training)
+        if not 0.0 < float(level) < 1.0:
+            raise BadInputError("level", expected="a fraction in (0, 1)", got=level)
+        upper, normal = 0.5 + float(level) / 2.0, np.isinf(self.freedom)
+        quantile = special.ndtri(upper) if normal else special.stdtrit(self.freedom, upper)
+        width = float(quantile) * self.total(new_training)
         ends = self.link.inverse(self.location - width), self.link.inverse(self.location + width)
         return ends if self.link.sign > 0 else ends[::-1]
 
     def probability(self, target: float) -> Floats:
         """Probability that the mean over seeds reaches `target`."""
-        z = self.link.unheld(target)
-        return student_cdf(self.link.sign * (self.location - z) / self.scale, self.freedom)
+        t = self.link.sign * (self.location - self.link.unheld(target)) / self.scale
+        return np.asarray(special.ndtr(t) if np.isinf(self.freedom) else special.stdtr(self.freedom, t))
 
     def log_density(self, precision: Floats) -> Floats:
         """Log density of one new training's precision, per unit of precision: the log score."""
@@ -111,16 +97,9 @@ class Predictive:
         return replace(self, scale=self.scale * factor, noise=self.noise * factor)
 
     def together(self, covariance: Floats, count: int, rng: np.random.Generator) -> Floats:
-        """Precisions drawn from these laws together, shape (count, n).
+        """Precisions drawn from these laws together, shape (count, n): a multivariate t.
 
-        Parameters
-        ----------
-        covariance : shape (n, n)
-            On the link's scale; only the correlations are used.
-
-        Notes
-        -----
-        Normal draws, divided by one draw of the tails for all rows (a multivariate t).
+        Of `covariance`, shape (n, n), on the link's scale, only the correlations are used.
         """
         spread = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
         correlation = covariance / np.multiply.outer(spread, spread)
@@ -128,6 +107,7 @@ class Predictive:
         np.fill_diagonal(correlation, 1.0 + _APART)
         vary = rng.standard_normal((count, len(spread))) @ linalg.cholesky(correlation, lower=True).T
         if np.isfinite(self.freedom):
+            # one draw of the tails for all rows
             vary /= np.sqrt(rng.chisquare(self.freedom, (count, 1)) / self.freedom)
         return self.link.inverse(self.location + self.scale * vary)
 
@@ -144,14 +124,6 @@ class Predictive:
         if len(X) <= rows:
             return predict(X)
         parts = [predict(X[start : start + rows]) for start in range(0, len(X), rows)]
-        return replace(
-            parts[0],
-            location=np.concatenate([part.location for part in parts]),
-            scale=np.concatenate([part.scale for part in parts]),
-            noise=np.concatenate([part.noise for part in parts]),
-        )
-
-
-def _variance_factor(freedom: float) -> float:
-    """Variance of Student's t; below 3 degrees of freedom, where it grows without bound, that of 3."""
-    return max(freedom, 3.0) / (max(freedom, 3.0) - 2.0)
+        columns = ("location", "scale", "noise")
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in columns}
+        return replace(parts[0], **joined)

@@ -19,24 +19,12 @@ _SAME = 1e-4
 _FOLDS = 10
 
 
-def foreseen(
-    model: ComplexityModel, X: Floats, c: Floats, weight: Floats, *, folds: int = _FOLDS, seed: int = 0
-) -> Floats:
-    """Prediction of each row by a model that has not seen its configuration; shape (n,).
-
-    Parameters
-    ----------
-    folds : parts that are left out in turn; one configuration each where there are fewer than twice as many
-
-    Raises
-    ------
-    FitError
-        Fewer than 3 configurations.
-    """
+def foreseen(model: ComplexityModel, X: Floats, c: Floats, weight: Floats) -> Floats:
+    """Prediction of each row by a model that has not seen its configuration; shape (n,)."""
     count = len(np.unique(X, axis=0))
     if count < 3:
         raise FitError(f"cross-validation: expected 3 different configurations or more, got {count}")
-    fold = fold_numbers(X, fold_count(count, folds), seed, turned=True)
+    fold = fold_numbers(X, fold_count(count, _FOLDS), seed=0, turned=True)
     predicted = np.empty(len(c))
     for out, said in left_out(model, X, c, weight, fold):
         predicted[out] = said
@@ -48,14 +36,10 @@ class AutoComplexity(ComplexityModel):
 
     Attributes
     ----------
-    chosen_ : ComplexityModel
-        The model itself, fitted to all rows.
-    scores_ : dict
-        Cross-validated relative error, and share of rows within 10 %, of each model that could be fitted.
-    report_ : str
-        Which was chosen and why, in a sentence.
-    cv_predicted_ : shape (n,), or None
-        The chosen model's cross-validated predictions; None with fewer than 3 configurations.
+    chosen_ : the model itself, fitted to all rows
+    scores_ : cross-validated relative error, and share of rows within 10 %, of each that could be fitted
+    report_ : which was chosen and why, in a sentence
+    cv_predicted_ : the chosen model's cross-validated predictions; None with fewer than 3 configurations
     """
 
     name: ClassVar[str] = "auto"
@@ -77,8 +61,7 @@ class AutoComplexity(ComplexityModel):
             except FitError as error:
                 why_not = why_not or str(error)
         chosen = self._choose(columns is not None and not self._work())
-        self.chosen_ = complexity_class(chosen)(names=columns, categorical=categorical)
-        self.chosen_.fit(X, c, weight)
+        self.chosen_ = complexity_class(chosen)(names=columns, categorical=categorical).fit(X, c, weight)
         self.coefficients_ = self.chosen_.coefficients_
         self.cv_predicted_ = predictions.get(chosen)
         if not self.scores_:
@@ -95,8 +78,7 @@ class AutoComplexity(ComplexityModel):
         others = ", ".join(f"{n} {e:.2%}" for n, (e, _) in self.scores_.items() if n != chosen)
         error, within = self.scores_[chosen]
         self.report_ = f"{chosen}: relative error {error:.2%} by cross-validation, {within:.0%} within 10 %"
-        if others:
-            self.report_ += f" ({others})"
+        self.report_ += f" ({others})" if others else ""
         return chosen
 
     def _mean(self, X: Floats) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +30,8 @@ class Apart:
 
     Parameters
     ----------
-    rows : shape (n,), bool
-        Which rows were kept apart.
-    predicted : shape (n,)
-        Their predictions; NaN elsewhere.
+    rows : shape (n,), which rows were kept apart
+    predicted : shape (n,), their predictions; NaN elsewhere
     relative_error, within_10 : mean relative error of those, and their share with 0.1 or less
     """
 
@@ -42,15 +41,13 @@ class Apart:
     within_10: float
 
 
-def kept_apart(
-    model: ComplexityModel, X: Floats, c: Floats, *, count: int = HELD_OUT, seed: int = 0
-) -> Apart | None:
+def kept_apart(model: ComplexityModel, X: Floats, c: Floats, *, count: int = HELD_OUT) -> Apart | None:
     """Judge a model by `count` random configurations; None where fewer than as many would be left to fit."""
     labels = group_labels(X)
     configurations = int(labels.max(initial=-1)) + 1
     if configurations < 2 * count:
         return None
-    rows = np.isin(labels, np.random.default_rng(seed).permutation(configurations)[:count])
+    rows = np.isin(labels, np.random.default_rng(0).permutation(configurations)[:count])
     [(_, said)] = left_out(model, X, c, np.ones(len(c)), np.where(rows, 0, -1))
     predicted = np.full(len(c), np.nan)
     predicted[rows] = said
@@ -63,21 +60,16 @@ class ComplexityFit:
 
     Parameters
     ----------
-    name : str
-        Of the model that was asked for.
-    model : ComplexityModel
+    name : of the model that was asked for
     relative_error, within_10 : float
         On the rows it was fitted to: mean of |predicted - measured| / measured, share of rows within 10 %.
     cv_relative_error, cv_within_10 : float
         The same on rows it had not seen, by cross-validation over configurations; NaN with fewer than 3.
     measured, predicted : shape (n,)
         Of each row: complexity, and its cross-validated prediction (NaN with fewer than 3 configurations).
-    why : str
-        Why this model was chosen, in a sentence; empty when it was asked for.
-    warnings : tuple of str
-        What the data cannot support.
-    apart : Apart or None
-        How it did on 50 random configurations when fitted to the others, where there are 100 or more.
+    why : why this model was chosen, in a sentence; empty when it was asked for
+    warnings : what the data cannot support
+    apart : how it did on 50 random configurations when fitted to the others, where there are 100 or more
     """
 
     name: str
@@ -109,7 +101,6 @@ def fit_complexity(
     name: str = "auto",
     *,
     categorical: Sequence[str] | Mapping[str, Sequence[float]] = (),
-    seed: int = 0,
 ) -> ComplexityFit:
     """C(T) of measured configurations.
 
@@ -117,16 +108,9 @@ def fit_complexity(
     ----------
     X : data frame of n rows
         Amounts of work, raw parameters, or (best) both, under their names.
-    c : shape (n,)
-        Measured complexity, above 0.
-    name : str
-        One of `complexity_models`.
+    c : shape (n,), measured complexity, above 0
+    name : one of `complexity_models`
     categorical : raw parameters whose numbers are codes without order, best with all codes there are
-
-    Raises
-    ------
-    FitError
-        The table cannot be used, or lacks the columns this model needs.
     """
     measured = np.asarray(c, dtype=np.float64)
     new = complexity_class(name)(categorical=categorical)
@@ -139,10 +123,9 @@ def fit_complexity(
         new.set_params(names=list(model._column_names()))
     predicted = getattr(model, "cv_predicted_", None)
     if predicted is None:
-        try:
-            predicted = foreseen(new, rows, measured, np.ones(len(measured)), seed=seed)
-        except FitError:
-            predicted = np.full(len(measured), np.nan)
+        predicted = np.full(len(measured), np.nan)
+        with suppress(FitError):
+            predicted = foreseen(new, rows, measured, np.ones(len(measured)))
     cv_error, cv_within = errors(measured, predicted)
     return ComplexityFit(
         name,
@@ -155,5 +138,5 @@ def fit_complexity(
         predicted,
         str(getattr(model, "report_", "")),
         said,
-        kept_apart(new, rows, measured, seed=seed),
+        kept_apart(new, rows, measured),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 from cpmodel.errors import FitError, FitWarning
 from cpmodel.space import Floats
@@ -77,16 +78,14 @@ class AutoPrecision(PrecisionModel):
 
     Parameters
     ----------
-    folds : number of folds of the cross-validation; repeats of a configuration stay in one
-        One configuration each where there are fewer than twice as many.
+    folds : parts that are left out in turn; one configuration each where there are fewer than twice as many
     derived, domain, names, categorical : as in `ProcessModel`
 
     Attributes
     ----------
     report_ : which models were averaged and why, in a sentence
     candidates_ : all that were tried, the heaviest first
-    members_ : the fitted models that have weight
-    weights_ : their weights, shape (m,)
+    members_, weights_ : the fitted models that have weight, and that weight, shape (m,)
     stretch_ : factor on the spread of the average, from the rows left out
 
     Notes
@@ -116,10 +115,8 @@ class AutoPrecision(PrecisionModel):
             "additive": AdditivePrecision(**given),
             "quadratic": QuadraticPrecision(**given),
         }
-        if self.derived is not None:
-            given["derived"] = self.derived
-            found["loggp" + _DERIVED] = LogErrorGP(**given)
-            found["loggp, saturating" + _DERIVED] = LogErrorGP(saturation=_SATURATION, **given)
+        for name in ("loggp", "loggp, saturating") if self.derived is not None else ():
+            found[name + _DERIVED] = clone(found[name]).set_params(derived=self.derived)
         return found
 
     def _learn(self, X: Floats, y: Floats, weight: Floats) -> None:
@@ -129,10 +126,10 @@ class AutoPrecision(PrecisionModel):
         rows = len(np.unique(X, axis=0))
         candidates = self._candidates(X)
         names = list(candidates)
-        for model in candidates.values():
-            with warnings.catch_warnings():
-                # what a single model lacks, the others may have
-                warnings.simplefilter("ignore", FitWarning)
+        with warnings.catch_warnings():
+            # what a single model lacks, the others may have
+            warnings.simplefilter("ignore", FitWarning)
+            for model in candidates.values():
                 model.fit(X, y, weight)
         evidence = np.array([model.log_evidence_ for model in candidates.values()])
         weights = weighed(evidence, _beliefs(names, rows, X.shape[1]), 1.0 + _TEMPER_ROWS / rows)
@@ -142,7 +139,7 @@ class AutoPrecision(PrecisionModel):
             self._warn("too few configurations to compare models by leaving some out")
         else:
             tried = np.flatnonzero(weights)
-            named = [names[position] for position in tried]
+            named = [names[i] for i in tried]
             laws, densities = self._foreseen([candidates[name] for name in named], X, y, weight)
             weights[tried] = _kept(stacked(densities, weight, weights[tried] * weight.sum()))
             self.stretch_ = calibrated(averaged(laws, weights[tried], self.link_, _FREEDOM), y, weight)
@@ -152,15 +149,14 @@ class AutoPrecision(PrecisionModel):
             }
         order = np.argsort(-weights, kind="stable")
         used = order[weights[order] > 0]
-        self.members_ = tuple(candidates[names[position]] for position in used)
-        self.weights_ = weights[used]
+        self.members_, self.weights_ = tuple(candidates[names[i]] for i in used), weights[used]
         self.candidates_ = tuple(
             Candidate(names[i], float(weights[i]), float(evidence[i]), *scores.get(names[i], (None, None)))
             for i in order
         )
         self.report_ = _sentence(self.candidates_)
         self.coefficients_ = tuple(
-            Coefficient(f"weight of {names[position]}", float(weights[position]), None) for position in used
+            Coefficient(f"weight of {names[i]}", float(weights[i]), None) for i in used
         )
 
     def _foreseen(
@@ -185,16 +181,11 @@ class AutoPrecision(PrecisionModel):
 
     def _draws(self, X: Floats, count: int, rng: np.random.Generator, stretch: float = 1.0) -> Floats:
         # each draw follows one member all over the space; members as often as they weigh
-        ends = np.round(count * np.cumsum(self.weights_)).astype(np.int64)
-        shares = np.diff(ends, prepend=0)
+        shares = np.diff(np.round(count * np.cumsum(self.weights_)).astype(np.int64), prepend=0)
         # trainings left out tell the width of means and noise together: means are no better known for it
         stretch *= max(self.stretch_, 1.0)
-        return np.concatenate(
-            [
-                member._draws(X, int(share), rng, stretch)
-                for member, share in zip(self.members_, shares, strict=True)
-            ]
-        )
+        pairs = zip(self.members_, shares.tolist(), strict=True)
+        return np.concatenate([member._draws(X, share, rng, stretch) for member, share in pairs])
 
 
 def _beliefs(names: Sequence[str], rows: int, d: int) -> Floats:
@@ -207,14 +198,7 @@ def _beliefs(names: Sequence[str], rows: int, d: int) -> Floats:
 
 
 def weighed(evidence: Floats, belief: Floats, temper: float) -> Floats:
-    """Weights of models, shape (m,), the least of them 0.
-
-    Parameters
-    ----------
-    evidence, belief : shape (m,)
-        Log evidence of each, and what it weighs before.
-    temper : which root of the evidence is taken, 1 or more
-    """
+    """Weights of models, shape (m,), the least of them 0, by their log evidence, of which a root is taken."""
     weights: Floats = belief * np.exp((evidence - evidence.max()) / temper)
     return _kept(weights / weights.sum())
 
@@ -230,11 +214,8 @@ def stacked(densities: Floats, weight: Floats, belief: Floats) -> Floats:
 
     Parameters
     ----------
-    densities : shape (m, n)
-        Log density of each row under each model.
-    weight : shape (n,)
-    belief : shape (m,), above 0
-        Rows that each model is believed to have foreseen already.
+    densities : shape (m, n), of each row under each model, logs
+    belief : shape (m,), above 0: rows that each model is believed to have foreseen already
     """
     likelihood: Floats = np.exp(densities - densities.max(axis=0))
     weights: Floats = belief / belief.sum()
@@ -271,10 +252,10 @@ def _sentence(candidates: Sequence[Candidate]) -> str:
     best = candidates[0]
     used = ", ".join(f"{c.name} ({c.weight:.0%})" for c in candidates if c.weight > 0)
     if best.relative_error is None:
-        return (
-            f"Average of {used}, weighted by beliefs and evidence: too few configurations to leave some out."
+        why = "beliefs and evidence: too few configurations to leave some out."
+    else:
+        why = (
+            f"evidence and by how well each foresaw configurations left out; {best.name} alone missed "
+            f"those by {best.relative_error:.2%} on average."
         )
-    return (
-        f"Average of {used}, weighted by evidence and by how well each foresaw configurations left out; "
-        f"{best.name} alone missed those by {best.relative_error:.2%} on average."
-    )
+    return f"Average of {used}, weighted by {why}"

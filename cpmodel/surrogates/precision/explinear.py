@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from cpmodel.errors import FitError
 from cpmodel.space import Floats
-from cpmodel.surrogates.estimator import Coefficient
+from cpmodel.surrogates.estimator import coefficients, variances
 from cpmodel.surrogates.groups import Groups
 from cpmodel.surrogates.link import Link
-from cpmodel.surrogates.precision.explinear_terms import Terms
+from cpmodel.surrogates.precision.explinear_terms import Form, Terms
 from cpmodel.surrogates.precision.exponents import OneExponential
 from cpmodel.surrogates.precision.model import PrecisionModel
-from cpmodel.surrogates.precision.separable import Basis, SeparableFit, fit_separable, fit_separable_within
+from cpmodel.surrogates.precision.separable import SeparableFit, fit_separable, fit_separable_within
 from cpmodel.surrogates.predictive import Predictive
 
-Form = Literal["full", "exponential", "linear", "constant"]
 Loss = Literal["linear", "soft_l1", "huber"]
 
 # No prediction over the domain leaves these
@@ -34,6 +33,12 @@ _PRIOR_SCATTER = 0.01
 _LATTICE = 3000
 # How far outside them is rounding
 _TOLERATED = 1e-6
+# Most rounds of drawing values in
+_DRAWN_IN = 4
+# Most corners of the lattice at which they are drawn in
+_CORNERS = 64
+# and so many rows more each round, those farthest outside the limits
+_WORST = 20
 # Most rounds of weighting rows by their residuals
 _REWEIGHTINGS = 12
 # Random exponents of each of two kinds that are tried out
@@ -96,24 +101,18 @@ class ExponentialLinear(PrecisionModel):
 
     def _fit(self, groups: Groups) -> None:
         X = groups.X
-        if self.loss not in ("linear", "soft_l1", "huber"):
+        if self.loss not in get_args(Loss):
             raise FitError(f"loss: expected linear, soft_l1 or huber, got {self.loss}")
-        if self.form not in ("auto", "full", "exponential", "linear", "constant"):
+        if self.form not in ("auto", *get_args(Form)):
             raise FitError(f"form: expected auto, full, exponential, linear or constant, got {self.form}")
         terms = Terms.of(X, self._domain(X), self._codes(X), self._scale(X))
         self.form_ = self._chosen_form(terms, len(groups))
-        self.terms_ = terms.reduced(exponential=self.form_ in ("full", "exponential"), linear=self._linear())
+        self.terms_ = terms.of_form(self.form_)
         lattice = self._lattice(X)
-        fit = self._search(X, groups.y, groups.weight, lattice, self._begin_at)
+        fit = self._search(groups, groups.weight, lattice, self._begin_at)
         if self.loss != "linear":
             fit = self._reweighted(fit, groups, lattice)
         self._settle(fit, groups, lattice)
-
-    def _linear(self) -> Literal["all", "needed", "none"]:
-        """Which linear terms the form has: "needed" ones are of columns without 1/gamma."""
-        if self.form_ == "constant":
-            return "none"
-        return "needed" if self.form_ == "exponential" else "all"
 
     def _scale(self, X: Floats) -> Floats:
         """What gamma is relative to, shape (d,); 1 for columns that cannot be scaled."""
@@ -126,21 +125,15 @@ class ExponentialLinear(PrecisionModel):
 
     def _chosen_form(self, terms: Terms, rows: int) -> Form:
         """The form asked for, or the largest the rows can support; warns when that is doubtful."""
-        sizes: dict[Form, int] = {
-            "full": terms.size,
-            "exponential": terms.reduced(exponential=True, linear="needed").size,
-            "linear": terms.reduced(exponential=False, linear="all").size,
-            "constant": 1,
-        }
+        sizes: dict[Form, int] = {form: terms.of_form(form).size for form in get_args(Form)}
+        form = next(form for form, size in sizes.items() if size <= rows)
         if self.form != "auto":
             if rows < sizes[self.form]:
-                smaller = next(form for form, size in sizes.items() if size <= rows)
                 self._warn(
                     f"{rows} configurations cannot tell the {sizes[self.form]} coefficients of form "
-                    f"'{self.form}'; form '{smaller}' has {sizes[smaller]}"
+                    f"'{self.form}'; form '{form}' has {sizes[form]}"
                 )
             return self.form
-        form = next(form for form, size in sizes.items() if size <= rows)
         if form != "full":
             self._warn(
                 f"{rows} configurations are too few for the {sizes['full']} coefficients of the full form; "
@@ -156,35 +149,43 @@ class ExponentialLinear(PrecisionModel):
     # ---- the search
 
     def _search(
-        self, X: Floats, y: Floats, weight: Floats, lattice: Floats, start: Floats | None = None
+        self, groups: Groups, weight: Floats, lattice: Floats, start: Floats | None = None
     ) -> SeparableFit:
         """Best fit to weighted rows whose values on the lattice stay within the limits."""
         root = np.sqrt(weight / weight.max())
-        basis = self.terms_.basis(X, root)
-        bounds = self.terms_.bounds()
-        weighted = y * root
+        basis, bounds, y = self.terms_.basis(groups.X, root), self.terms_.bounds(), groups.y * root
         on_lattice = self.terms_.basis(lattice)
 
         def violated_by(fit: SeparableFit) -> Floats:
-            return _outside(on_lattice(fit.theta)[0] @ fit.beta)
+            value = on_lattice(fit.theta)[0] @ fit.beta
+            return np.maximum(np.maximum(_HELD[0] - value, value - _HELD[1]), 0.0)
 
         # a start from other rows may be of another form
         if start is not None and len(start) == len(bounds[1]):
             optima: Iterable[Floats] = (np.clip(start, *bounds),)
         else:
-            optima = self._optima(X, weighted, root, bounds)
+            optima = self._optima(groups.X, y, root, bounds)
         best: SeparableFit | None = None
         for theta in optima:
-            fit = fit_separable(basis, weighted, theta[None, :], bounds)
+            fit = fit_separable(basis, y, theta, bounds)
             within = bool(violated_by(fit).max() <= _TOLERATED)
             if within:
                 break
             best = best or fit
         if best is None:
             return fit
-        # drawn in, the best of all may still be better than the best within the limits
-        drawn_in = self._drawn_in(best, basis, weighted, bounds, lattice, violated_by)
-        return fit if within and fit.sse <= drawn_in.sse else drawn_in
+        # drawn in, the best of all may still be better than the best within the limits: drawn in at the first
+        # corners of the lattice, and then at whatever else turns out to leave them
+        extreme = (lattice == lattice.min(axis=0)) | (lattice == lattice.max(axis=0))
+        pressed = np.flatnonzero(extreme.all(axis=1))[:_CORNERS]
+        for _ in range(_DRAWN_IN):
+            violated = violated_by(best)
+            if violated.max() <= _TOLERATED:
+                break
+            pressed = np.union1d(pressed, np.argsort(-violated)[:_WORST])
+            places = self.terms_.basis(lattice[pressed])
+            best = fit_separable_within(basis, y, best.theta, bounds, places, _HELD)
+        return fit if within and fit.sse <= best.sse else best
 
     def _optima(self, X: Floats, y: Floats, root: Floats, bounds: tuple[Floats, Floats]) -> Iterator[Floats]:
         """Exponents of least squares, the best first; y is weighted by the root weights."""
@@ -206,28 +207,6 @@ class ExponentialLinear(PrecisionModel):
                 yield theta
                 last = squares
 
-    def _drawn_in(
-        self,
-        fit: SeparableFit,
-        basis: Basis,
-        y: Floats,
-        bounds: tuple[Floats, Floats],
-        lattice: Floats,
-        violated_by: Callable[[SeparableFit], Floats],
-    ) -> SeparableFit:
-        """Best fit near one that leaves the limits on the lattice, which stays within them."""
-        violated = violated_by(fit)
-        # the corners, and then whatever else turns out to be violated
-        pressed = np.unique(np.concatenate([self._corners(lattice), np.argsort(-violated)[:20]]))
-        for _ in range(4):
-            places = self.terms_.basis(lattice[pressed])
-            fit = fit_separable_within(basis, y, fit.theta, bounds, places, _HELD)
-            violated = violated_by(fit)
-            if violated.max() <= _TOLERATED:
-                break
-            pressed = np.unique(np.concatenate([pressed, np.argsort(-violated)[:20]]))
-        return fit
-
     def _lattice(self, X: Floats) -> Floats:
         """Rows over the domain, among them its corners as far as they are few."""
         domain, codes = self._domain(X), self._codes(X)
@@ -235,13 +214,8 @@ class ExponentialLinear(PrecisionModel):
         levels = next((n for n in (13, 9, 7, 5, 4, 3) if n ** len(varied) <= _LATTICE), 2)
         axes = []
         for index in varied:
-            low, high = domain[index]
-            if index in codes:
-                axes.append(np.array(codes[index]))
-            elif low > 0:
-                axes.append(np.geomspace(low, high, levels))
-            else:
-                axes.append(np.linspace(low, high, levels))
+            spaced = np.geomspace if domain[index, 0] > 0 else np.linspace
+            axes.append(np.array(codes[index]) if index in codes else spaced(*domain[index], levels))
         if np.prod([float(len(axis)) for axis in axes]) <= 2 * _LATTICE:
             points = np.array(list(itertools.product(*axes)), dtype=np.float64)
         else:
@@ -251,12 +225,6 @@ class ExponentialLinear(PrecisionModel):
         lattice[:, varied] = points.reshape(len(points), len(varied))
         return lattice
 
-    @staticmethod
-    def _corners(lattice: Floats) -> NDArray[np.int64]:
-        """Positions of the lattice's corners (the first 64)."""
-        extreme = (lattice == lattice.min(axis=0)) | (lattice == lattice.max(axis=0))
-        return np.flatnonzero(extreme.all(axis=1))[:64].astype(np.int64)
-
     def _reweighted(self, fit: SeparableFit, groups: Groups, lattice: Floats) -> SeparableFit:
         """Refit with rows far off, by the robust scale of the residuals, counting less each time."""
         for _ in range(_REWEIGHTINGS):
@@ -265,7 +233,7 @@ class ExponentialLinear(PrecisionModel):
             t = np.abs(residual) / (1.345 * scale)
             trust = 1.0 / np.sqrt(1.0 + t * t) if self.loss == "soft_l1" else 1.0 / np.maximum(t, 1.0)
             before = fit.theta
-            fit = self._search(groups.X, groups.y, groups.weight * trust, lattice, before)
+            fit = self._search(groups, groups.weight * trust, lattice, before)
             if np.allclose(fit.theta, before, rtol=1e-4, atol=1e-4):
                 break
         return fit
@@ -277,10 +245,8 @@ class ExponentialLinear(PrecisionModel):
         middle = float(np.average(groups.y, weights=groups.weight))
         spread = self.terms_.basis(lattice)(fit.theta)[0] @ fit.beta - middle
         # between the enforced rows a value may pass a limit by a trifle: draw the surface to its middle
-        reach = np.where(spread > 0, _HELD[1] - middle, middle - _HELD[0]) / np.maximum(
-            np.abs(spread), 1e-300
-        )
-        drawn_in = float(min(1.0, reach.min()))
+        room = np.where(spread > 0, _HELD[1] - middle, middle - _HELD[0])
+        drawn_in = float(np.min(room / np.maximum(np.abs(spread), 1e-300), initial=1.0))
         self.theta_, self.beta_ = fit.theta, fit.beta * drawn_in
         self.beta_[-1] += (1.0 - drawn_in) * middle
         if not fit.converged:
@@ -290,10 +256,9 @@ class ExponentialLinear(PrecisionModel):
             names = [self._column_names()[self.terms_.exponential[i]] for i in np.flatnonzero(at_bound)]
             self._warn(f"the exponent of {', '.join(names)} is at its bound: these rows do not tell it")
         jacobian = self.terms_.jacobian(groups.X, self.theta_, self.beta_)
-        residual = groups.y - self._surface(groups.X)
+        residual = groups.y - self.surface(groups.X)
         self.sse_ = float(groups.weight @ residual**2) + groups.within
-        told = max(groups.trainings - jacobian.shape[1], 0.0)
-        self.freedom_ = 1.0 + told
+        self.freedom_ = 1.0 + max(groups.trainings - jacobian.shape[1], 0.0)
         self.scatter_ = float(np.sqrt((_PRIOR_SCATTER**2 + self.sse_) / self.freedom_))
         self.noise_ = min(groups.noise_of(self.scatter_), self.scatter_)
         # no row tells the effect of a code that none has
@@ -303,44 +268,27 @@ class ExponentialLinear(PrecisionModel):
         self.covariance_[np.ix_(free, free)] = self.scatter_**2 * np.linalg.pinv(
             information, rcond=1e-10, hermitian=True
         )
-        self.coefficients_ = self._coefficients(free)
-
-    def _coefficients(self, free: NDArray[np.bool_]) -> tuple[Coefficient, ...]:
-        names = self._column_names()
-        labels, values, back = self.terms_.readable(names, self.theta_, self.beta_)
+        labels, values, back = self.terms_.readable(self._column_names(), self.theta_, self.beta_)
         errors = np.sqrt(np.maximum(np.diag(back @ self.covariance_ @ back.T), 0.0))
-        told = ~np.any((back != 0) & ~free, axis=1)
-        return tuple(
-            Coefficient(label, float(value), float(error) if known and np.isfinite(error) else None)
-            for label, value, error, known in zip(labels, values, errors, told, strict=True)
-        )
+        self.coefficients_ = coefficients(labels, values, errors, ~np.any((back != 0) & ~free, axis=1))
 
     def _ended_at(self) -> Floats:
         return self.theta_
 
-    def _surface(self, X: Floats) -> Floats:
-        surface: Floats = self.terms_.basis(X)(self.theta_)[0] @ self.beta_
-        return surface
-
     def surface(self, X: ArrayLike) -> Floats:
         """Values of the formula, shape (n,), not cut to [0, 1]; within [-0.05, 1.05] over the domain."""
-        return self._surface(np.asarray(X, dtype=np.float64))
+        basis = self.terms_.basis(np.asarray(X, dtype=np.float64))
+        return np.asarray(basis(self.theta_)[0] @ self.beta_)
 
     def _predictive(self, X: Floats) -> Predictive:
-        jacobian = self.terms_.jacobian(X, self.theta_, self.beta_)
-        variance = np.einsum("ij,jk,ik->i", jacobian, self.covariance_, jacobian)
         # what the scatter holds beyond the seeds' noise is misfit, and misfit is not averaged out by seeds
-        variance += self.scatter_**2 - self.noise_**2
+        misfit2 = self.scatter_**2 - self.noise_**2
+        variance = variances(self.terms_.jacobian(X, self.theta_, self.beta_), self.covariance_) + misfit2
         scale = np.sqrt(np.maximum(variance, 0.0))
-        return Predictive.of(self.link_, self._surface(X), scale, self.noise_, self.freedom_)
+        return Predictive.of(self.link_, self.surface(X), scale, self.noise_, self.freedom_)
 
     def _covariance(self, X: Floats) -> Floats:
         jacobian = self.terms_.jacobian(X, self.theta_, self.beta_)
         # misfit is smooth: near rows have the same
         misfit2 = max(self.scatter_**2 - self.noise_**2, 0.0)
         return np.asarray(jacobian @ self.covariance_ @ jacobian.T + misfit2)
-
-
-def _outside(value: Floats) -> Floats:
-    """How far values, shape (n,), lie outside what is held on the lattice."""
-    return np.maximum(np.maximum(_HELD[0] - value, value - _HELD[1]), 0.0)

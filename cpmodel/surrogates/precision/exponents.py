@@ -74,9 +74,8 @@ class OneExponential:
         residual = factor[:, None] * column - self.y
         moved = -whole[:, :, None] * self.inverse
         moved -= self.span @ (self.span.T @ moved)
-        turned = (np.einsum("snq,n->sq", moved, self.y)) - 2.0 * factor[:, None] * np.einsum(
-            "snq,sn->sq", moved, column
-        )
+        turned = np.einsum("snq,n->sq", moved, self.y)
+        turned -= 2.0 * factor[:, None] * np.einsum("snq,sn->sq", moved, column)
         slope = factor[:, None, None] * moved
         slope += column[:, :, None] * (turned / square[:, None])[:, None, :]
         return residual, slope
@@ -84,9 +83,7 @@ class OneExponential:
     def searched(self, starts: Floats, bounds: tuple[Floats, Floats]) -> tuple[Floats, Floats]:
         """Where searches from `starts`, shape (s, q), end, and the sums of squares there; the best first.
 
-        Notes
-        -----
-        Levenberg and Marquardt's steps, with what a bound holds left out of them.
+        Steps are Levenberg and Marquardt's, with what a bound holds left out of them.
         """
         low, high = bounds
         theta = np.clip(starts, low, high)

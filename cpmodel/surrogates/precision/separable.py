@@ -22,15 +22,7 @@ _RIDGE = 1e-9
 
 @dataclass(frozen=True)
 class SeparableFit:
-    """theta and beta of least ``sum((Phi(theta) beta - y)**2)``.
-
-    Parameters
-    ----------
-    theta : shape (q,)
-    beta : shape (p,)
-    sse : the sum of squares
-    converged : whether the search ended by its tolerance
-    """
+    """theta, shape (q,), and beta, (p,), of least ``sum((Phi(theta) beta - y)**2)``, and that sum."""
 
     theta: Floats
     beta: Floats
@@ -48,9 +40,7 @@ def projected_residual(basis: Basis, theta: Floats, y: Floats) -> tuple[Floats, 
     """
     phi, derivatives = basis(theta)
     U, singular, Vt = np.linalg.svd(phi, full_matrices=False)
-    kept = (
-        singular > _RANK * singular[0] if len(singular) and singular[0] > 0 else np.zeros(len(singular), bool)
-    )
+    kept = singular > _RANK * singular.max(initial=0.0)
     U, singular, Vt = U[:, kept], singular[kept], Vt[kept]
     beta: Floats = Vt.T @ ((U.T @ y) / singular)
     residual = phi @ beta - y
@@ -61,12 +51,10 @@ def projected_residual(basis: Basis, theta: Floats, y: Floats) -> tuple[Floats, 
 
 
 def fit_separable(
-    basis: Basis, y: Floats, starts: Floats, bounds: tuple[Floats, Floats], **options: Any
+    basis: Basis, y: Floats, start: Floats, bounds: tuple[Floats, Floats], **options: Any
 ) -> SeparableFit:
-    """Best fit found from all `starts`, shape (s, q), with theta within `bounds`, two arrays of shape (q,).
+    """Best fit found from `start`, shape (q,), with theta within `bounds`, two arrays of shape (q,).
 
-    Notes
-    -----
     `options` go to `scipy.optimize.least_squares`.
     """
     last: dict[bytes, tuple[Floats, Floats, Floats]] = {}
@@ -79,21 +67,16 @@ def fit_separable(
             last[key] = projected_residual(basis, theta, y)
         return last[key]
 
-    def residual_at(theta: Floats) -> Floats:
-        return at(theta)[0]
-
-    def jacobian_at(theta: Floats) -> Floats:
-        return at(theta)[1]
-
-    fits = []
-    for start in starts:
-        found = optimize.least_squares(
-            residual_at, np.clip(start, *bounds), jac=jacobian_at, bounds=bounds, **options
-        )
-        theta = np.asarray(found.x, dtype=np.float64)
-        residual, _, beta = at(theta)
-        fits.append(SeparableFit(theta, beta, float(residual @ residual), bool(found.status > 0)))
-    return min(fits, key=lambda fit: fit.sse)
+    found = optimize.least_squares(
+        lambda theta: at(theta)[0],
+        np.clip(start, *bounds),
+        jac=lambda theta: at(theta)[1],
+        bounds=bounds,
+        **options,
+    )
+    theta = np.asarray(found.x, dtype=np.float64)
+    residual, _, beta = at(theta)
+    return SeparableFit(theta, beta, float(residual @ residual), bool(found.status > 0))
 
 
 def solve_within(phi: Floats, y: Floats, G: Floats, h: Floats) -> tuple[Floats, Floats]:
@@ -135,30 +118,28 @@ def fit_separable_within(
     from its multipliers (the envelope theorem), so that again only theta is searched.
     """
 
-    def loss_and_gradient(theta: Floats) -> tuple[float, Floats]:
-        _, gradient, sse = solved(theta)
-        return 0.5 * sse, gradient
-
     def solved(theta: Floats) -> tuple[Floats, Floats, float]:
         (phi, derivatives), (there, derivatives_there) = basis(theta), places(theta)
-        G = np.concatenate([there, -there])
-        h = np.concatenate([np.full(len(there), limits[0]), np.full(len(there), -limits[1])])
+        G, h = np.concatenate([there, -there]), np.repeat([limits[0], -limits[1]], len(there))
         beta, multipliers = solve_within(phi, y, G, h)
         residual = phi @ beta - y
         pressed = multipliers[: len(there)] - multipliers[len(there) :]
         gradient = (derivatives @ beta) @ residual - (derivatives_there @ beta) @ pressed
         return beta, gradient, float(residual @ residual)
 
-    if len(start) == 0:
-        beta, _, sse = solved(start)
-        return SeparableFit(start, beta, sse, True)
-    found = optimize.minimize(
-        loss_and_gradient,
-        np.clip(start, *bounds),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=list(zip(*bounds, strict=True)),
-    )
-    theta = np.asarray(found.x, dtype=np.float64)
+    def loss_and_gradient(theta: Floats) -> tuple[float, Floats]:
+        _, gradient, sse = solved(theta)
+        return 0.5 * sse, gradient
+
+    theta, converged = start, True
+    if len(start):
+        found = optimize.minimize(
+            loss_and_gradient,
+            np.clip(start, *bounds),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=list(zip(*bounds, strict=True)),
+        )
+        theta, converged = np.asarray(found.x, dtype=np.float64), bool(found.success)
     beta, _, sse = solved(theta)
-    return SeparableFit(theta, beta, sse, bool(found.success))
+    return SeparableFit(theta, beta, sse, converged)
