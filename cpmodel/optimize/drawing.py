@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import math
+from functools import reduce
+from operator import add
 
 import numpy as np
 
 from cpmodel.errors import BadInputError
 from cpmodel.optimize.results import Cloud, Envelope
-from cpmodel.optimize.scan import CHUNK, EXACT_UP_TO, Problem, Scan, costs_of
+from cpmodel.optimize.scan import EXACT_UP_TO, Problem, Scan, costs_of
 from cpmodel.optimize.search import envelope
-from cpmodel.space import distinct
+from cpmodel.space import Floats, distinct
 
 _STEPS = 20
 _LEAST_COST = 1e-300
 
 
-def cloud(
-    problem: Problem,
-    rows: int,
-    rng: np.random.Generator,
-    *,
-    curve: Envelope | None = None,
-    chunk: int = CHUNK,
-) -> Cloud:
+def cloud(problem: Problem, rows: int, rng: np.random.Generator, *, curve: Envelope | None = None) -> Cloud:
     """A fair draw of the space for a drawing, with the whole envelope in it.
 
     Parameters
     ----------
-    rows : int
-        How many configurations at most (more only where the envelope alone is longer); the whole space if
-        it is no larger.
-    curve : Envelope, optional
-        The envelope, if it is known already; else it is computed.
+    rows : how many configurations at most (more only where the envelope alone is longer); all if there are
+        no more
+    curve : the envelope, if it is known already
     """
-    space, found = problem.space, curve or envelope(problem, chunk)
+    space, found = problem.space, curve or envelope(problem)
     on_curve = space.matrix(found.configurations)
     share = max(rows - len(on_curve), 0)
     if space.size <= rows:
@@ -44,23 +37,17 @@ def cloud(
         X = distinct(np.concatenate([on_curve, space.at(wanted)]))
     else:
         X = space.candidates(max(share - 1, 0), also=on_curve, rng=rng)  # and the baseline
-    scan = Scan(problem, chunk)
-    both = [scan.evaluated(X[start : start + chunk]) for start in range(0, len(X), chunk)]
-    points = both[0] if len(both) == 1 else sum(both[1:], start=both[0])
-    return Cloud(points.X, points.cost, points.precision)
+    scan = Scan(problem)
+    return reduce(add, [scan.evaluated(part) for part in problem.parts(X)])
 
 
-def paper_grid(problem: Problem, chunk: int = CHUNK) -> Cloud:
+def paper_grid(problem: Problem) -> Cloud:
     """The paper's own procedure, for a drawing: every gamma from 0.05 to 1 in steps of 0.05.
 
     Few of these points can be built. Their complexity is interpolated (and extrapolated) between the
     configurations that can, linearly in logarithms, which is exact for powers of the parameters.
-    Categorical and conditional parameters, and those that others depend on, stay at the baseline.
-
-    Raises
-    ------
-    BadInputError
-        There are so many parameters that the points are more than 10,000,000, or none that can be varied.
+    Categorical and conditional parameters, and those that others depend on, stay at the baseline. More than
+    10,000,000 points are refused.
 
     Notes
     -----
@@ -83,23 +70,24 @@ def paper_grid(problem: Problem, chunk: int = CHUNK) -> Cloud:
     base = space.matrix([space.baseline])
     axes = [np.array(space.parameters[column].values, dtype=np.float64) for column in free]
     known = np.repeat(base, math.prod(map(len, axes)), axis=0)
-    known[:, free] = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
+    known[:, free] = _every(axes)
     logs = [bool(axis[0] > 0) for axis in axes]
-    heights = np.log(np.maximum(costs_of(problem.cost, known, "cost"), _LEAST_COST)).reshape(
-        [len(a) for a in axes]
-    )
+    heights = np.log(np.maximum(costs_of(problem.cost, known, "cost"), _LEAST_COST))
     interpolator = RegularGridInterpolator(
         [np.log(axis) if log else axis for axis, log in zip(axes, logs, strict=True)],
-        heights,
+        heights.reshape([len(axis) for axis in axes]),
         bounds_error=False,
         fill_value=None,  # extrapolate
     )
-    gammas = np.arange(1, _STEPS + 1) / _STEPS
-    values = np.stack([g.ravel() for g in np.meshgrid(*[gammas] * len(free), indexing="ij")], axis=1)
     X = np.repeat(base, count, axis=0)
-    X[:, free] = values * base[0, free]
+    X[:, free] = _every([np.arange(1, _STEPS + 1) / _STEPS] * len(free)) * base[0, free]
     at = np.where(logs, np.log(np.where(logs, X[:, free], 1.0)), X[:, free])
-    precision = [problem.predicted(X[start : start + chunk]) for start in range(0, count, chunk)]
+    precision = np.concatenate([problem.predicted(part) for part in problem.parts(X)])
     complexity = np.exp(interpolator(at))
     kept = ~np.isnan(complexity)  # NaN beside configurations whose complexity is not known
-    return Cloud(X[kept], complexity[kept], np.concatenate(precision)[kept])
+    return Cloud(X[kept], complexity[kept], precision[kept])
+
+
+def _every(axes: list[Floats]) -> Floats:
+    """All points of the axes, one a row, the last axis fastest."""
+    return np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cpmodel.cost import relative
 from cpmodel.errors import BadInputError
-from cpmodel.frontier import lower_envelope
+from cpmodel.optimize.results import Cloud
 from cpmodel.space import CANDIDATES, Floats, Space
 
 CostFunction = Callable[[Floats], Floats]
@@ -53,23 +53,16 @@ class Problem:
 
     Parameters
     ----------
-    space : Space
-        Looked at in full up to `EXACT_UP_TO` configurations; beyond that `CANDIDATES` are drawn (always the
-        same ones), and a note says so.
-    model : Predictor
-        A fitted precision model.
-    cost : callable
-        Complexity of rows of X. Configurations for which it is NaN are left out, and a note says so.
-    complexity : str
-        What it is called.
-    limits : mapping
-        Name to (callable, maximum): configurations that exceed one of them are no candidates.
-    baseline_cost : float, optional
-        Complexity of the space's baseline; asked of `cost` unless given.
-    level : float
-        Of the intervals that are told, in (0, 1).
-    also : shape (m, d), optional
-        Rows that are looked at even where the space is drawn from, such as those that were trained.
+    space : looked at in full up to `EXACT_UP_TO` configurations; beyond that `CANDIDATES` are drawn (always
+        the same ones), and a note says so
+    model : a fitted precision model
+    cost : configurations for which it is NaN are left out, and a note says so
+    complexity : what the cost is called
+    limits : configurations that exceed one of them are no candidates
+    baseline_cost : of the space's baseline; asked of `cost` unless given
+    level : of the intervals that are told, in (0, 1)
+    chunk : configurations that are held at once
+    also : shape (m, d), rows that are looked at even where the space is drawn from, such as those trained
     """
 
     space: Space
@@ -79,13 +72,20 @@ class Problem:
     limits: Limits = field(default_factory=dict)
     baseline_cost: float | None = None
     level: float = 0.9
+    chunk: int = CHUNK
     also: Floats | None = None
 
     def __post_init__(self) -> None:
         check_fraction("level", self.level)
+        if self.chunk < 1:
+            raise BadInputError("chunk", expected="1 or more", got=self.chunk)
         for name, (_, most) in self.limits.items():
             if math.isnan(most):
                 raise BadInputError(f"limit of {name}", expected="a number", got=most)
+
+    def parts(self, X: Floats) -> list[Floats]:
+        """The rows of X in parts of which one is held at once."""
+        return [X[start : start + self.chunk] for start in range(0, len(X), self.chunk)]
 
     def filled(self, X: Floats) -> Floats:
         """X as models see it: inactive parameters filled."""
@@ -105,77 +105,25 @@ class Problem:
         return np.asarray(self.model.probability(self.filled(X), target), dtype=np.float64)
 
     @cached_property
-    def baseline(self) -> Points:
-        """The space's baseline, one row.
-
-        Raises
-        ------
-        BadInputError
-            Its complexity is not a number above 0, so that nothing can be relative to it.
-        """
-        X = self.space.matrix([self.space.baseline])
-        unit = (
-            costs_of(self.cost, X, "cost") if self.baseline_cost is None else np.array([self.baseline_cost])
-        )
+    def baseline(self) -> Cloud:
+        """The space's baseline, one row, with a complexity that others can be relative to."""
+        X, given = self.space.matrix([self.space.baseline]), self.baseline_cost
+        unit = costs_of(self.cost, X, "cost") if given is None else np.array([given])
         relative(unit, float(unit[0]))
-        return Points(X, unit, self.predicted(X))
+        return Cloud(X, unit, self.predicted(X))
 
     @property
     def unit(self) -> float:
         """Complexity of the baseline."""
-        return float(self.baseline.cost[0])
+        return float(self.baseline.complexity[0])
 
 
-@dataclass(frozen=True)
-class Points:
-    """Configurations with their complexity and predicted precision, equals in the order of enumeration."""
-
-    X: Floats
-    cost: Floats
-    precision: Floats
-
-    @classmethod
-    def none(cls, space: Space) -> Points:
-        """No point at all."""
-        return cls(np.empty((0, len(space.parameters))), np.empty(0), np.empty(0))
-
-    def __len__(self) -> int:
-        return len(self.cost)
-
-    def __getitem__(self, index: slice | NDArray[Any]) -> Points:
-        return Points(self.X[index], self.cost[index], self.precision[index])
-
-    def __add__(self, other: Points) -> Points:
-        """Both; equals of `other` are later in the order of enumeration."""
-        return Points(
-            np.concatenate([self.X, other.X]),
-            np.concatenate([self.cost, other.cost]),
-            np.concatenate([self.precision, other.precision]),
-        )
-
-    def envelope(self) -> Points:
-        """Those on the lower envelope, ascending."""
-        return self[lower_envelope(self.cost, self.precision)]
-
-    def cheapest(self, count: int) -> Points:
-        """The first `count` by the rule for ties, in that order."""
-        points = self
-        if 0 < count < len(points):  # sort only what can be among them
-            points = points[points.cost <= np.partition(points.cost, count - 1)[count - 1]]
-        return points[points.order()[:count]]
-
-    def order(self) -> NDArray[np.intp]:
-        """Indices by the rule for ties: the sort is stable, so that equals keep their order."""
-        return np.lexsort((-self.precision, self.cost))
-
-
-def safer(safe: Points, reaching: Points, problem: Problem, target: float, confidence: float) -> Points:
+def safer(safe: Cloud, reaching: Cloud, problem: Problem, target: float, confidence: float) -> Cloud:
     """The better of `safe` (one row or none) and the first safe row among `reaching`."""
     if len(safe):
-        reaching = reaching[
-            (reaching.cost < safe.cost[0])
-            | ((reaching.cost == safe.cost[0]) & (reaching.precision > safe.precision[0]))
-        ]
+        better = reaching.precision > safe.precision[0]
+        level = reaching.complexity == safe.complexity[0]
+        reaching = reaching[(reaching.complexity < safe.complexity[0]) | (level & better)]
     reaching = reaching[reaching.order()]
     start, size = 0, _FIRST_BLOCK
     while start < len(reaching):
@@ -192,31 +140,23 @@ class Scan:
 
     The costs of all of them come first: they are cheap, exact, and take 20 bytes a configuration. Only then
     is anything predicted, as far up as the one who walks goes.
-
-    Parameters
-    ----------
-    rows : int
-        Configurations that are held at once.
     """
 
-    def __init__(self, problem: Problem, rows: int) -> None:
-        if rows < 1:
-            raise BadInputError("chunk", expected="1 or more", got=rows)
-        self.problem, self.space, self.rows = problem, problem.space, rows
+    def __init__(self, problem: Problem) -> None:
+        self.problem, self.space = problem, problem.space
         self.sampled = self.space.size > EXACT_UP_TO
-        self.seen = self.beyond = self.unknown = 0
-        self.left = 0
+        self.seen = self.beyond = self.unknown = self.left = 0
         self.rest = math.inf
         self.least = dict.fromkeys(problem.limits, math.inf)
 
-    def __iter__(self) -> Iterator[Points]:
+    def __iter__(self) -> Iterator[Cloud]:
         """Blocks in ascending cost; `rest` is the least cost of those not seen yet, `left` their number."""
         candidates, costs = self._surveyed()
         order = np.argsort(costs, kind="stable")
-        start, size = 0, min(_BLOCK, self.rows)
+        start, size = 0, min(_BLOCK, self.problem.chunk)
         while start < len(order):
             block = order[start : start + size]
-            start, size = start + size, min(2 * size, self.rows)
+            start, size = start + size, min(2 * size, self.problem.chunk)
             self.left = max(len(order) - start, 0)
             self.rest = float(costs[order[start]]) if self.left else math.inf
             points = self._predicted(candidates(block), costs[block])
@@ -227,12 +167,12 @@ class Scan:
     def _surveyed(self) -> tuple[Callable[[NDArray[Any]], Floats], Floats]:
         """The rows within the limits by number (in the order of enumeration), and the cost of each."""
         some = self.space.candidates(also=self.problem.also) if self.sampled else None
-        count = self.space.size if some is None else len(some)
+        at, count = (self.space.at, self.space.size) if some is None else (some.__getitem__, len(some))
         kept: list[NDArray[np.int32]] = []
         costs: list[Floats] = []
-        for start in range(0, count, self.rows):
-            rows = np.arange(start, min(start + self.rows, count), dtype=np.int32)
-            X = self.space.at(rows) if some is None else some[rows]
+        for start in range(0, count, self.problem.chunk):
+            rows = np.arange(start, min(start + self.problem.chunk, count), dtype=np.int32)
+            X = at(rows)
             self.seen += len(X)
             within = np.ones(len(X), dtype=bool)
             for name, (function, most) in self.problem.limits.items():
@@ -247,30 +187,22 @@ class Scan:
             kept.append(rows[known])
             costs.append(cost[known])
         places = np.concatenate(kept)
-        if some is not None:
-            return lambda block: some[places[block]], np.concatenate(costs)
-        return lambda block: self.space.at(places[block]), np.concatenate(costs)
+        return lambda block: at(places[block]), np.concatenate(costs)
 
-    def _predicted(self, X: Floats, cost: Floats) -> Points:
+    def _predicted(self, X: Floats, cost: Floats) -> Cloud:
         """The rows of X that have a predicted precision."""
-        points = Points(X, cost, self.problem.predicted(X))
+        points = Cloud(X, cost, self.problem.predicted(X))
         unknown = np.isnan(points.precision)
         return points[~unknown] if unknown.any() else points
 
-    def evaluated(self, X: Floats) -> Points:
+    def evaluated(self, X: Floats) -> Cloud:
         """The rows of X that have a complexity and a predicted precision, in their order."""
         cost = costs_of(self.problem.cost, X, "cost")
         known = ~np.isnan(cost)
-        return self._predicted(X[known], cost[known]) if known.any() else Points.none(self.space)
+        return self._predicted(X[known], cost[known]) if known.any() else Cloud.none(self.space)
 
-    def check(self, found: Points) -> None:
-        """Refuse a scan that left nothing.
-
-        Raises
-        ------
-        BadInputError
-            Not one configuration was within the limits, or none had a complexity and a prediction.
-        """
+    def check(self, found: Cloud) -> None:
+        """Refuse a scan that left nothing."""
         if len(found):
             return
         if self.beyond == self.seen:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cpmodel.errors import BadInputError
-from cpmodel.optimize.results import Candidate, Choice, Envelope
-from cpmodel.optimize.scan import CHUNK, Points, Problem, Scan, check_fraction, safer
+from cpmodel.optimize.results import Candidate, Choice, Cloud, Envelope
+from cpmodel.optimize.scan import Problem, Scan, check_fraction, safer
 from cpmodel.space import CANDIDATES, Space
 
 if TYPE_CHECKING:
@@ -20,30 +22,18 @@ def cheapest(
     *,
     runners_up: int = 5,
     whole: bool | None = None,
-    chunk: int = CHUNK,
 ) -> Choice:
     """The cheapest configuration predicted to reach the target: min C(T) subject to P(T) >= P_T.
 
     Parameters
     ----------
-    target : float
-        Fraction in (0, 1].
-    confidence : float
-        Probability asked of the safe answer, in (0, 1).
-    runners_up : int
-        How many, at most.
+    target : fraction in (0, 1]
+    confidence : probability asked of the safe answer, in (0, 1)
+    runners_up : how many, at most
     whole : bool, optional
         Whether to predict also what is dearer than the safe answer, for the rest of the envelope and the best
         precision there is; unless given, in spaces of up to 1,000,000 configurations. The plain and the safe
         answer are the same either way; a note says what was not predicted.
-    chunk : int
-        Configurations that are held at once.
-
-    Returns
-    -------
-    choice : Choice
-        Status ``unreachable`` when no configuration is predicted to reach the target; `best` says what can
-        be reached.
 
     Raises
     ------
@@ -54,21 +44,19 @@ def cheapest(
     check_fraction("confidence", confidence)
     if runners_up < 0:
         raise BadInputError("runners_up", expected="0 or more", got=runners_up)
-    space, scan, baseline = problem.space, Scan(problem, chunk), problem.baseline
+    space, scan, baseline = problem.space, Scan(problem), problem.baseline
     whole = space.size <= CANDIDATES if whole is None else whole
-    curve = first = safe = Points.none(space)
+    curve = first = safe = Cloud.none(space)
     for points in scan:
         curve = (curve + points.envelope()).envelope()
         reaching = points[points.precision >= target]
-        if len(first) > runners_up:  # enough of them already: dearer ones change nothing
-            reaching_too = reaching[reaching.cost <= first.cost[-1]]
-            first = (first + reaching_too).cheapest(runners_up + 1)
-        else:
-            first = (first + reaching).cheapest(runners_up + 1)
+        # once there are enough of them, dearer ones change nothing
+        most = first.complexity[-1] if len(first) > runners_up else np.inf
+        first = (first + reaching[reaching.complexity <= most]).cheapest(runners_up + 1)
         safe = safer(safe, reaching, problem, target, confidence)
-        if not whole and len(safe) and scan.rest > safe.cost[0]:
+        if not whole and len(safe) and scan.rest > safe.complexity[0]:
             # among those of one cost a better one may be next: then none of them is known to be the one
-            curve, first = curve[curve.cost < scan.rest], first[first.cost < scan.rest]
+            curve, first = curve[curve.complexity < scan.rest], first[first.complexity < scan.rest]
             break
     scan.check(curve)
     named = _candidates(problem, curve[-1:] + baseline + first + safe, target)
@@ -92,10 +80,10 @@ def cheapest(
     )
 
 
-def envelope(problem: Problem, chunk: int = CHUNK) -> Envelope:
+def envelope(problem: Problem) -> Envelope:
     """C(P), the least complexity that is predicted to reach each precision."""
-    scan = Scan(problem, chunk)
-    curve = Points.none(problem.space)
+    scan = Scan(problem)
+    curve = Cloud.none(problem.space)
     for points in scan:
         curve = (curve + points.envelope()).envelope()
     scan.check(curve)
@@ -113,7 +101,7 @@ def envelope_table(curve: Envelope, space: Space) -> pd.DataFrame:
     return table
 
 
-def _candidates(problem: Problem, points: Points, target: float) -> list[Candidate]:
+def _candidates(problem: Problem, points: Cloud, target: float) -> list[Candidate]:
     """All that is known of each of the points."""
     low, high = problem.interval(points.X)
     probability = problem.probability(points.X, target)
@@ -125,18 +113,18 @@ def _candidates(problem: Problem, points: Points, target: float) -> list[Candida
             low=float(low[row]),
             high=float(high[row]),
             probability=float(probability[row]),
-            complexity=float(points.cost[row]),
-            relative=float(points.cost[row] / problem.unit),
+            complexity=float(points.complexity[row]),
+            relative=float(points.complexity[row] / problem.unit),
         )
         for row, configuration in enumerate(problem.space.configurations(points.X))
     ]
 
 
-def _envelope(problem: Problem, points: Points) -> Envelope:
+def _envelope(problem: Problem, points: Cloud) -> Envelope:
     return Envelope(
         tuple(problem.space.configurations(points.X)),
-        points.cost,
-        points.cost / problem.unit,
+        points.complexity,
+        points.complexity / problem.unit,
         points.precision,
         *problem.interval(points.X),
     )

@@ -94,8 +94,8 @@ class Power:
         return np.clip(0.5 + 10 * (Power.predict(self, X) - target), 0, 1)
 
 
-def solve(space, model, cost, *, target, confidence=0.9, runners_up=5, whole=None, chunk=200_000, **problem):
-    how = {"runners_up": runners_up, "whole": whole, "chunk": chunk}
+def solve(space, model, cost, *, target, confidence=0.9, runners_up=5, whole=None, **problem):
+    how = {"runners_up": runners_up, "whole": whole}
     return cheapest(Problem(space, model, cost, **problem), target, confidence, **how)
 
 
@@ -330,7 +330,7 @@ def test_little_is_held_and_asked_at_once():
 
 def test_envelope_alone_and_as_a_table():
     model, cost = smooth(CONDITIONAL)
-    curve = envelope(Problem(CONDITIONAL, model, cost), chunk=3)
+    curve = envelope(Problem(CONDITIONAL, model, cost, chunk=3))
     choice = solve(CONDITIONAL, model, cost, target=0.9, complexity="macs")
     assert curve.configurations == choice.envelope.configurations
     assert np.all(np.diff(curve.complexity) > 0)
@@ -355,7 +355,7 @@ def test_envelope_alone_and_as_a_table():
 def test_cloud(rows):
     model, cost = smooth(PLAIN)
     curve = envelope(Problem(PLAIN, model, cost))
-    drawn = cloud(Problem(PLAIN, model, cost), rows, np.random.default_rng(0), chunk=5)
+    drawn = cloud(Problem(PLAIN, model, cost, chunk=5), rows, np.random.default_rng(0))
     keys = [PLAIN.key(c) for c in PLAIN.configurations(drawn.X)]
     assert len(set(keys)) == len(keys) <= max(rows, len(curve.configurations))
     assert {PLAIN.key(c) for c in curve.configurations} <= set(keys)
@@ -397,7 +397,7 @@ def test_paper_grid():
         assert np.all((X[:, :2] == np.trunc(X[:, :2])) & (X[:, :2] >= 2))  # only what can be built
         return X[:, 0] ** 2 * X[:, 1] ** 1.5
 
-    grid = paper_grid(Problem(space, Power(), cost), chunk=150)
+    grid = paper_grid(Problem(space, Power(), cost, chunk=150))
     assert grid.X.shape == (400, 3)
     assert sorted(set(np.round(grid.X[:, 0] / 64, 9))) == [i / 20 for i in range(1, 21)]
     assert set(grid.X[:, 2]) == {1.0}
