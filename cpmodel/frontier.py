@@ -42,11 +42,6 @@ def pareto_front(cost: ArrayLike, precision: ArrayLike) -> Indices:
     -------
     indices : shape (m,), into the points: ascending cost, equal points by ascending index
 
-    Raises
-    ------
-    BadInputError
-        Other shapes.
-
     Examples
     --------
     >>> pareto_front([3, 1, 2, 1, 3], [0.9, 0.5, 0.4, 0.5, 0.9]).tolist()
@@ -79,20 +74,13 @@ def lower_envelope(cost: ArrayLike, precision: ArrayLike) -> Indices:
     -------
     indices : shape (m,), into the points: point i is the answer for precisions in (P[i - 1], P[i]]
 
-    Raises
-    ------
-    BadInputError
-        Other shapes.
-
     Examples
     --------
     >>> lower_envelope([3, 1, 2, 1, 3], [0.9, 0.5, 0.4, 0.5, 0.9]).tolist()
     [1, 0]
     """
     front, starts = _front(*_points(cost, precision))
-    if starts is None:
-        return front
-    return np.minimum.reduceat(front, starts)
+    return front if starts is None else np.minimum.reduceat(front, starts)
 
 
 def _points(cost: ArrayLike, precision: ArrayLike) -> tuple[Numbers, Numbers]:
@@ -166,10 +154,9 @@ def _prefiltered(cost: Numbers, precision: Numbers) -> Indices | None:
 def _above_staircase(
     cost: Numbers, precision: Numbers, steps: Numbers, heights: Numbers, most: float
 ) -> Indices | None:
-    """Points that a staircase does not dominate, for fronts that no few points stand for.
+    """Points that a front does not dominate, some of whose points, ascending in cost and precision, are used.
 
-    `steps` and `heights` are cost and precision of a front, ascending; some of its points are used. None is
-    the answer where it leaves more than the part `most` of the points.
+    None where that leaves more than the part `most` of the points.
     """
     thin = slice(None, None, max(1, len(steps) // _STEPS))
     steps, heights = steps[thin], heights[thin]

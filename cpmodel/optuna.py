@@ -23,7 +23,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cpmodel.errors import BadInputError, FitError
 from cpmodel.pipeline.fitting import fit_precision
-from cpmodel.records.sample import Purpose, Sample
+from cpmodel.pipeline.options import Effort, Goal
+from cpmodel.records.sample import Purpose, Sample, Status
 from cpmodel.samples import Samples
 from cpmodel.search.decide import Step, View, decide
 from cpmodel.search.evidence import Evidence
@@ -53,26 +54,18 @@ class EnvelopeSampler(BaseSampler):
     cost : callable
         Parameters of a trial, without axes -> their cost, a number above 0; called once for each network
         that is looked at.
-    target : float
-        Value of the objective to be reached, in (0, 1].
+    target : value of the objective to be reached, in (0, 1]
     space : Space, optional
         The values that may be chosen, conditions and axes included. Unless given, those of the distributions
         that the trials suggest (at most 33 values of a range); parameters that not every trial has are then
         drawn at random.
-    confidence : float
-        Of the claim that the answer reaches the target, in [0.5, 1).
-    budget : int
-        Trials in all; half of them are kept for proof.
-    tolerance : float
-        The search ends when the expected further saving falls below this fraction of the cost.
-    model : str
-        A precision model.
-    candidates : int
-        Configurations that are looked at; of a space with more, so many are drawn.
-    seed : int
-        Same seed, same values, one process: same trials.
-    stop : bool
-        Whether to stop `Study.optimize` when the search is over.
+    confidence : of the claim that the answer reaches the target, in [0.5, 1)
+    budget : trials in all; half of them are kept for proof
+    tolerance : the search ends when the expected further saving falls below this fraction of the cost
+    model : a precision model
+    candidates : configurations that are looked at; of a space with more, so many are drawn
+    seed : same seed, same values, one process: same trials
+    stop : whether to stop `Study.optimize` when the search is over
 
     Raises
     ------
@@ -112,18 +105,13 @@ class EnvelopeSampler(BaseSampler):
         seed: int = 0,
         stop: bool = True,
     ) -> None:
-        if not 0 < target <= 1:
-            raise BadInputError("target", expected="a fraction in (0, 1]", got=target)
-        if not 0.5 <= confidence < 1:
-            raise BadInputError("confidence", expected="a probability in [0.5, 1)", got=confidence)
-        if budget < 1:
-            raise BadInputError("budget", expected="one trial or more", got=budget)
-        if not 0 <= tolerance < 1:
-            raise BadInputError("tolerance", expected="a fraction in [0, 1)", got=tolerance)
         if candidates < 1:
             raise BadInputError("candidates", expected="one or more", got=candidates)
-        self._cost, self._target, self._space, self._most = cost, target, space, candidates
-        self._confidence, self._budget, self._tolerance = confidence, budget, tolerance
+        # refused as the options of these names are
+        goal, effort = Goal(target=target, confidence=confidence), Effort(budget=budget, tolerance=tolerance)
+        self._asked: dict[str, Any] = {"target": goal.target, "confidence": goal.confidence}
+        self._asked |= {"budget": effort.budget, "tolerance": effort.tolerance, "study_seed": seed}
+        self._cost, self._space, self._most = cost, space, candidates
         self._model, self._seed, self._stop = model, seed, stop
         self._candidates: _Candidates | None = None
         self._decided: tuple[Any, Step | None] | None = None
@@ -214,7 +202,8 @@ class EnvelopeSampler(BaseSampler):
         if len(missing) > record.unplanned:
             return missing[record.unplanned]
         ahead = record.unplanned - len(missing)  # of those before it, that plan beyond the first design
-        step = self._step(record.with_running([c for c, _ in missing]), ahead + 1)
+        running = (*record.running, *(record.space.key(c) for c, _ in missing))
+        step = self._step(replace(record, running=running), ahead + 1)
         if step is not None and step.evidence is not None:
             return step.evidence.configuration, Purpose.VERIFY
         if step is not None and (step.action == "verify" or len(step.requests) > ahead):
@@ -236,29 +225,14 @@ class EnvelopeSampler(BaseSampler):
         """What to do next; None while too little is known to fit a model."""
         key = (record.space, record.finished, record.running, count)
         if self._decided is None or self._decided[0] != key:
-            self._decided = key, self._fresh_step(record, count)
+            try:
+                model = fit_precision(record.samples, self._model, validate=False).model
+            except FitError:
+                self._decided = key, None
+            else:
+                of, how = record.candidates, {"workers": count, "pending": record.running, **self._asked}
+                self._decided = key, decide(View(of.space, record.samples, of.X, of.cost, model, **how))
         return self._decided[1]
-
-    def _fresh_step(self, record: _Record, count: int) -> Step | None:
-        try:
-            fit = fit_precision(record.samples, self._model, validate=False)
-        except FitError:
-            return None
-        view = View(
-            record.space,
-            record.samples,
-            record.candidates.X,
-            record.candidates.cost,
-            fit.model,
-            self._target,
-            self._confidence,
-            self._budget,
-            self._tolerance,
-            count,
-            self._seed,
-            record.running,
-        )
-        return decide(view)
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,17 +261,10 @@ class _Record:
 
     Parameters
     ----------
-    candidates : _Candidates
-    samples : Samples
-        Of the trials that ended, in order.
-    finished : tuple of int
-        Their numbers.
-    running : tuple of str
-        Keys of what is being trained.
-    unplanned : int
-        Running trials whose parameters are not known yet.
-    issued : Counter
-        How often each (key, purpose) was asked for.
+    samples, finished : of the trials that ended, in order, and their numbers
+    running : keys of what is being trained
+    unplanned : number of running trials whose parameters are not known yet
+    issued : how often each (key, purpose) was asked for
     """
 
     candidates: _Candidates
@@ -336,16 +303,9 @@ class _Record:
                 raise BadInputError(
                     f"value of trial {trial.number}", expected="a precision in [0, 1]", got=value
                 )
+            status: Status = "failed" if value is None else "complete"
             finished.append(trial.number)
-            rows.append(
-                Sample(
-                    configuration,
-                    trial.number,
-                    value,
-                    status="failed" if value is None else "complete",
-                    purpose=purpose,
-                )
-            )
+            rows.append(Sample(configuration, trial.number, value, status=status, purpose=purpose))
         samples = Samples.of(space, rows)
         return cls(candidates, samples, tuple(finished), tuple(running), unplanned, issued, seed)
 
@@ -354,23 +314,11 @@ class _Record:
         """The values that may be chosen."""
         return self.candidates.space
 
-    def with_running(self, configurations: Sequence[Configuration]) -> _Record:
-        """The same, these being trained, too."""
-        more = tuple(self.space.key(c) for c in configurations)
-        return replace(self, running=(*self.running, *more))
-
     def missing(self) -> list[tuple[Configuration, Purpose]]:
         """What of the first design nobody has asked for yet."""
-        of = self.candidates
-        issued, missing = Counter(self.issued), []
-        for request in first_requests(
-            of.space,
-            of.X,
-            of.cost,
-            first=first_size(of.space),
-            baseline_seeds=_BASELINE_SEEDS,
-            study_seed=self.seed,
-        ):
+        of, issued, missing = self.candidates, Counter(self.issued), []
+        sizes = {"first": first_size(of.space), "baseline_seeds": _BASELINE_SEEDS}
+        for request in first_requests(of.space, of.X, of.cost, study_seed=self.seed, **sizes):
             at = of.space.key(request.configuration), request.purpose
             if issued[at] > 0:
                 issued[at] -= 1
@@ -390,14 +338,12 @@ def _configuration(space: Space, given: Mapping[str, Any]) -> dict[str, Value] |
 
 def _inferred(trials: Sequence[FrozenTrial]) -> Space | None:
     """The space of the parameters that all trials have; numbers that were tried are among its values."""
-    told = [t for t in trials if t.distributions and t.state.is_finished()] or [
-        t for t in trials if t.distributions
-    ]
-    if not told:
-        return None
-    names = [name for name in told[0].distributions if all(name in t.distributions for t in told)]
+    told = [t for t in trials if t.distributions]
+    told = [t for t in told if t.state.is_finished()] or told
     parameters = []
-    for name in names:
+    for name in told[0].distributions if told else ():
+        if not all(name in t.distributions for t in told):
+            continue
         values, categorical = _values(told[-1].distributions[name])
         if not categorical:
             values = sorted({*values, *(t.params[name] for t in told)}, key=float)

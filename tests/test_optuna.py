@@ -224,7 +224,7 @@ def test_continuous_ranges_failures_and_trials_of_others() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: EnvelopeSampler(macs, 1.7), "target: expected a fraction"),
+        (lambda: EnvelopeSampler(macs, 1.7), "target: expected a number in"),
         (lambda: EnvelopeSampler(macs, 0.9, confidence=1.0), "confidence: expected"),
         (lambda: EnvelopeSampler(macs, 0.9, budget=0), "budget: expected"),
         (lambda: EnvelopeSampler(macs, 0.9, tolerance=1.0), "tolerance: expected"),
