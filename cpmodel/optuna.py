@@ -24,8 +24,8 @@ from optuna.trial import FrozenTrial, TrialState
 from cpmodel.errors import BadInputError, FitError
 from cpmodel.pipeline.fitting import fit_precision
 from cpmodel.pipeline.options import Effort, Goal
-from cpmodel.records.sample import Purpose, Sample, Status
-from cpmodel.samples import Samples
+from cpmodel.records.sample import Purpose, Sample
+from cpmodel.samples import Samples, Status
 from cpmodel.search.decide import Step, View, decide
 from cpmodel.search.evidence import Evidence
 from cpmodel.search.first import first_requests, first_size

@@ -124,6 +124,7 @@ class Predictive:
         if len(X) <= rows:
             return predict(X)
         parts = [predict(X[start : start + rows]) for start in range(0, len(X), rows)]
-        columns = ("location", "scale", "noise")
-        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in columns}
-        return replace(parts[0], **joined)
+        location, scale, noise = np.concatenate(
+            [(part.location, part.scale, part.noise) for part in parts], axis=1
+        )
+        return replace(parts[0], location=location, scale=scale, noise=noise)

@@ -214,8 +214,9 @@ class ExponentialLinear(PrecisionModel):
         levels = next((n for n in (13, 9, 7, 5, 4, 3) if n ** len(varied) <= _LATTICE), 2)
         axes = []
         for index in varied:
-            spaced = np.geomspace if domain[index, 0] > 0 else np.linspace
-            axes.append(np.array(codes[index]) if index in codes else spaced(*domain[index], levels))
+            low, high = domain[index]
+            spaced = np.geomspace if low > 0 else np.linspace
+            axes.append(np.array(codes[index]) if index in codes else spaced(low, high, levels))
         if np.prod([float(len(axis)) for axis in axes]) <= 2 * _LATTICE:
             points = np.array(list(itertools.product(*axes)), dtype=np.float64)
         else:

@@ -67,12 +67,14 @@ def fit_separable(
             last[key] = projected_residual(basis, theta, y)
         return last[key]
 
+    def residual_at(theta: Floats) -> Floats:
+        return at(theta)[0]
+
+    def jacobian_at(theta: Floats) -> Floats:
+        return at(theta)[1]
+
     found = optimize.least_squares(
-        lambda theta: at(theta)[0],
-        np.clip(start, *bounds),
-        jac=lambda theta: at(theta)[1],
-        bounds=bounds,
-        **options,
+        residual_at, np.clip(start, *bounds), jac=jacobian_at, bounds=bounds, **options
     )
     theta = np.asarray(found.x, dtype=np.float64)
     residual, _, beta = at(theta)
