@@ -48,12 +48,14 @@ def left_out(
     found = []
     for number in range(int(fold.max()) + 1):
         test = fold == number
+        rest = ~test & (weight > 0)
         part = clone(model).set_params(**model._settled(X))
-        part._begin_at = begin_at
+        part._begin_at, part.n_features_in_ = begin_at, X.shape[1]
         with warnings.catch_warnings():
             # the warnings of the fit to all rows say it once
             warnings.simplefilter("ignore", FitWarning)
-            found.append((test, part._foresee(X[~test], y[~test], weight[~test], X[test])))
+            part._learn(X[rest], y[rest], weight[rest])
+            found.append((test, part._said(X[test])))
     return found
 
 

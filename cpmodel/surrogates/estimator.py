@@ -83,7 +83,7 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
     @abstractmethod
     def _said(self, X: Floats) -> Any:
-        """All that `left_out` needs to know of rows."""
+        """All that cross-validation needs to know of rows."""
 
     @abstractmethod
     def _settled(self, X: Floats) -> dict[str, Any]:
@@ -117,13 +117,6 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         self._describe(rows, target, weight)
         return self
 
-    def _foresee(self, X: Floats, y: Floats, weight: Floats, new: Floats) -> Any:
-        """Learn from rows of a table that was checked, and nothing else than to say something of new ones."""
-        self.n_features_in_ = X.shape[1]
-        used = weight > 0
-        self._learn(X[used], y[used], weight[used])
-        return self._said(new)
-
     def _checked(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
     ) -> tuple[Floats, Floats, Floats]:
@@ -154,10 +147,10 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
     def _codes(self, X: Floats) -> dict[Any, tuple[float, ...]]:
         """The codes of each categorical column: those declared, else those in the rows of X."""
-        if isinstance(self.categorical, Mapping):
-            return {column: tuple(map(float, codes)) for column, codes in self.categorical.items()}
-        seen = {column: np.unique(X[:, self._index(column)]) for column in self.categorical}
-        return {column: tuple(map(float, codes)) for column, codes in seen.items()}
+        known = self.categorical
+        if not isinstance(known, Mapping):
+            known = {column: np.unique(X[:, self._index(column)]).tolist() for column in known}
+        return {column: tuple(map(float, codes)) for column, codes in known.items()}
 
     def _index(self, column: Any) -> int:
         """The position of a column of `categorical`."""
@@ -230,12 +223,9 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
             parameters = dict(description["parameters"])
             if columns:
                 parameters["derived"] = derived or Derived(columns)
-            if isinstance(parameters["categorical"], Mapping):
-                # JSON's keys are texts
-                parameters["categorical"] = {
-                    int(column) if column.isdigit() else column: codes
-                    for column, codes in parameters["categorical"].items()
-                }
+            # JSON's keys are texts
+            codes = get_type_hints(made)["categorical"]
+            parameters["categorical"] = codec.load(codes, parameters["categorical"], what="categorical")
             model: Self = made(**parameters)
             model.n_features_in_ = int(description["n_features_in"])
             if "feature_names_in" in description:

@@ -31,12 +31,21 @@ class Column:
     high: float = 1.0
     codes: tuple[float, ...] = ()
 
+    def _scaled(self, x: Floats) -> Floats:
+        """The values x on the scale on which features are linear: logs, powers or themselves."""
+        if self.kind == "log":
+            # a value that has no log lies below every one that has
+            return np.log(np.maximum(x, self.low * 1e-9))
+        if self.kind == "power":
+            # grows like the log at the least value, and ever less beyond
+            return np.asarray((1.0 - np.maximum(x / self.low, 1e-9) ** -_POWER) / _POWER)
+        return x
+
     @property
     def width(self) -> float:
-        """Length of the range on the encoded scale: log(high / low), its power's like, or high - low."""
-        if self.kind == "power":
-            return float(_diminishing(np.array(self.high / self.low)))
-        return float(np.log(self.high) - np.log(self.low)) if self.kind == "log" else self.high - self.low
+        """Length of the range on that scale."""
+        low, high = self._scaled(np.array([self.low, self.high]))
+        return float(high - low)
 
     def encode(self, x: Floats) -> Floats:
         """Features of the values x, shape (n,): shape (n, 1), (n, codes - 1) or (n, 0); 0 to 1 on the range.
@@ -49,20 +58,10 @@ class Column:
             table: Floats = np.equal.outer(x, np.array(self.codes)).astype(np.float64)
             table[~table.any(axis=1)] = 1.0 / len(self.codes)
             return table[:, 1:]
-        if self.kind == "log":
-            # a value that has no log lies below every one that has
-            scaled: Floats = (np.log(np.maximum(x, self.low * 1e-9)) - np.log(self.low)) / self.width
-        elif self.kind == "power":
-            scaled = _diminishing(np.maximum(x / self.low, 1e-9)) / self.width
-        else:
-            near = np.clip(x, self.low - self.width, self.high + self.width)
-            scaled = (near - self.low) / self.width
+        if self.kind == "linear":
+            x = np.clip(x, self.low - self.width, self.high + self.width)
+        scaled = (self._scaled(x) - self._scaled(np.array(self.low))) / self.width
         return np.clip(scaled, -_BEYOND, 1.0 + _BEYOND)[:, None]
-
-
-def _diminishing(ratio: Floats) -> Floats:
-    """What grows like the log at 1, and ever less beyond."""
-    return np.asarray((1.0 - ratio**-_POWER) / _POWER)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,6 @@ def group(X: Floats, y: Floats, weight: Floats) -> Groups:
     used = weight > 0
     X, y, weight = X[used], y[used], weight[used]
     distinct, index = np.unique(X, axis=0, return_inverse=True)
-    index = index.reshape(-1)
     # sums in a fixed order, so that a table's row order does not reach the last bit of the means
     order = np.lexsort((weight, y, index))
     index, y, weight = index[order], y[order], weight[order]
@@ -66,4 +65,4 @@ def group(X: Floats, y: Floats, weight: Floats) -> Groups:
 
 def group_labels(X: Floats) -> NDArray[np.int64]:
     """The number of the distinct configuration that each row of X is, shape (n,)."""
-    return np.unique(X, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    return np.unique(X, axis=0, return_inverse=True)[1].astype(np.int64)

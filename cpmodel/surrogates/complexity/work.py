@@ -28,7 +28,7 @@ _SMALL_MISS = 0.02
 
 
 class _Linear(ComplexityModel):
-    """A sum of columns times coefficients, and a constant."""
+    """A sum of features, the columns themselves, times coefficients, and a constant."""
 
     at_: tuple[int, ...]
     slopes_: Floats
@@ -36,8 +36,14 @@ class _Linear(ComplexityModel):
     covariance_: Floats
     residual_: float
 
+    def _features(self, X: Floats) -> Floats:
+        return X[:, list(self.at_)]
+
     def _design(self, X: Floats) -> Floats:
-        return np.column_stack([X[:, list(self.at_)], np.ones(len(X))])
+        return np.column_stack([self._features(X), np.ones(len(X))])
+
+    def _sum(self, X: Floats) -> Floats:
+        return np.asarray(self._features(X) @ self.slopes_ + self.constant_)
 
     def _solve(self, X: Floats, c: Floats, weight: Floats, *, relative: bool, positive: bool) -> None:
         """Least squares of (prediction - c), or of its ratio to c, over the columns `at_`."""
@@ -54,7 +60,7 @@ class _Linear(ComplexityModel):
         self.coefficients_ = coefficients(names, solved.solution, sure, solved.told)
 
     def _mean(self, X: Floats) -> Floats:
-        return np.maximum(X[:, list(self.at_)] @ self.slopes_ + self.constant_, 0.0)
+        return np.maximum(self._sum(X), 0.0)
 
     def _std(self, X: Floats, mean: Floats) -> Floats:
         unsure = variances(self._design(X), self.covariance_)
@@ -138,7 +144,7 @@ class LinearWork(_Linear):
         self._check_few(weight)
 
 
-class PowerLaw(ComplexityModel):
+class PowerLaw(_Linear):
     """C = e^b0 * product of (x_j)^b_j over the raw parameters; e^(b_j x_j) for those that can be 0 or less.
 
     Notes
@@ -151,14 +157,9 @@ class PowerLaw(ComplexityModel):
     name: ClassVar[str] = "power"
     _reads_work: ClassVar[bool] = False
 
-    at_: tuple[int, ...]
     logged_: tuple[bool, ...]
     codes_: tuple[tuple[int, float], ...]
     middle_: Floats
-    exponents_: Floats
-    constant_: float
-    covariance_: Floats
-    residual_: float
 
     def _features(self, X: Floats) -> Floats:
         columns = [
@@ -166,10 +167,7 @@ class PowerLaw(ComplexityModel):
             for at, log in zip(self.at_, self.logged_, strict=True)
         ]
         columns += [(X[:, at] == code).astype(np.float64) for at, code in self.codes_]
-        return np.stack(columns, axis=1) if columns else np.empty((len(X), 0))
-
-    def _design(self, X: Floats) -> Floats:
-        return np.column_stack([self._features(X) - self.middle_, np.ones(len(X))])
+        return np.stack(columns, axis=1) - self.middle_ if columns else np.empty((len(X), 0))
 
     def _learn(self, X: Floats, c: Floats, weight: Floats) -> None:
         columns, parameters = self._column_names(), self._parameters()
@@ -179,24 +177,23 @@ class PowerLaw(ComplexityModel):
         self.at_ = tuple(at for at in parameters if at not in codes and X[:, at].min() < X[:, at].max())
         self.logged_ = tuple(bool(X[:, at].min() > 0) for at in self.at_)
         self.codes_ = tuple((at, code) for at in codes for code in codes[at][1:])
-        features = self._features(X)
-        self.middle_ = np.average(features, axis=0, weights=weight) if features.shape[1] else np.empty(0)
+        self.middle_ = np.zeros(len(self.at_) + len(self.codes_))
+        self.middle_ = np.average(self._features(X), axis=0, weights=weight)
         solved = _least_squares(self._design(X), np.log(c), np.sqrt(weight), float(weight.sum()))
         self.covariance_, self.residual_ = solved.covariance, solved.scatter
-        self.exponents_, self.constant_ = solved.solution[:-1], float(solved.solution[-1])
+        self.slopes_, self.constant_ = solved.solution[:-1], float(solved.solution[-1])
         sure = np.sqrt(np.diag(self.covariance_))
         to_zero = np.append(-self.middle_, 1.0)
         sure[-1] = np.sqrt(max(to_zero @ self.covariance_ @ to_zero, 0.0))
-        values = [*self.exponents_, self.constant_ - float(self.exponents_ @ self.middle_)]
+        values = [*self.slopes_, self.constant_ - float(self.slopes_ @ self.middle_)]
         names = [columns[at] for at in self.at_]
         names += [f"effect of {columns[at]}={code:g}" for at, code in self.codes_]
         self.coefficients_ = coefficients([*names, "constant"], values, sure, solved.told)
         self._check_few(weight)
 
     def _mean(self, X: Floats) -> Floats:
-        log = (self._features(X) - self.middle_) @ self.exponents_ + self.constant_
         # far outside the rows of the fit powers leave what a float can hold
-        return np.exp(np.clip(log, -_WIDEST, _WIDEST))
+        return np.exp(np.clip(self._sum(X), -_WIDEST, _WIDEST))
 
     def _std(self, X: Floats, mean: Floats) -> Floats:
         unsure = variances(self._design(X), self.covariance_)
