@@ -1,4 +1,1 @@
-"""Precision and complexity models, their selection and their intervals.
-
-`base` holds the interface of the precision models and `load_model`; one file for each model.
-"""
+"""Models of precision and of complexity, one file each, their selection and their intervals."""

@@ -61,12 +61,9 @@ def left_out(
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """What a precision model says of each row when it was fitted without that row's configuration.
+    """What a precision model says of each row, shape (n,), fitted without that row's configuration.
 
-    Parameters
-    ----------
-    measured, predicted, low, high : shape (n,)
-        Precision as measured and predicted, and an interval for one training.
+    `low` and `high` are the ends of an interval for one training.
     """
 
     measured: Floats

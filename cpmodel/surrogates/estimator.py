@@ -45,8 +45,6 @@ def variances(jacobian: Floats, covariance: Floats) -> Floats:
 class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """Base of all models of a table: dataclasses, whose constructors take their parameters.
 
-    Notes
-    -----
     What is fitted has a name that ends in "_" and a type hint, by which it is saved and read; no constructor
     takes it.
     """
@@ -205,11 +203,6 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         ----------
         derived : what the model was given to derive columns with, which no text can hold
             Without it a model that needs it says all that was fitted, but predicts nothing.
-
-        Raises
-        ------
-        BadInputError
-            The description is not one of this kind of model, or one of a model with other derived columns.
         """
         if not isinstance(description, Mapping) or "model" not in description:
             raise BadInputError(cls.kind, expected="a saved fit", got=type(description).__name__)

@@ -131,10 +131,8 @@ class GaussianProcess:
 
     Parameters
     ----------
-    prior : what was believed before
-    F, z, weight : shapes (n, m), (n,), (n,)
-        The distinct rows: features (and, for "steps", columns whose values have offsets), mean value, number
-        of observations.
+    F, z, weight : shapes (n, m), (n,), (n,), of distinct rows: features (and, for "steps", columns whose
+        values have offsets), mean value, number of observations
     theta : logs of the hyperparameters, in the order amplitudes ("quadratic": of squares, of products),
         lengths, steps, scatter; before the last, where there is one, the logit of the share of the rows' own
     evidence : log density of the rows at `theta`, per unit of z, less half the square of how many standard

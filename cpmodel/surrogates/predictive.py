@@ -32,11 +32,8 @@ class Predictive:
 
     Parameters
     ----------
-    link : the scale of the three below
-    location, scale : shape (n,)
-        Centre and scale of the mean over seeds, on `link`'s scale.
-    noise : shape (n,)
-        Scale of one training about that mean, on `link`'s scale.
+    location, scale : shape (n,), centre and scale of the mean over seeds, on `link`'s scale
+    noise : shape (n,), scale of one training about that mean, on `link`'s scale
     freedom : degrees of freedom of the Student-t law; infinite for a normal one
     """
 

@@ -30,8 +30,7 @@ class Apart:
 
     Parameters
     ----------
-    rows : shape (n,), which rows were kept apart
-    predicted : shape (n,), their predictions; NaN elsewhere
+    rows, predicted : shape (n,), which rows were kept apart, and their predictions; NaN elsewhere
     relative_error, within_10 : mean relative error of those, and their share with 0.1 or less
     """
 
@@ -61,12 +60,10 @@ class ComplexityFit:
     Parameters
     ----------
     name : of the model that was asked for
-    relative_error, within_10 : float
-        On the rows it was fitted to: mean of |predicted - measured| / measured, share of rows within 10 %.
-    cv_relative_error, cv_within_10 : float
-        The same on rows it had not seen, by cross-validation over configurations; NaN with fewer than 3.
-    measured, predicted : shape (n,)
-        Of each row: complexity, and its cross-validated prediction (NaN with fewer than 3 configurations).
+    relative_error, within_10 : mean of |predicted - measured| / measured, and share of rows within 10 %
+    cv_relative_error, cv_within_10 : the same on rows it had not seen, by cross-validation
+    measured, predicted : shape (n,), the latter by cross-validation; NaN, like these two errors, with fewer
+        than 3 configurations
     why : why this model was chosen, in a sentence; empty when it was asked for
     warnings : what the data cannot support
     apart : how it did on 50 random configurations when fitted to the others, where there are 100 or more
@@ -106,8 +103,7 @@ def fit_complexity(
 
     Parameters
     ----------
-    X : data frame of n rows
-        Amounts of work, raw parameters, or (best) both, under their names.
+    X : data frame of n rows: amounts of work, raw parameters, or (best) both, under their names
     c : shape (n,), measured complexity, above 0
     name : one of `complexity_models`
     categorical : raw parameters whose numbers are codes without order, best with all codes there are

@@ -65,8 +65,7 @@ class ComplexityModel(TableModel):
 
     Attributes
     ----------
-    coefficients_ : tuple of Coefficient
-        Of the readable part of the model; the unit is that of the complexity over that of the column.
+    coefficients_ : of the readable part, in the unit of the complexity over that of the column
     relative_error_, within_10_ : `errors` on the rows it was fitted to
 
     Notes
@@ -118,13 +117,9 @@ class ComplexityModel(TableModel):
         self.relative_error_, self.within_10_ = errors(c, self._mean(X), weight)
 
     def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
-        """Expected complexity of the rows of X, 0 or more.
+        """Expected complexity of the rows of X, shape (n,), 0 or more.
 
-        Returns
-        -------
-        complexity : shape (n,)
-        std : shape (n,), only if `return_std`
-            Standard deviation of a measured complexity about the predicted one.
+        With `return_std` also the standard deviation of a measured complexity about it.
         """
         rows = self._asked(X)
         mean = self._mean(rows)

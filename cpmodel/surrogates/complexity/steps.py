@@ -49,8 +49,6 @@ _ROWS_AT_ONCE = 4096
 class WorkSteps(ComplexityModel):
     """C = law(T) * exp(g(T)), law linear in the work (else powers of the parameters), g a Gaussian process.
 
-    Notes
-    -----
     g is a smooth function of the logs of the raw parameters (of the amounts of work where the table has no
     parameters), plus an offset for each value of a parameter that occurs in several rows, and for each code
     of a categorical one. The law is `linear` where the table has amounts of work, else `power`;

@@ -147,8 +147,6 @@ class LinearWork(_Linear):
 class PowerLaw(_Linear):
     """C = e^b0 * product of (x_j)^b_j over the raw parameters; e^(b_j x_j) for those that can be 0 or less.
 
-    Notes
-    -----
     For tables without amounts of work. Least squares of the log; coefficients are b0 (``constant``), the
     exponents, and the ``effect of <name>=<code>``, against the first code, of each further code of a
     categorical column. Columns that never change have none.

@@ -60,8 +60,7 @@ class ExponentialLinear(PrecisionModel):
     ----------
     form : "auto", "full", "exponential" (no linear terms), "linear" (no exponential) or "constant"
         "auto" takes the first of them that has no more coefficients than there are configurations.
-    scale : shape (d,), or None
-        What gamma is relative to: the baseline's values; the greatest of the domain when None.
+    scale : shape (d,), what gamma is relative to: the baseline's values; the greatest of the domain when None
     loss : "linear" (least squares), "soft_l1" or "huber" (rows far off count less)
     domain, names, categorical : as in `PrecisionModel`; the predictions' limits hold over the domain
 

@@ -30,14 +30,7 @@ _SETTLED = 1e-7
 class OneExponential:
     """y = b exp(-inverse theta) + linear beta by least squares: b and beta are the best ones for each theta.
 
-    Parameters
-    ----------
-    inverse, linear : shapes (n, q), (n, p)
-    y, root_weight : shape (n,)
-        `y` is weighted already, each row by its root weight.
-
-    Notes
-    -----
+    `inverse` and `linear` have shapes (n, q) and (n, p); `y` is weighted already, by the root weights.
     The linear columns do not move with theta, so they are projected out once, and of each theta there is
     left a fit by one column: many are worked out together, without a factorisation each.
     """

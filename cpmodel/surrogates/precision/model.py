@@ -32,21 +32,16 @@ class PrecisionModel(TableModel):
 
     Parameters
     ----------
-    domain : shape (d, 2), or None
-        Least and greatest value of each column over which predictions must stay sane; the range of the
-        training rows when None.
-    names : names of the columns, or None
-        For coefficients and messages; a data frame's columns, or ``x0``, ``x1``, ... when None.
+    domain : shape (d, 2), least and greatest value of each column over which predictions must stay sane; the
+        range of the training rows when None
+    names : names of the columns; a data frame's own, or ``x0``, ``x1``, ... when None
     categorical : indexes of the columns whose numbers are codes without order, or their codes by index
         Declared codes keep the model the same where rows lack some; else the codes in the rows count.
 
     Attributes
     ----------
-    noise_std_ : float
-        Standard deviation of one training's precision about its mean over seeds, at the mean precision.
-    coefficients_ : tuple of Coefficient
-    relative_error_ : float
-        Mean of |predicted - measured| / measured over the trainings it was fitted to.
+    noise_std_ : standard deviation of one training's precision about its mean over seeds, at mean precision
+    relative_error_ : mean of |predicted - measured| / measured over the trainings it was fitted to
 
     Notes
     -----
@@ -138,13 +133,9 @@ class PrecisionModel(TableModel):
         return self._said(self._asked(X))
 
     def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
-        """Expected precision of the rows of X.
+        """Expected precision of the rows of X, shape (n,), fractions in [0, 1].
 
-        Returns
-        -------
-        precision : shape (n,), fraction in [0, 1]
-        std : shape (n,), only if `return_std`
-            Standard deviation of the mean-over-seeds precision: what the model does not know.
+        With `return_std` also the standard deviation of the mean over seeds: what the model does not know.
         """
         law = self.predictive(X)
         return (law.mean(), law.std()) if return_std else law.mean()

@@ -37,15 +37,13 @@ class ProcessModel(PrecisionModel):
 
     Parameters
     ----------
-    derived : Derived, or None
-        Columns that follow from those of X and are features beside them.
+    derived : columns that follow from those of X and are features beside them
     domain, names, categorical : as in `PrecisionModel`
 
     Attributes
     ----------
     coefficients_ : the linear mean: ``change over <name>``, the expected change over the whole range of each
         parameter, and ``effect of <name>=<code>``, each with its posterior standard deviation
-    process_ : GaussianProcess
     log_evidence_ : log density of the precisions that the hyperparameters were found by, comparable between
         models on any link; see `GaussianProcess` for what hyperparameters cost
 
@@ -119,17 +117,12 @@ class ProcessModel(PrecisionModel):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class LogErrorGP(ProcessModel):
-    """log(1 - P - saturation) is a power law plus smooth deviations plus the noise of seeds.
+    """log(1 - P - saturation) is a power law plus smooth (Matern-3/2) deviations plus the noise of seeds.
 
     Parameters
     ----------
-    saturation : fraction in [0, 1)
-        The error that no configuration gets below, as a share of the least error measured.
+    saturation : error that no configuration gets below, as a share in [0, 1) of the least error measured
     derived, domain, names, categorical : as in `ProcessModel`
-
-    Notes
-    -----
-    Deviations have a Matern-3/2 covariance with one length for each parameter.
     """
 
     name = "loggp"
@@ -146,8 +139,6 @@ class LogErrorGP(ProcessModel):
 class AdditivePrecision(ProcessModel):
     """log(1 - P) = power law + sum_i g_i(x_i) + noise of seeds, each g_i continuous but not smooth.
 
-    Notes
-    -----
     Grids have few values of each parameter, and one of them may do better or worse than its neighbours
     wherever it is used (a width that another recipe was tuned for), which smooth deviations cannot follow.
     g_i has an exponential covariance, that of a random walk over the parameter's range.
@@ -162,8 +153,6 @@ class AdditivePrecision(ProcessModel):
 class QuadraticPrecision(ProcessModel):
     """P = level + sum of slopes, squares and products of the logs of the parameters.
 
-    Notes
-    -----
     Coefficients are of the error, in units of the mean error. How far squares, and products, are shrunk
     towards zero is found by their evidence.
     """

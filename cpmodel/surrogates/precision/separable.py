@@ -33,8 +33,6 @@ class SeparableFit:
 def projected_residual(basis: Basis, theta: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
     """Residual Phi beta - y at the best beta, its exact Jacobian by theta, and that beta.
 
-    Notes
-    -----
     Source: Golub, Pereyra, The differentiation of pseudo-inverses and nonlinear least squares problems whose
     variables separate, SIAM J. Numer. Anal. 10 (1973), eq. 4.12; both terms are kept.
     """
@@ -84,8 +82,6 @@ def fit_separable(
 def solve_within(phi: Floats, y: Floats, G: Floats, h: Floats) -> tuple[Floats, Floats]:
     """Beta of least ``sum((phi beta - y)**2)`` with ``G beta >= h``, and the multipliers of the inequalities.
 
-    Notes
-    -----
     Source: Lawson, Hanson, Solving least squares problems, chapter 23: as least distance programming, by
     non-negative least squares. The inequalities must not contradict each other.
     """
@@ -114,8 +110,6 @@ def fit_separable_within(
 ) -> SeparableFit:
     """Best fit near `start` whose values at `places`, the basis elsewhere, stay within `limits`.
 
-    Notes
-    -----
     For each theta the best beta is a quadratic programme, solved exactly; the gradient by theta then follows
     from its multipliers (the envelope theorem), so that again only theta is searched.
     """
