@@ -16,21 +16,20 @@ from cpmodel.surrogates.estimator import TableModel, relative_error
 from cpmodel.surrogates.groups import group_labels
 
 
-def fold_numbers(X: Floats, folds: int, seed: int, *, turned: bool = False) -> NDArray[np.int64]:
+def fold_numbers(
+    X: Floats, folds: int, seed: int, *, singly: bool = False, turned: bool = False
+) -> NDArray[np.int64]:
     """The fold of each row of X, shape (n,): equal rows in one, whatever the order of the rows.
 
+    Where there are fewer than twice as many configurations, `singly` gives each of them a fold of its own.
     `turned` deals by the inverse permutation, as models of complexity were always judged.
     """
     labels = group_labels(X)
     count = int(labels.max(initial=-1)) + 1
+    folds = count if singly and count < 2 * folds else min(folds, count)
     order = np.random.default_rng(seed).permutation(count)
     place = order if turned else np.argsort(order)
-    return np.asarray((place % max(min(folds, count), 1))[labels], dtype=np.int64)
-
-
-def fold_count(configurations: int, folds: int) -> int:
-    """How many folds so many configurations are dealt to: one each where there are few."""
-    return configurations if configurations < 2 * folds else folds
+    return np.asarray((place % max(folds, 1))[labels], dtype=np.int64)
 
 
 def left_out(

@@ -87,8 +87,6 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def _settled(self, X: Floats) -> dict[str, Any]:
         """Parameters that parts of the table X must have in common, whichever rows they lack."""
 
-    # ---- fitting
-
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit to the rows of a table.
 

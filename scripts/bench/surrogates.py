@@ -43,13 +43,14 @@ from scipy import special
 from smoothing import smoothed
 from threadpoolctl import threadpool_limits
 
+from cpmodel import registry
 from cpmodel.families.base import Task
 from cpmodel.families.plain import PlainFamily
 from cpmodel.files import replacing
 from cpmodel.space import Floats
 from cpmodel.surrogates.features import Derived
 from cpmodel.surrogates.precision.explinear import ExponentialLinear
-from cpmodel.surrogates.precision.model import PrecisionModel, model_class, precision_models
+from cpmodel.surrogates.precision.model import PrecisionModel, model_class
 
 OUT = Path(__file__).parents[2] / "data" / "measured" / "surrogates_p.csv"
 TEST_ROWS = 2000
@@ -193,7 +194,7 @@ class WithCosts(Peer):
 
 def models(derived: Derived) -> dict[str, Callable[[], Any]]:
     """All that are compared; `derived` gives the costs of the table's configurations."""
-    own = {name: lambda name=name: Own(name) for name in precision_models()}
+    own = {name: lambda name=name: Own(name) for name in registry.names("precision_models")}
     own["auto with costs"] = lambda: Own("auto", derived=derived)
     costly = {
         f"{name} with costs": lambda name=name: WithCosts(PEERS[name](), derived)

@@ -7,12 +7,13 @@ import warnings
 import numpy as np
 import pytest
 
+from cpmodel import registry
 from cpmodel.errors import FitWarning
 from cpmodel.surrogates.precision.auto import AutoPrecision
-from cpmodel.surrogates.precision.model import PrecisionModel, model_class, precision_models
+from cpmodel.surrogates.precision.model import PrecisionModel, model_class
 
 
-@pytest.fixture(scope="module", params=precision_models())
+@pytest.fixture(scope="module", params=registry.names("precision_models"))
 def fitted(request: pytest.FixtureRequest) -> tuple[PrecisionModel, np.ndarray]:
     rng = np.random.default_rng(0)
     X = np.exp(rng.uniform(0, 3, (14, 3)))

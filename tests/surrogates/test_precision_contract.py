@@ -13,13 +13,14 @@ from hypothesis.extra import numpy as hnp
 from precision_tables import DOMAIN, precision, table
 from sklearn.base import clone
 
+from cpmodel import registry
 from cpmodel.errors import BadInputError, FitError, FitWarning
 from cpmodel.surrogates.crossval import cross_validate
 from cpmodel.surrogates.features import Derived
-from cpmodel.surrogates.precision.model import PrecisionModel, model_class, precision_models
+from cpmodel.surrogates.precision.model import PrecisionModel, model_class
 
 pytestmark = pytest.mark.filterwarnings("ignore::cpmodel.errors.FitWarning")
-every_model = pytest.mark.parametrize("name", precision_models())
+every_model = pytest.mark.parametrize("name", registry.names("precision_models"))
 
 
 def new(name: str, **given) -> PrecisionModel:

@@ -9,7 +9,7 @@ import numpy as np
 from cpmodel.errors import FitError
 from cpmodel.space import Floats
 from cpmodel.surrogates.complexity.model import ComplexityModel, complexity_class, errors
-from cpmodel.surrogates.crossval import fold_count, fold_numbers, left_out
+from cpmodel.surrogates.crossval import fold_numbers, left_out
 
 # From the simplest to the most flexible
 _CANDIDATES = ("eq1", "linear", "power", "steps")
@@ -24,7 +24,7 @@ def foreseen(model: ComplexityModel, X: Floats, c: Floats, weight: Floats) -> Fl
     count = len(np.unique(X, axis=0))
     if count < 3:
         raise FitError(f"cross-validation: expected 3 different configurations or more, got {count}")
-    fold = fold_numbers(X, fold_count(count, _FOLDS), seed=0, turned=True)
+    fold = fold_numbers(X, _FOLDS, seed=0, singly=True, turned=True)
     predicted = np.empty(len(c))
     for out, said in left_out(model, X, c, weight, fold):
         predicted[out] = said

@@ -94,8 +94,6 @@ class ComplexityModel(TableModel):
     def _std(self, X: Floats, mean: Floats) -> Floats:
         """Standard deviations of the predictions `mean`."""
 
-    # ---- fitting and predicting
-
     @classmethod
     def _called(cls, name: str) -> type[TableModel]:
         return complexity_class(name)
@@ -142,8 +140,6 @@ class ComplexityModel(TableModel):
         count = len(self.coefficients_)
         if weight.sum() < 2 * count:
             self._warn(f"{weight.sum():g} rows for {count} coefficients; measure {2 * count} or more")
-
-    # ---- columns
 
     def _index(self, column: Any) -> int:
         return self._column_names().index(column)

@@ -12,7 +12,7 @@ from sklearn.base import clone
 
 from cpmodel.errors import FitError, FitWarning
 from cpmodel.space import Floats
-from cpmodel.surrogates.crossval import fold_count, fold_numbers, left_out
+from cpmodel.surrogates.crossval import fold_numbers, left_out
 from cpmodel.surrogates.estimator import Coefficient, relative_error
 from cpmodel.surrogates.features import Derived
 from cpmodel.surrogates.link import Link
@@ -163,8 +163,7 @@ class AutoPrecision(PrecisionModel):
         self, candidates: Sequence[PrecisionModel], X: Floats, y: Floats, weight: Floats
     ) -> tuple[list[Predictive], Floats]:
         """What each candidate, fitted without a row's fold, says of it: laws, and log densities (m, n)."""
-        rows = len(np.unique(X, axis=0))
-        fold = fold_numbers(X, fold_count(rows, self.folds), seed=0)
+        fold = fold_numbers(X, self.folds, seed=0, singly=True)
         laws, densities = [], np.empty((len(candidates), len(y)))
         for density, model in zip(densities, candidates, strict=True):
             location, scale, noise = np.empty((3, len(y)))

@@ -145,8 +145,6 @@ class ExponentialLinear(PrecisionModel):
             )
         return form
 
-    # ---- the search
-
     def _search(
         self, groups: Groups, weight: Floats, lattice: Floats, start: Floats | None = None
     ) -> SeparableFit:
@@ -237,8 +235,6 @@ class ExponentialLinear(PrecisionModel):
             if np.allclose(fit.theta, before, rtol=1e-4, atol=1e-4):
                 break
         return fit
-
-    # ---- what was found
 
     def _settle(self, fit: SeparableFit, groups: Groups, lattice: Floats) -> None:
         """Keep the fit, its covariance and its scatter; draw in what still leaves the limits."""

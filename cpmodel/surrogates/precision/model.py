@@ -88,8 +88,6 @@ class PrecisionModel(TableModel):
         """Where the search for what is not solved exactly ended; None when there is none."""
         return None
 
-    # ---- fitting
-
     @classmethod
     def _called(cls, name: str) -> type[TableModel]:
         return model_class(name)
@@ -122,8 +120,6 @@ class PrecisionModel(TableModel):
         slope = float(law.link.slope(law.link.forward(np.array([mean])))[0])
         self.noise_std_ = group(X, y, weight).noise_of(float(np.median(law.noise)) * slope)
         self.relative_error_ = relative_error(y, law.mean(), weight)
-
-    # ---- predicting
 
     def _said(self, X: Floats) -> Predictive:
         return Predictive.in_chunks(X, self._predictive, _ROWS_AT_ONCE)
@@ -162,11 +158,6 @@ class PrecisionModel(TableModel):
 def least_error(errors: Floats) -> float:
     """The least positive one of the errors, shape (n,), but at most `_LEAST_ERROR`."""
     return float(np.min(errors, where=errors > 0, initial=_LEAST_ERROR))
-
-
-def precision_models() -> tuple[str, ...]:
-    """Names of the precision models that are installed."""
-    return registry.names("precision_models")
 
 
 def model_class(name: str) -> type[PrecisionModel]:
