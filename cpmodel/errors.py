@@ -92,7 +92,3 @@ class CpmodelWarning(UserWarning):
 
 class FitWarning(CpmodelWarning):
     """The data cannot fully support the fit (too few samples, a coefficient at its bound, no convergence)."""
-
-
-class DataWarning(CpmodelWarning):
-    """Data were used, but something about them should be known (images resized, rows left out, ...)."""

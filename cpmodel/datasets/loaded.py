@@ -27,12 +27,10 @@ class Request:
     ----------
     text : str
         The whole specification, which errors name.
-    path : Path or None
     size : int or None, pixels
     channels : 1, 3 or None
     fractions : mapping
         Share of the images a missing *validation* or *test* part takes.
-    seed : int
     mirrored_alike : bool or None
         None: as the source says.
     options : mapping

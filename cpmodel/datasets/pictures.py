@@ -65,7 +65,8 @@ def read_pictures(
         Central fraction of both sides that is kept.
     """
     with _quiet_pillow():
-        target, notes = _choose_target(_headers(tree, names), size, channels, crop)
+        headers = [_header(stream, tree.place(names[i])) for i, stream in tree.open_each(names)]
+        target, notes = _choose_target(headers, size, channels, crop)
         shape = (len(names), target.height, target.width, target.channels)
         with located(str(tree.path)):
             require_memory(math.prod(shape), f"{len(names)} images", "a smaller ?size= helps")
@@ -108,12 +109,6 @@ def resized(images: Images, size: int | None) -> Images:
     for index, image in enumerate(flat):
         out[index] = np.asarray(fit(pil.fromarray(image), (size, size))).reshape(out.shape[1:])
     return out
-
-
-def _headers(tree: Tree, names: Sequence[str]) -> list[Header]:
-    """In the order of `names`, whatever the order they are stored in."""
-    found = {index: _header(stream, tree.place(names[index])) for index, stream in tree.open_each(names)}
-    return [found[index] for index in range(len(names))]
 
 
 @contextmanager

@@ -40,18 +40,13 @@ class Source:
 
 
 def parse(spec: str, *, image_size: int | None, seed: int) -> tuple[Source, Request]:
-    """The source that `spec` names and what is asked of it.
-
-    Raises
-    ------
-    DatasetError
-        Unknown name or option, a path missing or too many, a value that cannot be.
-    """
+    """The source that `spec` names and what is asked of it."""
     text = spec.strip()
     address, _, query = text.partition("?")
     name, colon, path = address.partition(":")
-    if name not in registry.names("datasets"):
-        known = ", ".join(_word(key) for key in registry.names("datasets"))
+    names = registry.names("datasets")
+    if name not in names:
+        known = ", ".join(f"{key}:PATH" if _source(key).takes_path else key for key in names)
         mine = bool(address) and Path(address).expanduser().exists()
         hint = " (for files of your own write folder:PATH or npz:PATH)" if mine else ""
         raise DatasetError("data set", expected=known, got=f"'{text}'{hint}")
@@ -84,10 +79,6 @@ def _source(name: str) -> Source:
     return found
 
 
-def _word(name: str) -> str:
-    return f"{name}:PATH" if _source(name).takes_path else name
-
-
 def _options(query: str, known: Collection[str]) -> dict[str, str]:
     options: dict[str, str] = {}
     for clause in filter(None, query.split("&")):
@@ -102,17 +93,13 @@ def _options(query: str, known: Collection[str]) -> dict[str, str]:
 
 def _size(option: str | None, argument: int | None) -> int | None:
     """Of the two ways to ask for a size either may be used, or both if they agree."""
-    sizes = set()
-    for value in (option, argument):
-        if value is None:
-            continue
-        size = int(value) if str(value).isdecimal() else 0
-        if not 1 <= size <= LARGEST_SIZE:
+    asked = [str(value) for value in (option, argument) if value is not None]
+    for value in asked:
+        if not (value.isdecimal() and 1 <= int(value) <= LARGEST_SIZE):
             raise DatasetError("image size", expected=f"1 to {LARGEST_SIZE} pixels", got=value)
-        sizes.add(size)
-    if len(sizes) > 1:
-        raise DatasetError("image size", expected="one size", got=f"{option} and {argument}")
-    return sizes.pop() if sizes else None
+    if len(set(map(int, asked))) > 1:
+        raise DatasetError("image size", expected="one size", got=" and ".join(asked))
+    return int(asked[0]) if asked else None
 
 
 def _one_of(name: str, options: dict[str, str], meanings: Mapping[str, T], expected: str) -> T | None:
@@ -136,11 +123,8 @@ def fraction(option: str, value: str) -> float:
 
 def _fractions(options: dict[str, str]) -> dict[str, float]:
     """Takes both shares out of `options`."""
-    fractions = {
-        name: fraction(name, options.pop(name)) if name in options else HELD_OUT
-        for name in ("validation", "test")
-    }
-    if sum(fractions.values()) >= 1:
-        got = sum(fractions.values())
-        raise DatasetError("options 'validation' and 'test'", expected="a sum below 1", got=got)
+    names = ("validation", "test")
+    fractions = {name: fraction(name, options.pop(name, str(HELD_OUT))) for name in names}
+    if (total := sum(fractions.values())) >= 1:
+        raise DatasetError("options 'validation' and 'test'", expected="a sum below 1", got=total)
     return fractions

@@ -192,9 +192,6 @@ class Trainer:
         self._streams: dict[int, torch.cuda.Stream] = {}
         prepare(self.plan.device)
 
-    def _labels(self, split: str, device: str) -> Tensor:
-        return torch.from_numpy(self.images.splits[split].labels).to(device)
-
     def _engine(self, network: nn.Module, exact: bool = False, parts: int = 1) -> Engine:
         """What executes `network`: in float32 if `exact`, else in the plan's dtype."""
         plan, dtype = self.plan, "float32" if exact else self.plan.dtype
@@ -291,7 +288,8 @@ class Trainer:
         generator = torch.Generator().manual_seed(seed)
         batch = min(recipe.batch_size, len(images))
         rates = learning_rates(recipe, len(images) // batch * recipe.epochs)
-        lesson = Lesson(images, self._labels("train", self.plan.device), recipe, rates, batch, seed)
+        labels = torch.from_numpy(self.images.train.labels).to(self.plan.device)
+        lesson = Lesson(images, labels, recipe, rates, batch, seed)
         # a patience waits for the network itself to get better; what else is asked of a curve is its end
         average = Average(network, lesson.per_epoch) if recipe.patience is None else None
         steps = self._steps(engine, network, lesson, nothing if average is None else average.after)
