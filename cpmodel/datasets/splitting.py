@@ -19,23 +19,16 @@ def split(
     class_names: Sequence[str],
     groups: Labels | None = None,
 ) -> tuple[Labels, ...]:
-    """Positions of the images of each part; every image is in exactly one part, every class in all of them.
+    """Positions of the images of each part, ascending; every image is in one part, every class in all.
+
+    Without groups each class is divided within one image of its exact shares; with groups, whose rows stay
+    together, as closely as their sizes allow.
 
     Parameters
     ----------
     labels : shape (n,), positions in `class_names`
     fractions : shape (parts - 1,), each in (0, 1), sum below 1
         Of all parts but the first, which keeps the rest.
-    seed : int
-        The same seed and the same rows give the same parts.
-    groups : shape (n,), or None
-        Rows of one group stay together.
-
-    Returns
-    -------
-    parts : each sorted ascending
-        Without groups each class is divided within one image of its exact shares; with groups as closely as
-        the sizes of the groups allow.
     """
     rng = np.random.default_rng(seed)
     shares = np.array([1.0 - sum(fractions), *fractions])

@@ -2,11 +2,10 @@
 
 The logarithm of the final error is read from the last point of the curve (the precision of mean weights, see
 `engine.average`) and from the configuration; how, is learned from the study's trainings that went to their
-end. Of schedules nothing is assumed but that all trainings have the same. A training ends where what the
-forecast adds to the noise of its seed is bearable; its sample says so (status ``stopped``), and by how much
-(`precision_sd`).
+end, all by one schedule. A training ends where what the forecast adds to the noise of its seed is bearable;
+its sample says so (status ``stopped``), and by how much (`precision_sd`).
 
-The rule is fitted by the process that hands out trainings; what a worker gets is a handful of numbers for one
+The rule is fitted by the process that hands out trainings; a worker gets a handful of numbers for one
 configuration, so that the same numbers and seed always end a training at the same epoch.
 """
 
