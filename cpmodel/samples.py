@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Status = Literal["complete", "stopped", "failed"]
+Unit = Literal["auto", "fraction", "percent"]
 
 COLUMNS = (
     "seed",
@@ -43,19 +44,7 @@ COLUMNS = (
     "purpose",  # why it was trained: design, refine, verify, ...
     "plan",  # how it was executed: device, dtype, layout, threads
 )
-_TEXT = {
-    "split",
-    "status",
-    "reason",
-    "curve",
-    "family",
-    "dataset",
-    "data",
-    "recipe",
-    "start",
-    "purpose",
-    "plan",
-}
+_TEXT = {*COLUMNS} - {"seed", "precision", "precision_sd", "train_s"}
 _NOTHING = {"", "na", "nan"}  # what stands in an empty cell, lower case
 
 
@@ -185,7 +174,7 @@ def read_csv(
     parameters: Sequence[str] = (),
     precision: str = "precision",
     seed: str = "seed",
-    unit: Literal["auto", "fraction", "percent"] = "auto",
+    unit: Unit = "auto",
 ) -> Samples:
     """Anybody's measurements as a samples table.
 

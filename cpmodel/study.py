@@ -120,7 +120,7 @@ class Source(ABC):
         answer, curve = self._asked_last() if goal is None else (None, None)
         choice = None if goal is None else choose(material, goal, fits.precision)
         page = {"choice": choice, "answer": answer, "curve": curve, "paper": paper_grid}
-        path = self._page if out is None else Path(out)
+        path = self.page if out is None else Path(out)
         return _written(path, command, material, fits, complexity=asked.complexity, **page)
 
     def _asked_last(self) -> tuple[Answer | None, Curve | None]:
@@ -128,7 +128,7 @@ class Source(ABC):
 
     @property
     @abstractmethod
-    def _page(self) -> Path:
+    def page(self) -> Path:
         """Where the page is written unless said otherwise."""
 
 
@@ -154,7 +154,8 @@ class Table(Source):
         return self._material
 
     @property
-    def _page(self) -> Path:
+    def page(self) -> Path:
+        """Where the page is written unless said otherwise."""
         return self.path.with_name(self.path.name.removesuffix(".gz")).with_suffix(".html")
 
 
@@ -218,7 +219,8 @@ class Study(Source):
         return self.project.material()
 
     @property
-    def _page(self) -> Path:
+    def page(self) -> Path:
+        """Where the page is written unless said otherwise."""
         return self.folder / "report.html"
 
     def _asked_last(self) -> tuple[Answer | None, Curve | None]:
@@ -255,7 +257,7 @@ class Study(Source):
             first_measured(project, effort, watch)
             found = run_curve(project, goal, effort, watch)
         material, named = self.material(), found.complexity
-        _written(self._page, command, material, fit(material), curve=found, complexity=named)
+        _written(self.page, command, material, fit(material), curve=found, complexity=named)
         return found
 
     @takes(Goal, ProofOptions, Machine)
@@ -265,21 +267,14 @@ class Study(Source):
         proof: ProofOptions,
         machine: Machine,
         *,
-        batch: int = 64,
         watch: Watcher = SILENT,
         command: str = "",
     ) -> Answer:
-        """Train the choice on fresh seeds; if it stands on validation, open the test split and judge it.
-
-        Parameters
-        ----------
-        batch : int
-            Images in one forward pass when the run-time of the answer is measured.
-        """
+        """Train the choice on fresh seeds; if it stands on validation, open the test split and judge it."""
         training_devices(machine.device)  # one that is not there is refused before images are read
         with watched(self.project, machine, watch):
             answer = verify(self.project, goal, proof, machine, watch)
-        return self._completed(answer, batch, command)
+        return self._completed(answer, proof.batch, command)
 
     @takes(DesignOptions, Training, budget=None)
     def sample(self, how: DesignOptions, effort: Training, *, watch: Watcher = SILENT) -> Samples:
@@ -300,19 +295,11 @@ class Study(Source):
             return sample(project, how, effort, watch)
 
     @takes(MeasureOptions)
-    def measure(
-        self, how: MeasureOptions, *, costs: str | Path | None = None, watch: Watcher = SILENT
-    ) -> CostsTable:
-        """Measure forward run-times of untrained networks, or import those measured on another device.
-
-        Parameters
-        ----------
-        costs
-            A costs table to import instead.
-        """
-        if costs is None:
+    def measure(self, how: MeasureOptions, *, watch: Watcher = SILENT) -> CostsTable:
+        """Measure forward run-times of untrained networks, or import those measured on another device."""
+        if how.costs is None:
             return measure_study(self.project, how, watch)
-        table = read_costs(costs, self.project.space.networks)
+        table = read_costs(how.costs, self.project.space.networks)
         self.project.add_costs(table)
         return table
 
@@ -357,7 +344,7 @@ class Study(Source):
         """Everything of a study that follows from its samples, written anew."""
         measure_answer(self.project, answer, batch)
         material = self.material()
-        _written(self._page, command, material, fit(material), answer=answer)
+        _written(self.page, command, material, fit(material), answer=answer)
         return answer
 
 

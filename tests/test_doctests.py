@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from PIL import Image
 
-import cpmodel.cli
+from cpmodel.cli.commands import COMMANDS
+from cpmodel.cli.options import flags_of
 
 ROOT = Path(__file__).parents[1]
 MODULES = [
@@ -81,10 +81,10 @@ def commands(page: Path) -> list[list[str]]:
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda path: path.name)
 def test_commands_of_the_documentation_exist(page: Path) -> None:
-    known = typer.main.get_command(cpmodel.cli.app).commands
+    known = {one.work.__name__: one for one in COMMANDS}
     for _, name, *words in commands(page):
         assert name in known, name
-        options = {option for parameter in known[name].params for option in parameter.opts} | FREE
+        options = {flag for each in known[name].options.values() for flag in flags_of(each)} | FREE
         for word in words:
             if word.startswith("-"):
                 assert word.partition("=")[0] in options, (name, word)

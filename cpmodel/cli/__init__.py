@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
+from collections.abc import Sequence
 from types import FrameType
 
-import typer
+from cpmodel.cli.commands import COMMANDS
+from cpmodel.cli.options import Parser
+from cpmodel.errors import CpmodelError, hidden
+from cpmodel.version import __version__
 
-from cpmodel.cli.commands import BAD_INPUT, app
-
-__all__ = ["app", "main"]
-
-DONE, INTERRUPTED = 0, 130
+DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
+_ABOUT = "The cheapest CNN that reaches the precision you need, with the proof and the whole curve."
 
 
 def main() -> None:
@@ -23,15 +25,38 @@ def main() -> None:
         sys.argv.remove("--debug")  # it may stand anywhere, also after the command
     signal.signal(signal.SIGTERM, _interrupt)  # whoever ends us politely is answered as Ctrl-C is
     try:
-        code = app(standalone_mode=False)
+        code = called(sys.argv[1:])
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("cpmodel: stopped; the same command goes on from here", file=sys.stderr)
+        code = INTERRUPTED
     except Exception as error:
         if debug:
             raise
         code = _said(error)
-    if code == INTERRUPTED:
-        print("cpmodel: stopped; the same command goes on from here", file=sys.stderr)
-    sys.exit(code if isinstance(code, int) else DONE)
+    sys.exit(code)
+
+
+def called(words: Sequence[str]) -> int:
+    """Do what a command's words say, print what comes back, and give the exit code."""
+    started = time.monotonic()
+    parser = Parser(prog="cpmodel", description=_ABOUT, epilog="Example: cpmodel run --target 0.88")
+    parser.add_argument("--version", action="version", version=f"cpmodel {__version__}")
+    parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    known_commands = {each.work.__name__: each for each in COMMANDS}
+    for each in COMMANDS:
+        each.add(commands, asked=not {"-h", "--help"}.isdisjoint(words))
+    known, rest = parser.parse_known_args(words)
+    if known.command is None:
+        parser.print_help(sys.stderr)
+        return BAD_INPUT
+    command = known_commands[known.command]
+    given = command.given(vars(known), rest)
+    source, result = command.work(given)
+    from cpmodel.cli.answers import show
+
+    return show(given, source, result, time.monotonic() - started)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -40,13 +65,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _said(error: Exception) -> int:
     """Say an error in one line on standard error, and give its exit code; one that is a fault goes on."""
-    from cpmodel.errors import CpmodelError, hidden
-
-    if isinstance(error, typer.Abort):
-        return INTERRUPTED
-    if isinstance(error, typer.TyperException):
-        text = _usage(error)
-    elif isinstance(error, CpmodelError):
+    if isinstance(error, CpmodelError):
         text = str(error)
     elif isinstance(error, OSError):
         # perhaps of standard output itself: what is left in it goes nowhere
@@ -62,19 +81,6 @@ def _said(error: Exception) -> int:
     line = "".join(c if c.isprintable() else " " for c in hidden(text))
     print("cpmodel:", shortened(" ".join(line.split())), file=sys.stderr)
     return BAD_INPUT
-
-
-def _usage(error: typer.TyperException) -> str:
-    """What is wrong with the words of the command, and what was expected."""
-    format_message = getattr(error, "format_message", error.__str__)
-    said, parameter = format_message(), getattr(error, "param", None)
-    cause = getattr(error.__cause__, "errors", None)
-    if parameter is None or cause is None:
-        return str(said)
-    problem = cause()[0]
-    expected = str(problem["msg"]).removeprefix("Input should be ").partition(", unable")[0]
-    expected = f"a number {expected}" if expected.endswith(tuple("0123456789")) else expected
-    return f"{parameter.opts[0]}: expected {expected}, got {problem['input']!r}"
 
 
 def shortened(text: str, most: int = 1000) -> str:

@@ -2,113 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import Field, fields
-from inspect import Parameter, Signature, signature
-from typing import Annotated, Any
-
-import typer
-from typer.core import TyperCommand
+import argparse
+import inspect
+from collections.abc import Callable
+from dataclasses import Field, dataclass, fields, make_dataclass
+from functools import cached_property
+from typing import Any, NoReturn
 
 from cpmodel.cli import values
 from cpmodel.errors import BadInputError
-from cpmodel.pipeline.options import Options, told
+from cpmodel.pipeline.options import Options, checked, option, told
 
-STUDY = "study"
-Study = Annotated[str, typer.Option("--study", "-o", metavar="FOLDER", help="Folder of the study.")]
-Source = Annotated[
-    str, typer.Argument(metavar="SOURCE", help="A study's folder, or a CSV table of measurements.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-
-# The options of each group that were written, as keywords of what takes the group
-Given = Mapping[type[Options], dict[str, Any]]
-Command = Callable[..., int]
+# What was written, as keywords; a command's own options are always there
+Given = dict[str, Any]
+# Gives the study or table that it worked on, if any, and its result
+Work = Callable[[Given], tuple[Any, Any]]
 
 
-def command(
-    app: typer.Typer, *groups: type[Options], example: str, without: tuple[str, ...] = (), free: bool = False
-) -> Callable[[Command], Command]:
-    """Register a function as a command that takes the groups' options beside those of its signature.
+class Parser(argparse.ArgumentParser):
+    """Raises an error in one line where it does not understand; expands no abbreviations."""
 
-    Parameters
-    ----------
-    groups
-        What the function gets of them is its first argument, `Given`.
-    example : str
-        A line of the shell, below the help.
-    without : tuple of str
-        Fields of the groups that this command has not.
-    free : bool
-        Whether options that nobody declared are taken, too: the parameters of a family.
+    def __init__(self, **about: Any) -> None:
+        shape = argparse.RawDescriptionHelpFormatter
+        super().__init__(allow_abbrev=False, formatter_class=shape, **about)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise it as any other error of what the user gives."""
+        raise BadInputError(message)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A function as a command, the options of its groups and of its own by their names.
+
+    A command that takes `values` takes options that nobody declared for those of a family's parameters.
     """
-    known = {
-        each.name: (group, each)
-        for group in groups
-        for each in fields(group)
-        if each.name not in without and each.metadata.get("flags") != ()
-    }
 
-    class Derived(TyperCommand):
-        """Looks up the names that help texts list only when somebody asks for help."""
+    work: Work
+    groups: tuple[type[Options], ...]
+    own: dict[str, Field[Any]]
 
-        def format_options(self, ctx: Any, formatter: Any) -> None:
-            for parameter in self.params:
-                if parameter.name in known:
-                    parameter.help = _help(known[parameter.name][1])  # type: ignore[attr-defined]
-            super().format_options(ctx, formatter)
+    @cached_property
+    def options(self) -> dict[str, Field[Any]]:
+        """All that the command line has, by their names."""
+        kinds = [(name, "bool" if f.default is False else "str | None", f) for name, f in self.own.items()]
+        groups = (*self.groups, make_dataclass("Own", kinds, frozen=True))
+        return {each.name: each for group in groups for each in fields(group) if flags_of(each)}
 
-    def registered(function: Command) -> Command:
-        def called(**words: Any) -> int:
-            given: dict[type[Options], dict[str, Any]] = {group: {} for group in groups}
-            for name, (group, each) in known.items():
-                written = words.pop(name)
-                if written not in (None, [], False):
-                    given[group] |= _read(each, written)
-            return function(given, **words)
+    def add(self, commands: Any, *, asked: bool) -> None:
+        """Teach a parser this command; its help looks up what is installed, so only where it is asked for."""
+        name, about = self.work.__name__, inspect.getdoc(self.work) or ""
+        parser = commands.add_parser(
+            name, help=about.partition("\n")[0], description=about, usage=f"cpmodel {name} [OPTIONS]"
+        )
+        for each in self.options.values():
+            flags, metavar = flags_of(each), each.metadata["metavar"] or None
+            how: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(each) if asked else ""}
+            if flags[0][0] != "-":
+                how, flags = {**how, "nargs": "?", "metavar": f"[{flags[0]}]"}, [each.name]
+            elif each.default is False:
+                how |= {"dest": each.name, "action": "store_true"}
+            else:
+                action = "append" if each.metadata["repeated"] else "store"
+                how |= {"dest": each.name, "action": action, "metavar": metavar}
+            parser.add_argument(*flags, **how)
 
-        own = [*signature(function, eval_str=True).parameters.values()][1:]
-        derived = [_parameter(each) for _, each in known.values()]
-        called.__name__, called.__doc__ = function.__name__, function.__doc__
-        placed = [each for each in own if each.kind is not Parameter.KEYWORD_ONLY]
-        called.__signature__ = Signature([*placed, *derived, *own[len(placed) :]])  # type: ignore[attr-defined]
-        extra = {"allow_extra_args": True, "ignore_unknown_options": True} if free else None
-        app.command(cls=Derived, epilog=f"Example: {example}", context_settings=extra)(called)
-        return function
+    def given(self, words: dict[str, Any], rest: list[str]) -> Given:
+        """What was written, read as each option wants it; `rest` are the words that no option has."""
+        given = {name: each.default for name, each in self.own.items()}
+        if rest and not any(each.name == "values" for group in self.groups for each in fields(group)):
+            raise BadInputError("unknown", expected="what --help tells of", got=" ".join(rest))
+        if rest:
+            given["values"] = values.parameter_values(rest)
+        for each in self.options.values():
+            given |= _read(each, words[each.name]) if each.name in words else {}
+        return given
 
-    return registered
+
+def command(*groups: type[Options], **own: Any) -> Callable[[Work], Command]:
+    """Make a function a `Command` with the options of these groups, and its own, as `option` makes them."""
+    json = option(False, "Print the result as JSON.")
+    return lambda work: Command(work, groups, {**own, "json": json})
 
 
-def _flags(each: Field[Any]) -> tuple[str, ...]:
-    return tuple(each.metadata.get("flags") or ("--" + each.name.replace("_", "-"),))
+def flags_of(each: Field[Any]) -> list[str]:
+    """As they are written, a short one first; none of an option that only Python has."""
+    flag, long = each.metadata["flag"], "--" + each.name.replace("_", "-")
+    if flag is None:
+        return []
+    return [flag, long] if flag[:1] == "-" and flag[:2] != "--" else [flag or long]
 
 
 def _help(each: Field[Any]) -> str:
     shown = each.default not in (None, "", False, ())
-    return told(each) + (f" [default: {each.default}]" if shown else "")
+    return (told(each) + (f" [default: {each.default}]" if shown else "")).replace("%", "%%")
 
 
 def _read(each: Field[Any], written: Any) -> dict[str, Any]:
     """What was written of one option, as keywords: words like 10m may be several."""
-    among = each.metadata["among"]
-    if among and written not in among:
-        raise BadInputError(_flags(each)[0], expected="one of " + ", ".join(among), got=repr(written))
-    if each.metadata["words"]:
-        written = getattr(values, each.metadata["words"])(written, _flags(each)[0])
-    if isinstance(written, values.Budget):
-        return {"budget": written.trainings, "seconds": written.seconds}
-    return {each.name: written}
-
-
-def _parameter(each: Field[Any]) -> Parameter:
-    """A field as a parameter of a typer command; what is not written is None."""
-    about, kinds = each.metadata, str(each.type).split(" | ")
-    kind: Any = next((k for k in (bool, int, float) if k.__name__ in kinds and not about["words"]), str)
-    least = int(about["within"][1:].partition(",")[0]) if kind is int and about["within"] else None
-    option = typer.Option(
-        *_flags(each), metavar=about["metavar"] or None, min=least, help="", show_default=False
-    )
-    kind = list[str] if about["repeated"] else kind
-    default = False if kind is bool else None
-    annotation: Any = Annotated[kind if kind is bool else kind | None, option]
-    return Parameter(each.name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+    flag, reader = flags_of(each)[-1], values.READERS.get(each.metadata["metavar"])
+    found = written if reader is None else reader(written, flag)
+    if reader is None and {"int", "float"} & set(str(each.type).split(" | ")):
+        found = values.number(written)
+    return found if isinstance(found, values.Keywords) else {each.name: checked(each, found, flag)}

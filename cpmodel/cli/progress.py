@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 
 import numpy as np
 from rich.console import Console, Group
@@ -27,35 +28,31 @@ class Progress(Watcher):
         self.console = Console(stderr=True, highlight=False)
         self.total = 0
         self._in_hand: dict[tuple[str, int], tuple[int, float, float]] = {}
-        self._live: Live | None = None
+        self._live = ExitStack()
 
     def begin(self, project: Project, images: ImageSet, workers: int) -> None:
         """Say what the study is about, and start the display."""
         self.project, self.workers = project, workers
-        samples = project.study.samples().usable
-        self.done = len(project.study.samples())
-        self.best = max(zip(samples.precision, samples.keys, strict=True), default=(0.0, ""))
-        self._work = [self._effort(key) for key in samples.keys]
-        self._seconds = list(samples.frame["train_s"].to_numpy(dtype=float))
-        height, width, channels = images.image_shape
+        samples = project.study.samples()
+        self.done, usable = len(samples), samples.usable
+        self.best = max(zip(usable.precision, usable.keys, strict=True), default=(0.0, ""))
+        self._work = [self._effort(key) for key in usable.keys]
+        self._seconds = list(usable.frame["train_s"].to_numpy(dtype=float))
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in images.splits.items())
         self._say(
-            f"{images.name}: {height}x{width}x{channels}, {len(images.class_names)} classes, {sizes}; "
-            f"family {project.family.name}: {project.space.size:,} configurations; "
+            f"{images.name}: {'x'.join(map(str, images.image_shape))}, {len(images.class_names)} classes, "
+            f"{sizes}; family {project.family.name}: {project.space.size:,} configurations; "
             f"study {project.folder} ({self.done} samples so far); {workers} workers"
         )
         for note in images.notes:
             self._say(note)
         if self.console.is_terminal:
-            self._live = Live(
-                get_renderable=self._lines, console=self.console, refresh_per_second=4, transient=True
-            )
-            self._live.start()
+            live = Live(get_renderable=self._lines, console=self.console, transient=True)
+            self._live.enter_context(live)
 
     def end(self) -> None:
         """Take the live lines away."""
-        if self._live is not None:
-            self._live.stop()
+        self._live.close()
 
     def expect(self, total: int) -> None:
         """So many samples the study will have at most."""
@@ -89,16 +86,15 @@ class Progress(Watcher):
                 self._seconds.append(event.sample.train_s)
                 self.best = max(self.best, (event.sample.precision, key[0]))
             if not self.console.is_terminal:
-                self.console.print(Text(self._line(event.request, event.sample)), soft_wrap=True)
+                self._say(self._line(key[0], event.request, event.sample), style="")
 
-    def _say(self, text: str) -> None:
-        self.console.print(Text(text, style="dim"), soft_wrap=True)
+    def _say(self, text: str, style: str = "dim") -> None:
+        self.console.print(Text(text, style=style), soft_wrap=True)
 
-    def _line(self, request: Request, sample: Sample) -> str:
+    def _line(self, key: str, request: Request, sample: Sample) -> str:
         outcome = f"failed: {sample.reason}" if sample.precision is None else f"P {sample.precision:.4f}"
         if sample.status == "stopped":
-            outcome = f"P {sample.precision:.4f} +- {sample.precision_sd:.4f} {sample.reason}"
-        key = self.project.space.key(request.configuration)
+            outcome += f" +- {sample.precision_sd:.4f} {sample.reason}"
         return (
             f"[{self.done}/{self.total}] {key} seed {request.seed} ({request.purpose}): {outcome}, "
             f"{sample.train_s:.1f} s; best {self.best[0]:.4f} {self.best[1]}; {self._left()}"
@@ -109,9 +105,7 @@ class Progress(Watcher):
         bar = Text("━" * filled, style="cyan") + Text("╌" * (BAR - filled), style="dim")
         head = bar + Text(f"  {self.done} of at most {self.total} trainings, {self._left()}")
         best = f"best P {self.best[0]:.4f} at {self.best[1]}" if self.best[1] else "none done yet"
-        table = Table.grid(padding=(0, 2))
-        for _ in range(4):
-            table.add_column(no_wrap=True)
+        table = Table.grid(*[""] * 4, padding=(0, 2))
         epochs = self.project.study.settings.recipe.epochs
         for (key, seed), (epoch, precision, started) in self._in_hand.items():
             reached = f"P {precision:.4f}" if epoch else "starting"
@@ -130,10 +124,8 @@ class Progress(Watcher):
         work, seconds = np.array(self._work), np.array(self._seconds)
         rate = float(seconds.sum() / work.sum())
         overhead = float(np.median(seconds - np.minimum(seconds, rate * work)))
-        queued = [
-            self._effort(self.project.space.key(r.configuration)) for r in self.project.study.open_requests()
-        ]
-        expected = sum(overhead + rate * w for w in queued)
+        study, space = self.project.study, self.project.space
+        queued = [self._effort(space.key(request.configuration)) for request in study.open_requests()]
         later = max(0, self.total - self.done - len(queued)) * float(np.median(seconds))
-        left = (expected + later) / max(1, self.workers)
+        left = (sum(overhead + rate * w for w in queued) + later) / max(1, self.workers)
         return f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left"

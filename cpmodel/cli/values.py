@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import math
 import re
-import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from cpmodel.errors import BadInputError, hidden
+from cpmodel.errors import BadInputError
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
 Value = int | float | str
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_PARAMETER = "--PARAMETER v1,v2,..."
 
 
-@dataclass(frozen=True)
-class Budget:
-    """A number of trainings, or a time; the other one is None."""
-
-    trainings: int | None = None
-    seconds: float | None = None
+class Keywords(dict[str, Any]):
+    """What one option says of several keywords."""
 
 
 def fraction(text: str, option: str) -> float:
@@ -39,29 +34,25 @@ def fraction(text: str, option: str) -> float:
     return number
 
 
-def span(text: str, option: str) -> tuple[float, float]:
-    """Two fractions, the lower one first.
-
-    >>> span("0.80:92%", "--curve")
-    (0.8, 0.92)
-    """
+def span(text: str, option: str) -> Keywords:
+    """Two fractions, the lower one first: ``0.80:92%``."""
     low, colon, high = text.partition(":")
     if not colon:
         raise BadInputError(option, expected="two precisions, like 0.80:0.92", got=repr(text))
-    return fraction(low, option), fraction(high, option)
+    return Keywords(low=fraction(low, option), high=fraction(high, option))
 
 
-def budget(text: str, option: str) -> Budget:
+def budget(text: str, option: str) -> Keywords:
     """A budget: ``40`` trainings, or ``90s``, ``10m``, ``2h`` of time.
 
     >>> budget("40", "--budget"), budget("10m", "--budget")
-    (Budget(trainings=40, seconds=None), Budget(trainings=None, seconds=600.0))
+    ({'budget': 40, 'seconds': None}, {'budget': None, 'seconds': 600.0})
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
     if match and match[2] and float(match[1]) > 0:
-        return Budget(seconds=float(match[1]) * _SECONDS[match[2]])
+        return Keywords(budget=None, seconds=float(match[1]) * _SECONDS[match[2]])
     if match and match[1].isdigit() and int(match[1]) > 0:
-        return Budget(trainings=int(match[1]))
+        return Keywords(budget=int(match[1]), seconds=None)
     raise BadInputError(option, expected="trainings (40) or a time (90s, 10m, 2h)", got=repr(text))
 
 
@@ -76,79 +67,63 @@ def number(text: str) -> Value:
 
 
 def names(text: str, option: str) -> list[str]:
-    """Names separated by commas.
-
-    >>> names("f, s", "--vary")
-    ['f', 's']
-    """
+    """Names separated by commas: ``f,s``."""
     found = [name.strip() for name in text.split(",")]
     if not all(found):
         raise BadInputError(option, expected="names separated by commas", got=repr(text))
     return found
 
 
-def parameter_values(arguments: Sequence[str]) -> dict[str, tuple[Value, ...]]:
+def pairs(texts: Iterable[str], option: str, shape: str = "NAME=VALUE") -> dict[str, str]:
+    """Both sides of texts like ``epochs=10``, each name once."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = map(str.strip, text.partition("="))
+        if not (name and equals and value):
+            raise BadInputError(option, expected=shape, got=repr(text))
+        if name in found:
+            raise BadInputError(name, expected="it once, its values separated by commas", got="twice")
+        found[name] = value
+    return found
+
+
+def axes(texts: Iterable[str], option: str, shape: str = "NAME=VALUES") -> dict[str, tuple[Value, ...]]:
+    """Values of what is searched beside T: ``epochs=3,6,12``."""
+    listed = {name: text.split(",") for name, text in pairs(texts, option, shape).items()}
+    found = {
+        name: tuple(number(part.strip()) for part in parts if part.strip()) for name, parts in listed.items()
+    }
+    if not all(found.values()):
+        raise BadInputError(option, expected=shape, got="no value")
+    return found
+
+
+def parameter_values(words: Sequence[str]) -> dict[str, tuple[Value, ...]]:
     """Options of the family's parameters: ``--f 8,16,32 --k 3``.
 
     >>> parameter_values(["--f", "8,16", "--k=3"])
     {'f': (8, 16), 'k': (3,)}
     """
-    found: dict[str, tuple[Value, ...]] = {}
-    rest = list(arguments)
-    while rest:
-        word = rest.pop(0)
-        name, equals, text = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or not name or (not equals and not rest):
-            raise BadInputError(f"'{word}'", expected="an option, or --PARAMETER v1,v2,...")
-        _add(found, name, text if equals else rest.pop(0), f"--{name}")
-    return found
-
-
-def axes(texts: Iterable[str], option: str) -> dict[str, tuple[Value, ...]]:
-    """Values of what is searched beside T: ``epochs=3,6,12``.
-
-    >>> axes(["epochs=3,6"], "--axis")
-    {'epochs': (3, 6)}
-    """
-    found: dict[str, tuple[Value, ...]] = {}
-    for text in texts:
-        name, _, listed = text.partition("=")
-        _add(found, name.strip(), listed, f"{option} {name.strip()}")
-    return found
-
-
-def _add(found: dict[str, tuple[Value, ...]], name: str, text: str, option: str) -> None:
-    """One more parameter's values, separated by commas."""
-    if name in found:
-        raise BadInputError(option, expected="it once, its values separated by commas", got="twice")
-    found[name] = tuple(number(part.strip()) for part in text.split(",") if part.strip())
-    if not found[name]:
-        raise BadInputError(option, expected="values separated by commas", got=repr(text))
+    texts, rest = [], iter(words)
+    for word in rest:
+        if not re.match("--[^=]", word):
+            raise BadInputError(f"'{word}'", expected=f"an option, or {_PARAMETER}")
+        texts.append(word if "=" in word else f"{word}={next(rest, '')}")
+    return {name.removeprefix("--"): values for name, values in axes(texts, "option", _PARAMETER).items()}
 
 
 def limits(texts: Iterable[str], option: str) -> dict[str, float]:
-    """Upper limits of complexities: ``params=20000``.
-
-    >>> limits(["params=20000"], "--max")
-    {'params': 20000.0}
-    """
-    shape = "NAME=NUMBER, like params=20000"
-    found = assignments(texts, option, shape)
+    """Upper limits of complexities: ``params=20000``."""
+    found = assignments(texts, option, shape := "NAME=NUMBER, like params=20000")
     for name, value in found.items():
         if isinstance(value, str) or not value > 0:
             raise BadInputError(option, expected=shape, got=repr(f"{name}={value}"))
     return {name: float(value) for name, value in found.items()}
 
 
-def assignments(texts: Iterable[str], option: str, shape: str = "NAME=VALUE") -> dict[str, Value]:
-    """Pairs like ``epochs=10``."""
-    found = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip() or not value.strip():
-            raise BadInputError(option, expected=shape, got=repr(text))
-        found[name.strip()] = number(value.strip())
-    return found
+def assignments(texts: Iterable[str], option: str, shape: str = "NAME=VALUE") -> dict[str, Any]:
+    """Pairs like ``epochs=10``, numbers as numbers."""
+    return {name: number(value) for name, value in pairs(texts, option, shape).items()}
 
 
 def configuration(text: str, option: str) -> dict[str, Value]:
@@ -157,17 +132,21 @@ def configuration(text: str, option: str) -> dict[str, Value]:
 
 
 def recipe(texts: Iterable[str], option: str) -> dict[str, Any]:
-    """Fields of a recipe; several words of one field are joined by a plus sign.
-
-    >>> recipe(["epochs=10", "augment=flip+shift"], "--recipe")
-    {'epochs': 10, 'augment': ('flip', 'shift')}
-    """
-    found: dict[str, Any] = dict(assignments(texts, option))
+    """Fields of a recipe; several words of one field are joined by a plus sign: ``augment=flip+shift``."""
+    found = assignments(texts, option)
     if "augment" in found:
         found["augment"] = tuple(word for word in str(found["augment"]).split("+") if word != "none")
     return found
 
 
-def command() -> str:
-    """The command as it was written."""
-    return " ".join(["cpmodel", *map(hidden, sys.argv[1:])]) if sys.argv[0].endswith("cpmodel") else ""
+# How an option is read, by its metavar; any other is the text that it is, or its number
+READERS: dict[str, Callable[..., Any]] = {
+    "P": fraction,
+    "P:P": span,
+    "N|TIME": budget,
+    "NAMES": names,
+    "T": configuration,
+    "NAME=NUMBER": limits,
+    "FIELD=VALUES": axes,
+    "FIELD=VALUE": recipe,
+}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cpmodel.costs.table import CostsTable
+from cpmodel.errors import BadInputError
 from cpmodel.families import Family, Task
 from cpmodel.pipeline.fitting import PrecisionFit, fit_precision, validated
 from cpmodel.samples import Samples
@@ -18,6 +19,7 @@ from cpmodel.space import Floats, Space
 from cpmodel.surrogates.features import Derived
 
 if TYPE_CHECKING:
+    from cpmodel.pipeline.options import Goal
     from cpmodel.pipeline.project import Project
 
 
@@ -69,6 +71,26 @@ class Material:
         """How long a training of each row of X takes, relative to others: shape (n,), any unit."""
         assert self.family is not None and self.task is not None
         return effort_of(self.family, self.task, self.space, X)
+
+    def target(self, goal: Goal) -> float:
+        """The precision that is asked for; a drop is counted from the baseline's mean over its seeds.
+
+        Raises
+        ------
+        BadInputError
+            It hangs on the baseline, which was not trained, or is as large as its precision.
+        """
+        if goal.drop is None:
+            return float(goal.target or 0)
+        measured, baseline = self.samples.measured, self.space.key(self.space.baseline)
+        rows = [number for number, key in enumerate(measured.keys) if key == baseline]
+        if not rows:
+            raise BadInputError("drop", expected=f"samples of the baseline {baseline}", got="none")
+        precision = float(measured.precision[rows].mean())
+        if goal.drop >= precision:
+            expected = f"less than the baseline's precision, {precision:.4f}"
+            raise BadInputError("drop", expected=expected, got=goal.drop)
+        return precision - goal.drop
 
     @cached_property
     def derived(self) -> Derived | None:

@@ -206,6 +206,8 @@ def plan(folder: str | Path, options: StudyOptions) -> Plan:
             recipe = given
         else:
             recipe = Recipe.default(len(images.train), **{**defaults, **given})
+    if options.epochs is not None:
+        recipe = replace(recipe, epochs=options.epochs)
     if there is not None and options.values is None and options.baseline is None and options.axes is None:
         space = there.space
     else:

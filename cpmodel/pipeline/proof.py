@@ -64,7 +64,7 @@ def prove(project: Project, evidence: Evidence, goal: Goal, machine: Machine, wa
     With a drop for a goal, the baseline's own networks are put to the same images; those missing are trained.
     """
     candidate = Networks(evidence.key, evidence.configuration, evidence.seeds, evidence.precisions)
-    target, baseline = goal.precision(project.material().samples), None
+    target, baseline = project.material().target(goal), None
     if goal.drop is not None:
         own = evidence.key == project.space.key(project.space.baseline)
         # the baseline is compared with other seeds of its own

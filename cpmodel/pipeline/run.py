@@ -82,7 +82,7 @@ def run(project: Project, goal: Goal, effort: Effort = USUAL, watch: Watcher = S
             X,
             price,
             now.fit.model,
-            goal.precision(samples),
+            now.material.target(goal),
             goal.confidence,
             budget,
             effort.tolerance,
@@ -203,8 +203,9 @@ def _fresh_seeds(
     study, key = project.study, project.space.key(configuration)
     with pool_of(project, machine, watch) as pool:
         while True:
-            samples = sampled(project).samples
-            tested = fresh_evidence(samples, goal.precision(samples), goal.confidence)
+            material = sampled(project)
+            samples = material.samples
+            tested = fresh_evidence(samples, material.target(goal), goal.confidence)
             found = next((e for e in tested if e.key == key), None)
             have = 0 if found is None else len(found.seeds)
             tried = {s for s, k in zip(samples.frame["seed"], samples.keys, strict=True) if k == key}
@@ -260,5 +261,5 @@ def choose(material: Material, goal: Goal, fit: PrecisionFit, whole: bool | None
         limits={name: (complexity_of(material, name).of, most) for name, most in asked.limits.items()},
         also=material.samples.X,
     )
-    choice = cheapest(problem, asked.precision(material.samples), asked.confidence, whole=whole)
+    choice = cheapest(problem, material.target(asked), asked.confidence, whole=whole)
     return choice if goal.complexity else replace(choice, notes=(*default_note(material), *choice.notes))

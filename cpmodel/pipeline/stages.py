@@ -12,7 +12,7 @@ from cpmodel.codec import dump
 from cpmodel.cost import LATENCY
 from cpmodel.costs.table import read_csv as read_costs
 from cpmodel.errors import BadInputError, FitError
-from cpmodel.families import Task, get_family
+from cpmodel.families import Family, Task, get_family
 from cpmodel.files import read_json, write_json
 from cpmodel.pipeline.answer import Answer
 from cpmodel.pipeline.costing import (
@@ -24,7 +24,7 @@ from cpmodel.pipeline.costing import (
 )
 from cpmodel.pipeline.fitting import PrecisionFit
 from cpmodel.pipeline.material import Material, derived_costs
-from cpmodel.pipeline.options import Effort, MeasureOptions, TableOptions
+from cpmodel.pipeline.options import Effort, MeasureOptions, NetworkOptions, TableOptions
 from cpmodel.pipeline.project import FAMILY, Project
 from cpmodel.pipeline.watch import Watcher
 from cpmodel.samples import read_csv
@@ -75,8 +75,7 @@ def read_table(path: str | Path, how: TableOptions) -> Material:
     A family computes them where what its networks take (`how.image`) is known, else the table's own columns
     tell them.
     """
-    family = get_family(how.family or FAMILY)  # an unknown one is refused, whether it is needed or not
-    source = Path(path)
+    source, (family, task) = Path(path), networks_of(how) or (None, None)
     if not source.exists():
         raise BadInputError("nothing there", expected="a study's folder or a CSV file", where=str(source))
     samples = read_csv(
@@ -84,19 +83,20 @@ def read_table(path: str | Path, how: TableOptions) -> Material:
     )
     if how.baseline is not None:
         samples = replace(samples, space=samples.space.with_values({}, how.baseline))
+    return Material(samples, family, task, source=str(source))
+
+
+def networks_of(how: NetworkOptions) -> tuple[Family, Task] | None:
+    """A family and what its networks are for; None where nobody says what images they take."""
+    family = get_family(how.family or FAMILY)  # an unknown one is refused, whether it is needed or not
     if how.image is None:
-        return Material(samples, source=str(source))
-    return Material(samples, family, Task(*image_of(how.image), how.classes), source=str(source))
-
-
-def image_of(image: str | tuple[int, int, int]) -> tuple[int, int, int]:
-    """Height, width and channels, from ``28x28x1`` or these numbers."""
-    text = image if isinstance(image, str) else "x".join(map(str, image))
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([13])", text.strip())
+        return None
+    image = how.image if isinstance(how.image, str) else "x".join(map(str, how.image))
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)x([13])", image.strip())
     if match is None:
-        raise BadInputError("image", expected="HEIGHTxWIDTHxCHANNELS, like 28x28x1", got=repr(image))
+        raise BadInputError("--image", expected="HEIGHTxWIDTHxCHANNELS, like 28x28x1", got=repr(how.image))
     height, width, channels = map(int, match.groups())
-    return height, width, channels
+    return family, Task(height, width, channels, how.classes)
 
 
 def with_costs(material: Material, costs: str | Path | None) -> Material:

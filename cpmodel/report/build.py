@@ -25,9 +25,9 @@ CLOUD_ROWS = 4000
 
 def page_of(
     material: Material,
-    fits: Fits,
+    fits: Fits | None = None,
     *,
-    title: str,
+    title: str = "",
     complexity: str = "",
     choice: Choice | None = None,
     answer: Answer | None = None,
@@ -38,6 +38,8 @@ def page_of(
 
     Parameters
     ----------
+    fits : Fits or None
+        What is drawn rests on them: without them the page has words and tables only.
     complexity : str
         What is drawn when there is no answer to take it from; what is minimised by default unless given.
     choice : Choice or None
@@ -61,8 +63,10 @@ def page_of(
         price = complexity_of(material, name)
     cost = _cost(material, name, price)
     shown: dict[str, Any] = {}
-    if price is not None:
-        shown |= _priced(material, fits, price, choice, curve, paper)
+    if curve is not None and curve.complexity == name:
+        shown["curve"] = curve
+    if price is not None and fits is not None:
+        shown |= _priced(material, fits, price, choice, shown.get("curve"), paper)
     configuration = choice.plain.configuration if choice is not None and choice.plain is not None else None
     if answer is not None:
         shown |= {"evidence": answer.evidence, "verdict": answer.verdict}
@@ -87,9 +91,11 @@ def page_of(
         machine=device_name(),
         generated_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         choice=choice,
-        precision=tuple(fit for fit in (fits.precision, fits.paper) if fit is not None),
+        precision=()
+        if fits is None
+        else tuple(fit for fit in (fits.precision, fits.paper) if fit is not None),
         # the model of run-time where run-times were measured, else that of the column drawn
-        modelled=fits.latency or price,
+        modelled=price if fits is None else fits.latency or price,
         notes=tuple(notes),
         **shown,
     )
@@ -124,9 +130,7 @@ def _priced(
     if choice is not None:
         shown["envelope"] = choice.envelope
         drawn = choice.envelope if space.size > CANDIDATES else None
-    if curve is not None and curve.complexity == price.name:
-        shown["curve"] = curve
-        if choice is None:
-            drawn = shown["envelope"] = envelope(Problem(space, model, price.of))
+    elif curve is not None:
+        drawn = shown["envelope"] = envelope(Problem(space, model, price.of))
     shown["cloud"] = cloud(Problem(space, model, price.of), CLOUD_ROWS, np.random.default_rng(0), curve=drawn)
     return shown

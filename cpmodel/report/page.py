@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -264,8 +265,12 @@ def plain(text: str) -> str:
 
 
 def spaced(key: str) -> str:
-    """A configuration's text with room for the ends of lines."""
-    return key.replace(",", ", ")
+    """A configuration's text, or any other with one in it, with room for the ends of lines.
+
+    >>> spaced("1,200 of f=8,s=28")
+    '1,200 of f=8, s=28'
+    """
+    return re.sub(r",(?=[^\s,=]+=)", ", ", key)
 
 
 def key_text(space: Space, row: Iterable[float]) -> str:

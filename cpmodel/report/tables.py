@@ -9,7 +9,8 @@ from cpmodel import numbers
 from cpmodel.metrics import FIGURES
 from cpmodel.optimize import Candidate
 from cpmodel.report.agreement import Fit
-from cpmodel.report.page import Page, Table, spaced
+from cpmodel.report.page import Page, Table
+from cpmodel.report.words import comparison
 
 MOST_ROWS = 2_000  # more are in samples.csv, which is beside the page
 _KEPT_APART = "metric_"  # what columns of figures of the whole split begin with
@@ -39,7 +40,7 @@ def samples_table(page: Page) -> Table:
         if len(set(cells)) > 1 or "failed" in cells:
             columns.append((name, cells, False))
     some = f"The first {MOST_ROWS:,} of {total:,} trainings"
-    return _table(some if total > MOST_ROWS else f"All {total:,} trainings", columns)
+    return table(some if total > MOST_ROWS else f"All {total:,} trainings", columns)
 
 
 def _figure(value: float, unit: str, page: Page) -> str:
@@ -54,14 +55,14 @@ def envelope_table(page: Page) -> Table | None:
     curve, n = page.envelope, page.notation
     if curve is None or not len(curve.precision):
         return None
-    return _table(
+    return table(
         "The envelope: the least complexity that reaches each precision, predicted",
         [
             (f"{page.metric.label} up to", map(n.P, curve.precision), True),
             ("interval", map(n.between, curve.low, curve.high), True),
             (page.cost.name, map(n.C, curve.complexity), True),
             ("relative", map(numbers.share, curve.relative), True),
-            ("configuration", [spaced(page.space.key(c)) for c in curve.configurations], False),
+            ("configuration", [page.space.key(c) for c in curve.configurations], False),
         ],
     )
 
@@ -76,7 +77,7 @@ def band_table(page: Page) -> Table | None:
         return page.notation.C(value) if math.isfinite(value) else "none"
 
     ends = [f"{cost(low)} to {cost(high)}" for low, high in zip(curve.low, curve.high, strict=True)]
-    return _table(
+    return table(
         "The least complexity of each precision, and the band in which it lies",
         [
             (page.metric.label, map(page.notation.P, curve.targets), True),
@@ -84,7 +85,7 @@ def band_table(page: Page) -> Table | None:
             ("relative", [numbers.share(c / curve.unit) if c == c else "" for c in curve.least], True),
             (f"{numbers.percent(curve.level, 0)} band", ends, True),
             ("can be reached", [numbers.percent(p, 0) for p in curve.reachable], True),
-            ("cheapest, predicted", [spaced(key) or "none" for key in curve.keys], False),
+            ("cheapest, predicted", [key or "none" for key in curve.keys], False),
         ],
     )
 
@@ -100,11 +101,11 @@ def candidates_table(page: Page) -> Table | None:
     named += [(sure, choice.safe), ("highest precision", choice.best), ("baseline", choice.baseline)]
     rows = [(role, candidate) for role, candidate in named if candidate is not None]
     found = [candidate for _, candidate in rows]
-    return _table(
+    return table(
         "Candidates as the models see them",
         [
             ("", [role for role, _ in rows], False),
-            ("configuration", [spaced(c.key) for c in found], False),
+            ("configuration", [c.key for c in found], False),
             (page.metric.label, [n.P(c.precision) for c in found], True),
             (f"{numbers.percent(choice.level, 0)} interval", [n.between(c.low, c.high) for c in found], True),
             ("reaches target", [numbers.percent(c.probability, 0) for c in found], True),
@@ -114,15 +115,30 @@ def candidates_table(page: Page) -> Table | None:
     )
 
 
+def comparison_table(page: Page) -> Table | None:
+    """Baseline against answer; None without an answer."""
+    rows = comparison(page)
+    if not rows:
+        return None
+    columns = (
+        ("baseline", [r.baseline for r in rows]),
+        ("answer", [r.answer for r in rows]),
+        ("difference", [r.difference for r in rows]),
+    )
+    return table(
+        "", [("", [r.label for r in rows], False), *((name, cells, True) for name, cells in columns)]
+    )
+
+
 def attempts_table(page: Page) -> Table | None:
     """Candidates that were tried on fresh seeds."""
     tried, n = page.evidence, page.notation
     if not tried:
         return None
-    return _table(
+    return table(
         f"Candidates tried on fresh seeds, {page.metric.label} on validation",
         [
-            ("configuration", [spaced(e.key) for e in tried], False),
+            ("configuration", [e.key for e in tried], False),
             ("mean", [n.P(e.mean) if e.precisions else numbers.UNKNOWN for e in tried], True),
             ("seeds", [" ".join(map(n.P, e.precisions)) for e in tried], False),
             ("", ["stood" if e.stands else "fell" if e.fallen else "open" for e in tried], False),
@@ -135,7 +151,7 @@ def coefficients_table(fit: Fit) -> Table | None:
     coefficients = fit.model.coefficients_
     if not coefficients:
         return None
-    return _table(
+    return table(
         f"Coefficients of {fit.name}",
         [
             ("coefficient", [c.name for c in coefficients], False),
@@ -148,7 +164,7 @@ def coefficients_table(fit: Fit) -> Table | None:
 def space_table(page: Page) -> Table:
     """The parameters, their values, and the baseline."""
     space = page.space
-    return _table(
+    return table(
         f"The space: {space.size:,} configurations",
         [
             ("parameter", [p.name for p in space.parameters], False),
@@ -159,7 +175,8 @@ def space_table(page: Page) -> Table:
     )
 
 
-def _table(caption: str, columns: Sequence[tuple[str, Iterable[str], bool]]) -> Table:
+def table(caption: str, columns: Sequence[tuple[str, Iterable[str], bool]]) -> Table:
+    """A table of these columns: name, cells, and whether they are numbers."""
     listed = [(name, tuple(cells), numeric) for name, cells, numeric in columns]
     # a column without a single entry (no meanings, say) is left out
     kept = [column for column in listed if any(column[1])]

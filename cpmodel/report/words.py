@@ -37,14 +37,15 @@ class AnswerText:
 
 def answer_text(page: Page) -> AnswerText:
     """The answer of a page, honest about how much of it is proved."""
-    (badge, tone), sentences = _answer(page)
+    (badge, tone), sentences = told(page)
     keys = [page.baseline_key, page.answer_key, *page.means.keys]
     keys += [c.key for c in (page.choice.safe, page.choice.best) if c is not None] if page.choice else []
     keys += page.curve.keys if page.curve is not None else []
     return AnswerText(badge, tone, tuple(marked(sentence, keys) for sentence in sentences))
 
 
-def _answer(page: Page) -> tuple[tuple[str, Tone], list[str]]:
+def told(page: Page) -> tuple[tuple[str, Tone], list[str]]:
+    """The badge of a page and its colour, and what it says, as plain text."""
     n, choice, verdict = page.notation, page.choice, page.verdict
     saving = _saving(page)
     if verdict is not None:
@@ -142,9 +143,10 @@ def comparison(page: Page) -> tuple[ComparisonRow, ...]:
         cost, pair = line.cost, wording.Pair(line.cost.label, line.baseline, line.answer)
         column = cost.known == "measured" and cost.label == cost.name  # of a person's table
         unit = "" if cost.unit in cost.label else cost.unit
+        images = "" if cost.conditions is None else f", {numbers.count(cost.conditions.batch, 'image')}"
         rows.append(
             ComparisonRow(
-                cost.label if column else cost.label[:1].upper() + cost.label[1:],
+                (cost.label if column else cost.label[:1].upper() + cost.label[1:]) + images,
                 numbers.amount(line.baseline, unit),
                 numbers.amount(line.answer, unit),
                 numbers.short_factor(pair.relative),

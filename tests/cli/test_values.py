@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpmodel.cli import shortened, values
-from cpmodel.cli.values import Budget
 from cpmodel.errors import BadInputError
 
 
@@ -48,13 +47,13 @@ def test_fraction_of_any_text_is_one_or_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "budget"),
     [
-        ("40", Budget(trainings=40)),
-        ("90s", Budget(seconds=90.0)),
-        ("10m", Budget(seconds=600.0)),
-        ("1.5h", Budget(seconds=5400.0)),
+        ("40", {"budget": 40, "seconds": None}),
+        ("90s", {"budget": None, "seconds": 90.0}),
+        ("10m", {"budget": None, "seconds": 600.0}),
+        ("1.5h", {"budget": None, "seconds": 5400.0}),
     ],
 )
-def test_budget(text: str, budget: Budget) -> None:
+def test_budget(text: str, budget: dict[str, object]) -> None:
     assert values.budget(text, "--budget") == budget
 
 
@@ -98,7 +97,7 @@ def test_axes() -> None:
     found = values.axes(["epochs=3,6", "dtype=float32, bfloat16"], "--axis")
     assert found == {"epochs": (3, 6), "dtype": ("float32", "bfloat16")}
     for wrong in (["epochs"], ["epochs="], ["epochs=3", "epochs=6"]):
-        with pytest.raises(BadInputError, match="--axis epochs: expected"):
+        with pytest.raises(BadInputError, match=r"(--axis|epochs): expected"):
             values.axes(wrong, "--axis")
 
 
