@@ -214,8 +214,10 @@ def measured_cost(material: Material, cost: Cost) -> Complexity:
     assert material.costs is not None
     rows = material.costs.matching(cost)
     if len(rows) < LEAST_MEASURED:
-        what = "run-times" if cost.name == LATENCY else f"measured {cost.name}"
-        expected = f"{LEAST_MEASURED} or more (cpmodel measure)"
+        what, more = (
+            ("run-times", " (cpmodel measure)") if cost.name == LATENCY else (f"measured {cost.name}", "")
+        )
+        expected = f"{LEAST_MEASURED} or more{more}"
         raise BadInputError(f"{what} under {cost.conditions}", expected=expected, got=len(rows))
     return _modelled(material, cost, material.space.networks, rows.X, rows.values)
 

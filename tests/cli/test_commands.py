@@ -123,7 +123,7 @@ def test_measured_run_times(cpmodel: Command, study: Path, tmp_path: Path) -> No
     table.to_csv(tmp_path / "other.csv", index=False)
     imported = cpmodel("measure", "--costs", "other.csv", "--json", cwd=tmp_path)
     assert [row["configurations"] for row in imported.json] == [len(table)]
-    assert set(pd.read_csv(study / "costs.csv")["batch"]) == {1, 4}
+    assert set(pd.read_csv(study / "costs.csv")["batch"]) >= {1, 4}
     choice = cpmodel("optimize", "-t", "0.5", "-c", "latency_s", "--json", cwd=tmp_path)
     assert choice.json["plain"]["complexity"] > 0
     fits = cpmodel("fit", "--model", "logpower", cwd=tmp_path)
