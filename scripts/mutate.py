@@ -3,7 +3,7 @@
     python scripts/mutate.py search verify records --count 100 --jobs 2
 
 names rooms or modules of cpmodel (`records`, `records/store.py`, `verify.py`). Each mutant is run against
-the tests of its room (tests/ROOM, tests/test_MODULE.py), or those of --tests, in a copy of the tree. Prints
+the tests of its room or of its name, or those of --tests, in a copy of the tree. Prints
 every mutant that no test notices, and the share of them; ends with 1 if that is --allowed or more. Which
 mutants are drawn follows from --seed.
 """
