@@ -122,8 +122,11 @@ def _one_of(kinds: tuple[Any, ...], value: Any, place: str) -> Any:
     for kind in others[:-1]:
         with suppress(BadInputError):
             return _read(kind, value, place)
-    _must(len(others) == 1 or is_dataclass(others[-1]), place, " or ".join(map(_called, others)), value)
-    return _read(others[-1], value, place)
+    try:
+        return _read(others[-1], value, place)
+    except BadInputError:
+        _must(len(others) == 1 or is_dataclass(others[-1]), place, " or ".join(map(_called, others)), value)
+        raise
 
 
 def _called(kind: Any) -> str:

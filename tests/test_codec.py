@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -138,6 +138,14 @@ def test_what_is_refused(change: dict[str, Any], message: str) -> None:
 def test_no_record_at_all(data: Any) -> None:
     with pytest.raises(BadInputError, match="record: expected the fields of a Inner, got"):
         load(Inner, data)
+
+
+@pytest.mark.parametrize("data", [[1, 2], {"1": [2, 3]}])
+def test_any_of_several_kinds_is_read(data: Any) -> None:
+    kind: Any = Sequence[int] | Mapping[int, Sequence[int]]
+    assert dump(load(kind, data)) == data
+    with pytest.raises(BadInputError, match="expected Sequence or Mapping, got 'text'"):
+        load(kind, "text")
 
 
 @given(st.floats())
