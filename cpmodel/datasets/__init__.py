@@ -64,19 +64,16 @@ def load(images: Any = "embedded", *, image_size: int | None = None, seed: int =
     >>> [len(part) for part in load((digits.train.images, digits.train.labels)).splits.values()]
     [883, 189, 187]
     """
-    if isinstance(images, ImageSet) and image_size is None:
-        return images
     if isinstance(images, str):
         source, request = parse(images, image_size=image_size, seed=seed)
         return complete(source.read(request), request)
     if isinstance(images, ImageSet):
-        name = images.name
+        if image_size is None:
+            return images
         loaded = Loaded(images.splits, images.class_names, images.notes, images.mirrored_alike)
-    else:
-        name = GIVEN
-        with located(GIVEN):
-            loaded = read_object(images)
-    return complete(loaded, Request(name, size=image_size, seed=seed))
+        return complete(loaded, Request(images.name, size=image_size, seed=seed))
+    with located(GIVEN):
+        return complete(read_object(images), Request(GIVEN, size=image_size, seed=seed))
 
 
 def load_again(name: str) -> ImageSet:

@@ -46,11 +46,8 @@ def _blocks(array: Array) -> Iterator[slice]:
 def as_images(arrays: Mapping[str, Array]) -> tuple[dict[str, Images], list[str]]:
     """Arrays of images as uint8, shape (n, height, width, channels), and notes on what was done.
 
-    Parameters
-    ----------
-    arrays : name to array
-        Gray: (n, h, w), (n, h, w, 1) or (n, 1, h, w); colour: (n, h, w, 3) or (n, 3, h, w). Values 0..255,
-        or 0..1 (when nothing exceeds 1), or 16 bits (integers above 255); one range for all arrays together.
+    Gray ones may be (n, h, w), (n, h, w, 1) or (n, 1, h, w), those in colour (n, h, w, 3) or (n, 3, h, w);
+    values 0..255, or 0..1 (when nothing exceeds 1), or 16 bits (integers above 255), alike in all arrays.
     """
     for name, array in arrays.items():
         _check_numbers(array, name)
@@ -59,16 +56,13 @@ def as_images(arrays: Mapping[str, Array]) -> tuple[dict[str, Images], list[str]
     for name, array in arrays.items():
         laid, moved = _channels_last(array, name)
         notes.append(moved)
-        whole = laid.dtype == np.uint8 and scale == 1
-        images[name] = np.ascontiguousarray(laid) if whole else _rounded(laid, scale)
+        if laid.dtype == np.uint8 and scale == 1:
+            images[name] = np.ascontiguousarray(laid)
+        else:
+            images[name] = np.empty(laid.shape, dtype=np.uint8)
+            for rows in _blocks(laid):
+                images[name][rows] = np.rint(laid[rows] * scale)
     return images, [note for note in dict.fromkeys(notes) if note]
-
-
-def _rounded(array: Array, scale: float) -> Images:
-    out = np.empty(array.shape, dtype=np.uint8)
-    for rows in _blocks(array):
-        out[rows] = np.rint(array[rows] * scale)
-    return out
 
 
 def _check_numbers(array: Array, name: str) -> None:
@@ -118,10 +112,7 @@ def as_labels(
 ) -> tuple[dict[str, Labels], tuple[str, ...]]:
     """Labels as positions in the class names; without given names, the values that occur are the classes.
 
-    Parameters
-    ----------
-    arrays : name to array of shape (n,) or (n, 1)
-        Whole numbers or texts; with given names, positions in them.
+    They are whole numbers or texts of shape (n,) or (n, 1); with given names, positions in them.
     """
     flat = {name: _flat_labels(array, name) for name, array in arrays.items()}
     if len({values.dtype.kind for values in flat.values()}) > 1:

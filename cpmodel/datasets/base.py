@@ -40,7 +40,6 @@ class ImageSet:
     ----------
     name : str
         What the user called it.
-    class_names : tuple of str
     notes : tuple of str
         What was done to the images on loading (resized, converted, left out), one line each.
     mirrored_alike : bool

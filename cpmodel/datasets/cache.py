@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from cpmodel.datasets.base import ImageSet, Split
-from cpmodel.errors import DatasetError
-from cpmodel.files import read_json
+from cpmodel.files import read_json, replacing, write_json
 
 
 def save_arrays(images: ImageSet, folder: Path) -> Path:
     """Keep the set's arrays below `folder`, if they are not there yet; returns what `open_arrays` takes."""
     target = folder / f"images-{images.data_hash}-{images.test_hash}"
-    if target.exists():
-        return target
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(dir=folder, prefix=".images-"))
-        try:
-            for name, split in images.splits.items():
-                for part, array in vars(split).items():
-                    if array is not None:
-                        np.save(made / f"{name}_{part}.npy", np.ascontiguousarray(array), allow_pickle=False)
-            about = {"name": images.name, "class_names": list(images.class_names)}
-            (made / "about.json").write_text(json.dumps(about), encoding="utf-8")
-            made.rename(target)
-        except OSError:
-            shutil.rmtree(made, ignore_errors=True)
-            if not target.exists():  # else another process was first
-                raise
-    except OSError as error:
-        raise DatasetError(f"cannot write: {error.strerror}", where=str(folder)) from error
+    about = target / "about.json"
+    if not about.exists():  # the last one that is written
+        for name, split in images.splits.items():
+            for part, array in vars(split).items():
+                if array is not None:
+                    with replacing(target / f"{name}_{part}.npy") as made, made.open("wb") as file:
+                        np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+        write_json(about, {"name": images.name, "class_names": list(images.class_names)})
     return target
 
 

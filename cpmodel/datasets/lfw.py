@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -20,15 +19,13 @@ from cpmodel.files import read_table
 
 OPTIONS = ("labels", "crop")
 LABELS_FILE = "lfw_gender_labels.csv"
-COLUMNS = ("file", "person", "person_id", "male")
 CLASS_NAMES = ("female", "male")
 SIZE = 64  # pixels, the input size of the baseline of Ke, Cao and Lv
 CROP = 0.6  # of LFW's 250 pixels: the head, chin to hair, without the background that names the occasion
 
 
-@dataclass(frozen=True)
-class Face:
-    """A row of the labels CSV; `male` is 1, 0, or -1 for unknown."""
+class Face(NamedTuple):
+    """A row of the labels CSV, whose columns these are; `male` is 1, 0, or -1 for unknown."""
 
     file: str
     person: str
@@ -46,8 +43,7 @@ def read(request: Request) -> Loaded:
     path = cast(Path, request.path)
     tree = open_tree(path)
     labels_file = _labels_file(path, request.options.get("labels"))
-    faces = {f"{face.person}/{face.file}": face for face in read_labels(labels_file)}
-
+    faces = read_labels(labels_file)
     # the folders above the persons differ between the official archives
     stored = {"/".join(PurePosixPath(name).parts[-2:]): name for name in tree.names}
     known = sorted(key for key in stored if key in faces and faces[key].male >= 0)
@@ -56,14 +52,9 @@ def read(request: Request) -> Loaded:
         with located(f"{path} and {labels_file}"):
             raise DatasetError("no image is in the labels", expected=expected, got=next(iter(stored)))
     with located(request.text):
-        crop = fraction("crop", request.options["crop"]) if "crop" in request.options else CROP
-    images, done = read_pictures(
-        tree,
-        [stored[key] for key in known],
-        size=SIZE if request.size is None else request.size,
-        channels=request.channels or 3,
-        crop=crop,
-    )
+        crop = fraction("crop", request.options.get("crop", str(CROP)))
+    names, size = [stored[key] for key in known], request.size or SIZE
+    images, done = read_pictures(tree, names, size=size, channels=request.channels or 3, crop=crop)
     unknown = sum(key in faces for key in stored) - len(known)
     counts = {
         "images of unknown gender left out": unknown,
@@ -89,19 +80,28 @@ def _labels_file(path: Path, option: str | None) -> Path:
     raise DatasetError("no labels", expected=expected, where=str(path))
 
 
-def read_labels(path: Path) -> list[Face]:
-    """The rows of the labels CSV: columns file, person, person_id, male (1, 0, or -1 for unknown)."""
+def read_labels(path: Path) -> dict[str, Face]:
+    """The rows of the labels CSV by PERSON/FILE: an image counts once, and a person is one group."""
     with located(""):
         table = read_table(path, "faces")
-    if missing := [column for column in COLUMNS if column not in table.header]:
-        column, expected = f"column '{missing[0]}'", ", ".join(COLUMNS)
+    if missing := [column for column in Face._fields if column not in table.header]:
+        column, expected = f"column '{missing[0]}'", ", ".join(Face._fields)
         raise DatasetError(column, expected=expected, got=", ".join(table.header), where=str(path))
-    faces = []
+    faces: dict[str, Face] = {}
+    numbers: dict[str, int] = {}
     for cells, line in zip(table.rows, table.lines, strict=True):
         with located(f"{path}, line {line}"):
-            faces.append(_face(dict(zip(table.header, cells, strict=True))))
-    with located(str(path)):
-        _require_consistent(faces)
+            face = _face(dict(zip(table.header, cells, strict=True)))
+            key = f"{face.person}/{face.file}"
+            if key in faces:
+                raise DatasetError(f"image '{face.file}'", expected="one row", got="two")
+            known = numbers.setdefault(face.person, face.person_id)
+            if known != face.person_id:  # the split by person would leak
+                got = f"{known} and {face.person_id}"
+                raise DatasetError(f"person '{face.person}'", expected="one person_id", got=got)
+            faces[key] = face
+    if not faces:
+        raise DatasetError("labels", expected="at least one row", got="none", where=str(path))
     return faces
 
 
@@ -114,19 +114,3 @@ def _face(row: dict[str, str]) -> Face:
     if not row["file"] or not row["person"]:
         raise DatasetError("columns 'file' and 'person'", expected="names", got="an empty field")
     return Face(row["file"], row["person"], int(row["person_id"]), male)
-
-
-def _require_consistent(faces: list[Face]) -> None:
-    """An image counts once, and a person is one group: else the split by person would leak."""
-    if not faces:
-        raise DatasetError("labels", expected="at least one row", got="none")
-    files = set()
-    numbers: dict[str, int] = {}
-    for face in faces:
-        if (face.person, face.file) in files:
-            raise DatasetError(f"image '{face.file}'", expected="one row", got="two")
-        files.add((face.person, face.file))
-        known = numbers.setdefault(face.person, face.person_id)
-        if known != face.person_id:
-            got = f"{known} and {face.person_id}"
-            raise DatasetError(f"person '{face.person}'", expected="one person_id", got=got)

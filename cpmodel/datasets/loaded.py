@@ -21,30 +21,17 @@ HELD_OUT = 0.15  # the share of validation and of test images where a source doe
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for.
+    """What the user asked for."""
 
-    Parameters
-    ----------
-    text : str
-        The whole specification, which errors name.
-    size : int or None, pixels
-    channels : 1, 3 or None
-    fractions : mapping
-        Share of the images a missing *validation* or *test* part takes.
-    mirrored_alike : bool or None
-        None: as the source says.
-    options : mapping
-        Those that only this source knows.
-    """
-
-    text: str
+    text: str  # the whole specification, which errors name
     path: Path | None = None
-    size: int | None = None
-    channels: int | None = None
+    size: int | None = None  # pixels
+    channels: int | None = None  # 1 or 3
+    # the share of the images that each part takes where it is missing
     fractions: Mapping[str, float] = field(default_factory=lambda: {"validation": HELD_OUT, "test": HELD_OUT})
     seed: int = 0
-    mirrored_alike: bool | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
+    mirrored_alike: bool | None = None  # None: as the source says
+    options: Mapping[str, str] = field(default_factory=dict)  # those that only this source knows
 
 
 @dataclass(frozen=True)
@@ -92,38 +79,30 @@ def complete(loaded: Loaded, request: Request) -> ImageSet:
     """The image set: in the asked form, with all three splits."""
     notes = list(loaded.notes)
     parts = {name: _shaped(part, request) for name, part in loaded.parts.items()}
-    before, after = loaded.parts["train"].images.shape[1:], parts["train"].images.shape[1:]
+    train = parts["train"]
+    before, after = loaded.parts["train"].images.shape[1:], train.images.shape[1:]
     if before[:2] != after[:2]:
         notes.append(
             f"{before[1]}x{before[0]} pixels, brought to {after[1]}x{after[0]} (centre, antialiased)"
         )
     if before[2] != after[2]:
         notes.append("colour made gray" if after[2] == 1 else "gray made colour")
-    trained = np.bincount(parts["train"].labels, minlength=len(loaded.class_names)) > 0
+    names = loaded.class_names
+    trained = np.bincount(train.labels, minlength=len(names)) > 0
     if not trained.all():
-        what = f"class '{loaded.class_names[int(trained.argmin())]}'"
-        expected = "training images of every class"
+        what, expected = f"class '{names[int(trained.argmin())]}'", "training images of every class"
         raise DatasetError(what, expected=expected, got="none", where=request.text)
-
-    missing = [name for name in ("validation", "test") if name not in parts]
-    if missing:
-        train = parts["train"]
+    if missing := [name for name in ("validation", "test") if name not in parts]:
         fractions = [request.fractions[name] for name in missing]
         with located(request.text):
-            rows = split(
-                train.labels,
-                fractions,
-                seed=request.seed,
-                class_names=loaded.class_names,
-                groups=train.groups,
-            )
+            rows = split(train.labels, fractions, seed=request.seed, class_names=names, groups=train.groups)
         parts |= {name: _taken(train, chosen) for name, chosen in zip(["train", *missing], rows, strict=True)}
         kind = "stratified" if train.groups is None else "stratified, by group"
         shares = " and ".join(f"{request.fractions[name]:.3g} {name}" for name in missing)
         notes.append(f"{shares} of the training images split off ({kind}, seed {request.seed})")
     alike = loaded.mirrored_alike if request.mirrored_alike is None else request.mirrored_alike
     splits = parts["train"], parts["validation"], parts["test"]
-    return ImageSet(request.text, *splits, loaded.class_names, tuple(notes), alike)
+    return ImageSet(request.text, *splits, names, tuple(notes), alike)
 
 
 def _shaped(part: Split, request: Request) -> Split:

@@ -18,12 +18,9 @@ _ORDER = {1: ("train",), 2: ("train", "test"), 3: ("train", "validation", "test"
 def read_object(given: Any) -> Loaded:
     """The parts that an object holds; those that are missing are split off the training images later.
 
-    Parameters
-    ----------
-    given : object
-        Named arrays ``{"x_train": ..., "y_train": ..., ...}`` as in an npz; a part, or a tuple or mapping
-        (``train``, ``validation``, ``test``) of two or three parts. A part is a pair ``(images, labels)``,
-        or a torch ``Dataset`` of such pairs; images are uint8, or floats in 0..1.
+    It is named arrays ``{"x_train": ..., "y_train": ..., ...}`` as in an npz; a part, or a tuple or mapping
+    (``train``, ``validation``, ``test``) of two or three parts. A part is a pair ``(images, labels)``, or a
+    torch ``Dataset`` of such pairs; images are uint8, or floats in 0..1.
     """
     if isinstance(given, Mapping):
         named = {str(name): value for name, value in given.items()}

@@ -28,24 +28,15 @@ TIMEOUT = 30  # seconds without an answer; urllib's own default is to wait for e
 
 @dataclass(frozen=True)
 class Remote:
-    """A data set on OpenML whose last `test` rows are the official test images.
-
-    Parameters
-    ----------
-    data_id : int
-        The version on OpenML, which never changes; scikit-learn checks the MD5 that OpenML states.
-    shape : (channels, height, width)
-    digest : str
-        SHA-256 of images and labels as this module caches them; empty where only the MD5 is known.
-    """
+    """A data set on OpenML whose last `test` rows are the official test images."""
 
     name: str
-    data_id: int
+    data_id: int  # a version, which never changes; scikit-learn checks the MD5 that OpenML states
     train: int
     test: int
-    shape: tuple[int, int, int]
+    shape: tuple[int, int, int]  # channels, height, width
     class_names: tuple[str, ...]
-    digest: str = ""
+    digest: str = ""  # SHA-256 of images and labels as they are cached; empty where only the MD5 is known
     mirrored_alike: bool = True
 
     def read(self, request: Request) -> Loaded:
@@ -124,7 +115,7 @@ def _download(remote: Remote, folder: Path) -> tuple[NDArray[np.uint8], NDArray[
     pixels = int(np.prod(remote.shape))
     # one number type for all pixels: scikit-learn's own choice takes nine bytes a pixel
     columns: defaultdict[int, str] = defaultdict(lambda: "float32", {pixels: "category"})
-    with _explained(where), _patience():
+    with _network(where):
         bunch = fetch_openml(
             data_id=remote.data_id,
             data_home=str(folder),
@@ -158,22 +149,14 @@ def _verify(images: NDArray[np.uint8], labels: NDArray[np.int64], remote: Remote
 
 
 @contextmanager
-def _patience() -> Iterator[None]:
-    """A limit on silence, which scikit-learn offers no other way to set; no warnings about its retries."""
+def _network(where: str) -> Iterator[None]:
+    """A limit on silence, which scikit-learn offers no other way to set, and one clear error."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # about its retries
             yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-@contextmanager
-def _explained(where: str) -> Iterator[None]:
-    try:
-        yield
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         expected = "a network that reaches openml.org, once; or the arrays in a file: npz:PATH"
@@ -181,3 +164,5 @@ def _explained(where: str) -> Iterator[None]:
     except ValueError as error:
         said = " ".join(str(error).split())
         raise DatasetError(f"not as OpenML describes it: {said}", where=where) from error
+    finally:
+        socket.setdefaulttimeout(before)

@@ -9,9 +9,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -30,8 +29,7 @@ BATCH = 256  # files held in memory as bytes at one time
 GRAY_MODES = {"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"}
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(NamedTuple):
     """What the first bytes of an image file tell: upright size in pixels, and whether it is gray."""
 
     width: int
@@ -39,8 +37,7 @@ class Header:
     gray: bool
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(NamedTuple):
     """The one form all images of a set are brought to."""
 
     width: int
@@ -54,15 +51,9 @@ def read_pictures(
 ) -> tuple[Images, list[str]]:
     """The images in one array, in the order of `names`, and notes on what was done to them.
 
-    Parameters
-    ----------
-    size : int or None, pixels
-        The side of the square they become. None: as they are if all are alike and no side exceeds 128;
-        otherwise a square of the median shorter side, at most 128.
-    channels : 1, 3 or None
-        None: gray only if all are.
-    crop : in (0, 1]
-        Central fraction of both sides that is kept.
+    They become squares of `size` pixels. Without a size they stay as they are if all are alike and no side
+    exceeds 128, else they become squares of the median shorter side, at most 128; without channels they are
+    gray only if all are. Of both sides the central fraction `crop` is kept.
     """
     with _quiet_pillow():
         headers = [_header(stream, tree.place(names[i])) for i, stream in tree.open_each(names)]
@@ -72,22 +63,21 @@ def read_pictures(
             require_memory(math.prod(shape), f"{len(names)} images", "a smaller ?size= helps")
         images = np.empty(shape, dtype=np.uint8)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
+
+            def put(index: int, data: bytes) -> None:
+                images[index] = _decode(data, target, tree.place(names[index]))
+
             opened = tree.open_each(names)
             # Pillow decodes outside the interpreter lock; reading stays here, a tar has one position
             while batch := [
                 (index, _whole(stream, tree.place(names[index]))) for index, stream in islice(opened, BATCH)
             ]:
-                arrays = pool.map(lambda item: _decode(item[1], target, tree.place(names[item[0]])), batch)
-                for (index, _), array in zip(batch, arrays, strict=True):
-                    images[index] = array
+                list(pool.map(put, *zip(*batch, strict=True)))
     return images, notes
 
 
 def fit(image: Image, size: tuple[int, int], crop: float = 1.0) -> Image:
-    """The central `crop` of the image, cut to the proportions of `size` and resized to it, antialiased.
-
-    Bilinear with the support of the reduction: what the networks' own resizing does too.
-    """
+    """The central `crop` of the image, cut to the proportions of `size`; resized as networks resize."""
     from PIL import Image as pil
 
     scale = min(image.width / size[0], image.height / size[1]) * crop
@@ -164,11 +154,9 @@ def _choose_target(
 ) -> tuple[Target, list[str]]:
     gray = sum(header.gray for header in headers)
     chosen = channels or (1 if gray == len(headers) else 3)
-    notes = []
-    if chosen == 3 and gray:
-        notes.append(f"{gray} of {len(headers)} images are gray and were made colour")
-    if chosen == 1 and gray < len(headers):
-        notes.append(f"{len(headers) - gray} of {len(headers)} images are in colour and were made gray")
+    changed = gray if chosen == 3 else len(headers) - gray
+    how = "gray and were made colour" if chosen == 3 else "in colour and were made gray"
+    notes = [f"{changed} of {len(headers)} images are {how}"] if changed else []
     sizes = {(header.width, header.height) for header in headers}
     width, height = next(iter(sizes))
     if size is None and len(sizes) == 1 and crop == 1 and max(width, height) <= LARGEST_DEFAULT:

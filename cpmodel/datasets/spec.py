@@ -20,23 +20,12 @@ COMMON_OPTIONS = ("size", "channels", "validation", "test", "mirrored")
 
 @dataclass(frozen=True)
 class Source:
-    """A kind of image set.
+    """A kind of image set; a plug-in of the entry point group ``cpmodel.datasets`` names one."""
 
-    Parameters
-    ----------
-    summary : str
-        One line for help texts.
-    read : callable
-    takes_path : bool
-        Whether ``:PATH`` follows the name.
-    options : tuple of str
-        Beside the common ones.
-    """
-
-    summary: str
+    summary: str  # one line for help texts
     read: Callable[[Request], Loaded]
-    takes_path: bool = False
-    options: tuple[str, ...] = ()
+    takes_path: bool = False  # whether ``:PATH`` follows the name
+    options: tuple[str, ...] = ()  # beside the common ones
 
 
 def parse(spec: str, *, image_size: int | None, seed: int) -> tuple[Source, Request]:
@@ -51,10 +40,9 @@ def parse(spec: str, *, image_size: int | None, seed: int) -> tuple[Source, Requ
         hint = " (for files of your own write folder:PATH or npz:PATH)" if mine else ""
         raise DatasetError("data set", expected=known, got=f"'{text}'{hint}")
     source = _source(name)
-    if source.takes_path and not path:
-        raise DatasetError("data set", expected=f"{name}:PATH", got=f"'{text}'")
-    if colon and not source.takes_path:
-        raise DatasetError("data set", expected=f"{name} without a path", got=f"'{text}'")
+    if bool(path if source.takes_path else colon) != source.takes_path:
+        wanted = f"{name}:PATH" if source.takes_path else f"{name} without a path"
+        raise DatasetError("data set", expected=wanted, got=f"'{text}'")
     with located(text):
         if seed < 0:
             raise DatasetError("seed of the splits", expected="0 or more", got=seed)
@@ -104,10 +92,9 @@ def _size(option: str | None, argument: int | None) -> int | None:
 
 def _one_of(name: str, options: dict[str, str], meanings: Mapping[str, T], expected: str) -> T | None:
     """Takes an option with a few words for its values out of `options`."""
-    value = options.pop(name, None)
-    if value is not None and value not in meanings:
-        raise DatasetError(f"option '{name}'", expected=expected, got=value)
-    return None if value is None else meanings[value]
+    if name in options and options[name] not in meanings:
+        raise DatasetError(f"option '{name}'", expected=expected, got=options[name])
+    return meanings[options.pop(name)] if name in options else None
 
 
 def fraction(option: str, value: str) -> float:
@@ -123,8 +110,7 @@ def fraction(option: str, value: str) -> float:
 
 def _fractions(options: dict[str, str]) -> dict[str, float]:
     """Takes both shares out of `options`."""
-    names = ("validation", "test")
-    fractions = {name: fraction(name, options.pop(name, str(HELD_OUT))) for name in names}
+    fractions = {n: fraction(n, options.pop(n, str(HELD_OUT))) for n in ("validation", "test")}
     if (total := sum(fractions.values())) >= 1:
         raise DatasetError("options 'validation' and 'test'", expected="a sum below 1", got=total)
     return fractions

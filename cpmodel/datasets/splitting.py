@@ -21,14 +21,9 @@ def split(
 ) -> tuple[Labels, ...]:
     """Positions of the images of each part, ascending; every image is in one part, every class in all.
 
-    Without groups each class is divided within one image of its exact shares; with groups, whose rows stay
-    together, as closely as their sizes allow.
-
-    Parameters
-    ----------
-    labels : shape (n,), positions in `class_names`
-    fractions : shape (parts - 1,), each in (0, 1), sum below 1
-        Of all parts but the first, which keeps the rest.
+    The fractions are those of all parts but the first, which keeps the rest. Without groups each class is
+    divided within one image of its exact shares; with groups, whose rows stay together, as closely as their
+    sizes allow.
     """
     rng = np.random.default_rng(seed)
     shares = np.array([1.0 - sum(fractions), *fractions])

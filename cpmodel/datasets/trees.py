@@ -25,22 +25,12 @@ LARGEST_MEMBER = 2**28  # bytes; more than any image that may be decoded here, l
 
 @dataclass(frozen=True)
 class Tree:
-    """Image files by name: paths relative to the top, parts joined by "/", sorted.
+    """Image files by name: paths relative to the top, parts joined by "/", sorted."""
 
-    Parameters
-    ----------
-    path : Path
-        The folder or the tar.
-    others : int
-        Files that are no images by their suffix.
-    members : mapping, optional
-        Of a tar, by name.
-    """
-
-    path: Path
+    path: Path  # the folder or the tar
     names: tuple[str, ...]
-    others: int = 0
-    members: dict[str, tarfile.TarInfo] | None = field(default=None, repr=False)
+    others: int = 0  # files that are no images by their suffix
+    members: dict[str, tarfile.TarInfo] | None = field(default=None, repr=False)  # of a tar, by name
 
     def place(self, name: str) -> str:
         """Where that image lies, for errors."""
@@ -95,11 +85,9 @@ def _readable(where: Path) -> Iterator[None]:
 
 
 def _images(names: Iterable[str]) -> tuple[list[str], int]:
-    """Names of images, sorted so that nothing depends on the order on the disk, and how many are no images.
-
-    What a desktop wrote (.DS_Store, ._photo.jpg, __MACOSX/) is neither.
-    """
+    """Names of images, sorted so that the order on the disk does not count, and how many are no images."""
     paths = [PurePosixPath(name) for name in names]
+    # what a desktop wrote (.DS_Store, ._photo.jpg, __MACOSX/) is neither
     seen = [path for path in paths if not any(p.startswith(".") or p == "__MACOSX" for p in path.parts)]
     images = sorted(str(path) for path in seen if path.suffix.lower() in IMAGE_SUFFIXES)
     return images, len(seen) - len(images)
@@ -126,10 +114,9 @@ def _walk(top: Path) -> Iterator[str]:
 def _members(path: Path) -> dict[str, tarfile.TarInfo]:
     """The files in a tar."""
     with tarfile.open(path) as archive:
-        found = []
-        for member in archive:
+        found = archive.getmembers()
+        for member in found:
             _refuse_unsafe(member, path)
-            found.append(member)
         # a damaged header looks like the end to `tarfile`, and images would silently be missing
         stream = cast(BinaryIO, archive.fileobj)
         stream.seek(archive.offset)
@@ -140,8 +127,7 @@ def _members(path: Path) -> dict[str, tarfile.TarInfo]:
 
 def _refuse_unsafe(member: tarfile.TarInfo, path: Path) -> None:
     """Nothing is extracted or overwritten, but such an archive was not made in good faith."""
-    name = PurePosixPath(member.name)
-    got = None
+    name, got = PurePosixPath(member.name), None
     if name.is_absolute() or ".." in name.parts:
         expected = "a path inside the archive"
     elif not (member.isreg() or member.isdir()):
