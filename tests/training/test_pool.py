@@ -214,7 +214,8 @@ def test_workers_that_cannot_start_do_not_fail_the_queue(tmp_path: Path) -> None
     study = begin(tmp_path / "study")
     study.enqueue(QUEUE)
     whole = f"images-{IMAGES.data_hash}-{IMAGES.test_hash}"
-    (study.folder / "cache" / whole).mkdir(parents=True)  # without its arrays
+    (study.folder / "cache" / whole).mkdir(parents=True)
+    (study.folder / "cache" / whole / "about.json").write_text("{")  # cut off
     with pytest.raises(CpmodelError, match=r"a worker could not start \(status 1\); see .*workers\.log"):
         train(study)
     assert len(study.samples()) == 0
