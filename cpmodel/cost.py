@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
-import sys
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,13 +22,10 @@ Known = Literal["computed", "counted", "measured"]
 
 def device_name() -> str:
     """What a person would call this machine's processor, with its number of cores."""
-    name = ""
-    if sys.platform.startswith("linux"):
-        try:
-            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            lines = []
-        name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    lines: list[str] = []
+    with suppress(OSError):  # Linux alone has it
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
     name = name or platform.processor() or platform.machine() or "unknown processor"
     cores = os.cpu_count() or 1
     return f"{name} ({cores} core{'s' if cores > 1 else ''})"
@@ -49,21 +46,11 @@ class Conditions:
 
     Parameters
     ----------
-    device : str
-        The processor in words; this machine's unless given.
-    backend : str
-        What ran the network, e.g. ``pytorch 2.13.0 channels_last``.
-    dtype : str
-        ``float32``, ``bfloat16``, or whatever another backend calls its numbers.
-    batch, threads : int
-        Images in one forward pass, and processor threads that worked on it.
-    extra : str
-        Whatever else matters, in words; mostly empty.
-
-    Raises
-    ------
-    BadInputError
-        A text is empty, or a number is not a whole one above 0.
+    device : the processor in words; this machine's unless given
+    backend : what ran the network, e.g. ``pytorch 2.13.0 channels_last``
+    dtype : ``float32``, ``bfloat16``, or whatever another backend calls its numbers
+    batch, threads : images in one forward pass, and processor threads that worked on it, 1 or more
+    extra : whatever else matters, in words; mostly empty
     """
 
     device: str = field(default_factory=device_name)
@@ -85,8 +72,7 @@ class Conditions:
                 raise BadInputError(f"conditions: {f.name}", expected="a whole number, 1 or more", got=value)
 
     def __str__(self) -> str:
-        plural = "s" if self.threads > 1 else ""
-        threads = f"{self.threads} thread{plural}"
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
         parts = self.device, self.backend, self.dtype, f"batch {self.batch}", threads, self.extra
         return ", ".join(filter(None, parts))
 
@@ -116,16 +102,11 @@ class Cost:
 
     Parameters
     ----------
-    name : str
-        ``macs``, ``params``, ..., ``latency_s``: the column of tables and the word of the command line.
-    unit : str
-        What a value counts, as it is printed beside it: ``B``, ``s``; empty for plain numbers.
-    label : str
-        In words, for people; the name unless given.
-    known : {"computed", "counted", "measured"}
-        From the configuration by a formula; on the built network; by running it under `conditions`.
-    conditions : Conditions or None
-        Of a measured one, where they are told.
+    name : ``macs``, ``params``, ..., ``latency_s``: the column of tables and the word of the command line
+    unit : what a value counts, as it is printed beside it: ``B``, ``s``; empty for plain numbers
+    label : in words, for people; the name unless given
+    known : from the configuration by a formula; on the built network; by running it under `conditions`
+    conditions : of a measured one, where they are told
 
     Examples
     --------
@@ -160,22 +141,8 @@ class ComparedCost:
 
 
 def relative(costs: ArrayLike, baseline: float) -> Floats:
-    """Relative complexity, costs / baseline: the baseline's own is 1.0.
+    """Costs, shape (n,), divided by the baseline's, which must be above 0.
 
-    Parameters
-    ----------
-    costs : array_like
-        Shape (n,), any unit.
-    baseline : float
-        The baseline's cost, same unit, finite and above 0.
-
-    Raises
-    ------
-    BadInputError
-        The baseline's cost is not a positive number.
-
-    Examples
-    --------
     >>> relative([5.0, 20.0], 20.0).tolist()
     [0.25, 1.0]
     """

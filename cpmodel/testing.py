@@ -15,7 +15,7 @@ import math
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,13 +62,7 @@ Must = Callable[[bool, str], None]
 
 
 def check_family(family: Family, task: Task = _TASK, *, seed: int = 0) -> None:
-    """A family: its space, its costs for rows and for built networks, its networks.
-
-    Parameters
-    ----------
-    seed : int
-        Of the draw of configurations that are tried.
-    """
+    """A family: its space, its costs for rows and for built networks, its networks; `seed` draws the rows."""
     with _named("family", family, Family) as must:
         with _without_torch(must):
             space = family.space(task)
@@ -76,11 +70,8 @@ def check_family(family: Family, task: Task = _TASK, *, seed: int = 0) -> None:
             costs = _check_costs(family, space, X, task, must)
             effort = np.asarray(family.effort(X, task))
             must(effort.shape == (len(X),) and bool((effort > 0).all()), "effort: expected (n,), above 0")
-            try:
+            with _refused(must, BadInputError, "space: values of an unknown parameter"):
                 family.space(task, {"no_such_parameter": (1,)})
-                must(False, "space: expected BadInputError for values of an unknown parameter, got none")
-            except BadInputError:
-                pass
         for row in sorted({0, *np.linspace(0, len(X) - 1, _BUILT).astype(int).tolist()}):
             computed = {name: float(column[row]) for name, column in costs.items()}
             _check_network(family, space.configurations(X[[row]])[0], computed, task, must)
@@ -140,15 +131,11 @@ def _check_network(
         network.train()(images)
         both, one = network.eval()(images), network(images[:1])
     for scores, n in ((both, 2), (one, 1)):
-        must(
-            tuple(scores.shape) == (n, task.classes) and bool(torch.isfinite(scores).all()),
-            f"network of {name}: expected finite scores of shape ({n}, {task.classes}) for a batch of {n}, "
-            f"got {tuple(scores.shape)}",
-        )
-    must(
-        torch.allclose(both[:1], one, rtol=1e-4, atol=1e-4),
-        f"network of {name}: an image's scores hang on the others of its batch",
-    )
+        good = tuple(scores.shape) == (n, task.classes) and bool(torch.isfinite(scores).all())
+        expected = f"expected finite scores of shape ({n}, {task.classes}) for a batch of {n}"
+        must(good, f"network of {name}: {expected}, got {tuple(scores.shape)}")
+    alone = torch.allclose(both[:1], one, rtol=1e-4, atol=1e-4)
+    must(alone, f"network of {name}: an image's scores hang on the others of its batch")
     with torch.device("meta"):
         ghost = family.build(configuration, task)
     must(all(p.is_meta for p in ghost.parameters()), f"build of {name}: not all on the meta device")
@@ -195,8 +182,7 @@ def check_dataset(source: Source, request: ImagesRequest | None = None) -> None:
 
     Parameters
     ----------
-    request : Request, optional
-        With the path and the options that the source needs.
+    request : with the path and the options that the source needs
     """
     asked = request or ImagesRequest(text="images")
     with _named("data set", source, Source) as must:
@@ -217,8 +203,7 @@ def check_precision_model(make: Callable[[], PrecisionModel]) -> None:
 
     Parameters
     ----------
-    make : callable
-        The class, or anything that makes a fresh model.
+    make : the class, or anything that makes a fresh model
     """
     X, y = _table()
     fresh = X + 1.0
@@ -242,20 +227,13 @@ def check_precision_model(make: Callable[[], PrecisionModel]) -> None:
         again = type(model).from_dict(json.loads(json.dumps(model.to_dict(), allow_nan=False)))
         must(np.array_equal(again.predict(fresh), mean), "to_dict: what is read back predicts otherwise")
         order = np.random.default_rng(0).permutation(len(y))
-        must(
-            np.allclose(make().fit(X[order], y[order]).predict(fresh), mean, rtol=1e-6),
-            "fit: the order of the rows changes the predictions",
-        )
-        must(
-            np.allclose(make().fit(X / unit, y).predict(fresh / unit), mean, rtol=1e-4),
-            "fit: the units of the columns change the predictions",
-        )
+        shuffled = make().fit(X[order], y[order]).predict(fresh)
+        must(np.allclose(shuffled, mean, rtol=1e-6), "fit: the order of the rows changes the predictions")
+        turned = make().fit(X / unit, y).predict(fresh / unit)
+        must(np.allclose(turned, mean, rtol=1e-4), "fit: the units of the columns change the predictions")
         for what, wrong in (("above 1", np.full(len(y), 1.5)), ("that is NaN", np.full(len(y), np.nan))):
-            try:
+            with _refused(must, FitError, f"fit: a precision {what}"):
                 make().fit(X, wrong)
-                must(False, f"fit: expected FitError for a precision {what}, got none")
-            except FitError:
-                pass
 
 
 def check_store(make: Callable[[], Any]) -> None:
@@ -263,20 +241,19 @@ def check_store(make: Callable[[], Any]) -> None:
 
     Parameters
     ----------
-    make : callable
-        Gives the storage: an `optuna.storages.BaseStorage` or its URL. Each call reaches the same record by a
-        connection of its own, as another process would.
+    make : gives the storage: an `optuna.storages.BaseStorage` or its URL. Each call reaches the same record
+        by a connection of its own, as another process would.
     """
     with _named("storage", make(), object) as must, tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "study"
         one, other = (Store.create(place, _STUDY, make()) for _ in range(2))
         must(Store.open(place, make()).settings == _STUDY, "settings: they come back as others")
-        try:
+        with _refused(must, StudyError, "settings: another seed"):
             Store.create(place, replace(_STUDY, seed=1), make())
-            must(False, "settings: a study with another seed is not refused")
-        except StudyError:
-            pass
-        _check_notes(one, other, must)
+        note = {"text": "ä", "numbers": [1, 0.1, None], "long": "x" * 5000}
+        must(one.note("check") is None, "note: something is there that nobody kept")
+        one.keep("check", note)
+        must(other.note("check") == note, "note: it comes back as another one")
         requests = [Request(c, 0) for c in _SPACE.configurations(_SPACE.candidates())]
         requests[-1] = replace(requests[-1], seed=1000, purpose=Purpose.VERIFY)
         _check_asking(one, other, requests, must)
@@ -285,45 +262,29 @@ def check_store(make: Callable[[], Any]) -> None:
         must(len(again.samples()) == len(requests), "samples: they are not there for the next process")
 
 
-def _check_notes(one: Store, other: Store, must: Must) -> None:
-    note = {"text": "ä", "numbers": [1, 0.1, None], "long": "x" * 5000}
-    must(one.note("check") is None, "note: something is there that nobody kept")
-    one.keep("check", note)
-    must(other.note("check") == note, "note: it comes back as another one")
-
-
 def _check_asking(one: Store, other: Store, requests: list[Request], must: Must) -> None:
-    try:
+    with _refused(must, BadInputError, "enqueue: a start that nothing can train"):
         one.enqueue([replace(requests[0], start=Start("pruned", "0" * 16))])
-        must(False, "enqueue: a start that nothing can train is not refused")
-    except BadInputError:
-        pass
     must(one.enqueue(requests[:3]) == 3, "enqueue: not all that is new is taken")
-    must(
-        other.enqueue([*requests, requests[0]]) == len(requests) - 3, "enqueue: what is there is taken again"
-    )
+    new = other.enqueue([*requests, requests[0]])
+    must(new == len(requests) - 3, "enqueue: what is there is taken again")
     must(one.open_requests() == requests, "open_requests: not what was asked for, in its order")
     must(one.open_requests({Purpose.VERIFY}) == requests[-1:], "open_requests: not those of the purpose")
 
 
 def _check_trainings(one: Store, other: Store, requests: list[Request], must: Must) -> None:
-    first = one.claim()
+    first, verified = one.claim(), other.claim({Purpose.VERIFY})
     must(first is not None and first.request == requests[0], "claim: not the first one asked for")
-    verified = other.claim({Purpose.VERIFY})
     must(verified is not None and verified.request == requests[-1], "claim: not the one of the purpose")
-    claims = [claim for claim in (first, verified) if claim is not None]
-    other.release(claims[1], failed_attempt=True)
+    if verified is not None:
+        other.release(verified, failed_attempt=True)
     taken = other.claim({Purpose.VERIFY})
     must(taken is not None and taken.attempts == 1, "release: the failed attempt is not counted")
-    claims = [claims[0], *([taken] if taken else [])]
-    for n in range(len(requests)):  # one more than there are
-        claim = (one, other)[n % 2].claim()
-        claims += [claim] if claim else []
+    others = [(one, other)[n % 2].claim() for n in range(len(requests))]  # one more than there are
+    claims = [claim for claim in (first, taken, *others) if claim is not None]
     got = [requests.index(claim.request) for claim in claims]
-    must(
-        sorted(got) == list(range(len(requests))),
-        f"claim: trainings {got} of {len(requests)} were handed out",
-    )
+    handed = f"claim: trainings {got} of {len(requests)} were handed out"
+    must(sorted(got) == list(range(len(requests))), handed)
     sent = {requests.index(claim.request): _outcome(one, claim, n) for n, claim in enumerate(claims)}
     for claim in reversed(claims):
         one.beat([claim])
@@ -388,27 +349,25 @@ def _named(kind: str, thing: Any, expected: type) -> Iterator[Must]:
         raise ContractError(f"{name}: {type(error).__name__}: {error}") from error
 
 
-class _NoTorch:
-    """A finder of modules that refuses torch."""
-
-    @staticmethod
-    def find_spec(name: str, path: Any = None, target: Any = None) -> None:
-        if name.split(".")[0] == "torch":
-            raise ImportError("torch is not to be had here")
+@contextmanager
+def _refused(must: Must, error: type[Exception], what: str) -> Iterator[None]:
+    """What is done inside must raise that error."""
+    with suppress(error):
+        yield
+        place, _, given = what.partition(": ")
+        must(False, f"{place}: expected {error.__name__} for {given}, got none")
 
 
 @contextmanager
 def _without_torch(must: Must) -> Iterator[None]:
     """Torch cannot be imported inside: a fit or an optimisation over a family never loads it."""
     hidden = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "torch"}
-    for name in hidden:
-        del sys.modules[name]
-    sys.meta_path.insert(0, _NoTorch)
+    sys.modules |= dict.fromkeys(["torch", *hidden])  # type: ignore[arg-type]  # None: it cannot be imported
     try:
         yield
     except ImportError as error:
         must("torch" not in str(error), "space, costs and effort must not import torch")
         raise
     finally:
-        sys.meta_path.remove(_NoTorch)
-        sys.modules.update(hidden)
+        del sys.modules["torch"]
+        sys.modules |= hidden

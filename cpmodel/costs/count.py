@@ -30,12 +30,10 @@ class Counted:
 
     Parameters
     ----------
-    costs : dict
-        The columns of `cpmodel.layers.Tally`; ``dense_macs`` are those of all products of matrices, attention
-        included.
-    unseen : tuple of str
-        Operators that compute with many numbers, and of which nobody has said how many multiply-accumulates
-        they take: what they do is missing in ``macs``.
+    costs : the columns of `cpmodel.layers.Tally`; ``dense_macs`` are those of all products of matrices,
+        attention included
+    unseen : operators that compute with many numbers, and of which nobody has said how many
+        multiply-accumulates they take: what they do is missing in ``macs``
     """
 
     costs: dict[str, int]
@@ -46,12 +44,8 @@ def count(network: nn.Module, input_shape: Sequence[int]) -> Counted:
     """Complexity of a built network, counted on every operator that runs: modules and functions alike.
 
     The network is copied to torch's meta device, so nothing is computed and it stays as it is. Its products
-    are counted by torch's own `torch.utils.flop_counter.FlopCounterMode`: 1 MAC is 2 FLOPs.
-
-    Parameters
-    ----------
-    input_shape : sequence of int
-        Of one image: (channels, height, width).
+    are counted by torch's own `torch.utils.flop_counter.FlopCounterMode`: 1 MAC is 2 FLOPs. The input shape
+    is that of one image: (channels, height, width).
     """
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode

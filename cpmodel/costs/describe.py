@@ -19,11 +19,8 @@ class Figure:
 
     Parameters
     ----------
-    cost : Cost
-    value : float
-        In the cost's unit.
-    counted : float or None
-        None where nothing was counted, or nobody knows how to.
+    value : in the cost's unit
+    counted : None where nothing was counted, or nobody knows how to
     """
 
     cost: Cost
@@ -42,12 +39,9 @@ class Described:
 
     Parameters
     ----------
-    configuration : mapping
-        A value for every parameter of the family.
-    figures : tuple of Figure
-        In the family's order.
-    unseen : tuple of str
-        Operators of the network whose multiplications the count cannot see; see `Counted`.
+    configuration : a value for every parameter of the family
+    figures : in the family's order
+    unseen : operators of the network whose multiplications the count cannot see; see `Counted`
     """
 
     configuration: Configuration
@@ -67,15 +61,9 @@ def describe(
 
     Parameters
     ----------
-    configuration : mapping, optional
-        Values of some parameters or all, in the family's own space or not; the others are the baseline's.
-    check : bool
-        Whether the network is built and counted, too. Needs torch.
-
-    Raises
-    ------
-    BadInputError
-        The family cannot build it.
+    configuration : values of some parameters or all, in the family's own space or not; the others are the
+        baseline's
+    check : whether the network is built and counted, too; needs torch
     """
     given, own = configuration or {}, family.space(task)
     others = {n: (*own[n].values, v) for n, v in given.items() if v not in own[n].values}

@@ -45,19 +45,13 @@ class Timing:
 
     Parameters
     ----------
-    batch, threads : int
-        Images in one forward pass; processor threads, set back afterwards.
-    dtype : str
-        One of `DTYPES`. Weights and images are converted before, so that the time has no conversion in it.
-    device : str
-        As torch names it: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-    channels_last : bool
-        Store maps with the channel last; said in the backend of the conditions.
-    min_repeats : int
-        Visits to each network before it can be done, 3 or more; a visit is a forward pass, or as many as fill
-        10 ms.
-    max_seconds : float
-        Timed seconds for each network, above 0; three visits are made even when they take longer.
+    batch, threads : images in one forward pass; processor threads, set back afterwards
+    dtype : one of `DTYPES`; weights and images are converted before, so that the time has no conversion in it
+    device : as torch names it: ``cpu``, ``cuda``, ``cuda:1``, ``mps``
+    channels_last : store maps with the channel last; said in the backend of the conditions
+    min_repeats : visits to each network before it can be done, 3 or more; a visit is a forward pass, or as
+        many as fill 10 ms
+    max_seconds : timed for each network, above 0; three visits are made even when they take longer
     """
 
     batch: int = 64
@@ -83,17 +77,11 @@ class Latency:
 
     Parameters
     ----------
-    median_s, spread_s : float
-        Median (of the visits' medians) and interquartile range of the forward times of one batch, seconds.
-    error_s : float
-        Standard error of the median, seconds.
-    stable : bool
-        Whether that is under 1 % of the median; if not, the time was up first.
-    repeats : int
-        Forward passes timed.
-    conditions : Conditions
-    measured_at : str
-        When, ISO 8601, UTC.
+    median_s, spread_s : median (of the visits' medians) and interquartile range of the times of one batch
+    error_s : standard error of the median
+    stable : whether that is under 1 % of the median; if not, the time was up first
+    repeats : forward passes timed
+    measured_at : ISO 8601, UTC
     """
 
     median_s: float
@@ -114,15 +102,7 @@ class Latency:
 def median_error(values: ArrayLike) -> float:
     """Standard error of a median, whatever the distribution: (x_(n/2 + sqrt(n)/2) - x_(n/2 - sqrt(n)/2)) / 2.
 
-    Parameters
-    ----------
-    values : array_like
-        Shape (n,).
-
-    Returns
-    -------
-    error : float
-        Same unit; infinite for fewer than three values.
+    It is infinite for fewer than three values.
 
     Notes
     -----
@@ -144,31 +124,21 @@ def measure_many(
     how: Timing | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Latency]:
-    """The forward run-times of several networks, to be compared with each other.
+    """The forward run-times of several networks, in their order, to be compared with each other.
 
     The networks are visited in rounds, so that a machine that is slow for a while is slow for all of them. A
     network is done when the standard error of its median is under 1 %, or its time is up.
 
     Parameters
     ----------
-    networks : sequence of Module
-        Copied, set to evaluation and made ready as `how` says; they themselves stay as they are. Trained or
-        not does not matter.
-    input_shapes : sequence
-        Of one image, for each network: (channels, height, width).
-    progress : callable, optional
-        Called with the number of networks done, and of all, whenever it grows.
-
-    Returns
-    -------
-    latencies : list of Latency
-        In the order of the networks.
+    networks : copied, set to evaluation and made ready as `how` says; trained or not does not matter
+    input_shapes : of one image, for each network: (channels, height, width)
+    progress : called with the number of networks done, and of all, whenever it grows
 
     Raises
     ------
     BadInputError
-        There are other numbers of shapes than of networks, the device is not there, or the batch does not fit
-        in memory.
+        The device is not there, or the batch does not fit in memory.
     """
     import torch
 
@@ -234,9 +204,8 @@ def _device(text: str) -> tuple[torch.device, str]:
         device = torch.device(text)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise BadInputError(
-            "device", expected="cpu, or cuda or mps where there is one", got=repr(text)
-        ) from error
+        expected = "cpu, or cuda or mps where there is one"
+        raise BadInputError("device", expected=expected, got=repr(text)) from error
     if device.type == "cuda":
         return device, torch.cuda.get_device_name(device)
     return device, device_name() + ("" if device.type == "cpu" else f" {device.type}")
@@ -253,11 +222,7 @@ def _ready(
     return ready.to(memory_format=layout)  # type: ignore[call-overload,no-any-return]
 
 
-def _run(
-    stopwatches: Sequence[_Stopwatch],
-    how: Timing,
-    progress: Callable[[int, int], None] | None,
-) -> None:
+def _run(stopwatches: Sequence[_Stopwatch], how: Timing, progress: Callable[[int, int], None] | None) -> None:
     """Round after round over the networks that are not done yet."""
     waiting = list(stopwatches)
     while waiting:
@@ -323,12 +288,6 @@ class _Stopwatch:
     def result(self, conditions: Conditions) -> Latency:
         """What has been measured."""
         first, third = np.percentile(self._times, [25, 75])
-        return Latency(
-            median_s=float(np.median(self._visits)),
-            spread_s=float(third - first),
-            error_s=self._error,
-            stable=self._stable(),
-            repeats=len(self._times),
-            conditions=conditions,
-            measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
+        median, spread = float(np.median(self._visits)), float(third - first)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return Latency(median, spread, self._error, self._stable(), len(self._times), conditions, now)

@@ -1,8 +1,6 @@
 """The costs table: values of any cost, measured here or on another device, and under what conditions.
 
-Complexity that follows from the configuration alone (multiply-accumulates, parameters, ...) is computed by
-`Family.costs`. What is measured is kept in a table of its own: one row for each configuration, cost and
-conditions.
+Complexity that follows from the configuration alone is computed by `Family.costs`.
 """
 
 from __future__ import annotations
@@ -46,16 +44,11 @@ class Measurement:
 
     Parameters
     ----------
-    value : float
-        The median, in the cost's unit, above 0: of a run-time the forward time of one batch, seconds.
-    spread : float
-        Interquartile range, same unit; NaN if unknown.
-    repeats : int or None
-        How often it was measured.
-    measured_at : str
-        ISO 8601 (UTC unless it says otherwise), or empty.
-    cost : str
-        Its name.
+    value : the median, in the cost's unit, above 0: of a run-time the forward time of one batch, seconds
+    spread : interquartile range, same unit; NaN if unknown
+    repeats : how often it was measured
+    measured_at : ISO 8601 (UTC unless it says otherwise), or empty
+    cost : its name
     """
 
     configuration: Configuration
@@ -76,10 +69,9 @@ class Measurement:
     @property
     def key(self) -> tuple[Any, ...]:
         """What no two rows of a table share."""
-        values = (
-            (name, v if isinstance(v, (int, float)) else str(v)) for name, v in self.configuration.items()
-        )
-        return frozenset(values), self.conditions, self.cost
+        items = self.configuration.items()
+        values = frozenset((name, v if isinstance(v, (int, float)) else str(v)) for name, v in items)
+        return values, self.conditions, self.cost
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +80,8 @@ class CostsTable:
 
     Parameters
     ----------
-    space : Space
-        Its parameters are the first columns; rows may have values outside of it (see `for_space`).
-    rows : tuple of Measurement
-        Build the table with `of` or `read_csv`, which check them.
+    space : its parameters are the first columns; rows may have values outside of it (see `for_space`)
+    rows : build the table with `of` or `read_csv`, which check them
     """
 
     space: Space
@@ -102,13 +92,7 @@ class CostsTable:
 
     @classmethod
     def of(cls, space: Space, measurements: Iterable[Measurement]) -> CostsTable:
-        """The table of `measurements`; of two with the same key the newest stays, see `merged`.
-
-        Raises
-        ------
-        BadInputError
-            A configuration is not of the space, or a number is out of its range.
-        """
+        """The table of `measurements`, checked; of two with the same key the newest stays, see `merged`."""
         rows = []
         for number, m in enumerate(measurements, 1):
             valid = replace(m, configuration=space.validated(m.configuration))
@@ -149,17 +133,14 @@ class CostsTable:
 
     def matching(self, cost: Cost) -> CostsTable:
         """The rows of exactly this cost and these conditions."""
-        keep = [row for row in self.rows if row.cost == cost.name and row.conditions == cost.conditions]
-        return CostsTable(self.space, tuple(keep))
+        wanted = cost.name, cost.conditions
+        return CostsTable(self.space, tuple(r for r in self.rows if (r.cost, r.conditions) == wanted))
 
     def for_space(self, space: Space) -> CostsTable:
         """The rows whose configurations lie in `space`, which has the same parameters."""
         if space.names != self.space.names:
-            raise BadInputError(
-                "costs table",
-                expected="parameters " + ", ".join(space.names),
-                got=", ".join(self.space.names),
-            )
+            expected, got = "parameters " + ", ".join(space.names), ", ".join(self.space.names)
+            raise BadInputError("costs table", expected=expected, got=got)
         inside = space.contains(CostsTable(space, self.rows).X)
         return CostsTable(space, tuple(row for row, keep in zip(self.rows, inside, strict=True) if keep))
 
@@ -207,13 +188,13 @@ def read_csv(path: str | Path, space: Space) -> CostsTable:
     for line, row in zip(table.lines, table.rows, strict=True):
         texts = dict(zip(table.header, row, strict=True))
         rows.append(_checked(space, texts, f"line {line}", where, _OLDER if older else {}))
-        if first.setdefault(rows[-1].key, line) != line:
-            raise BadInputError(
-                f"line {line}",
-                expected="one row for a configuration, a cost and its conditions",
-                got=f"the same as line {first[rows[-1].key]}",
-                where=where,
+        before = first.setdefault(rows[-1].key, line)
+        if before != line:
+            expected, got = (
+                "one row for a configuration, a cost and its conditions",
+                f"the same as line {before}",
             )
+            raise BadInputError(f"line {line}", expected=expected, got=got, where=where)
     if not rows:
         raise BadInputError("no rows", expected="at least one measured cost", where=where)
     return CostsTable(space, tuple(rows))
@@ -228,10 +209,8 @@ def _checked(
         return cells.get((called or {}).get(name, name), "")
 
     def wrong(name: str, expected: str) -> BadInputError:
-        title = f"column '{(called or {}).get(name, name)}', {place}"
-        return BadInputError(
-            title, expected=expected, got=repr(text(name)) if text(name) else "none", where=where
-        )
+        title, got = f"column '{(called or {}).get(name, name)}', {place}", text(name)
+        return BadInputError(title, expected=expected, got=repr(got) if got else "none", where=where)
 
     def number(name: str, expected: str, valid: Callable[[float], bool]) -> float:
         try:

@@ -21,10 +21,8 @@ class Outlook:
 
     Parameters
     ----------
-    probability : float
-        That a configuration cheaper by more than the tolerance reaches the target.
-    saving : float
-        Expected logarithm of the ratio of what one has to the cheapest that reaches the target.
+    probability : that a configuration cheaper by more than the tolerance reaches the target
+    saving : expected logarithm of the ratio of what one has to the cheapest that reaches the target
     """
 
     probability: float
@@ -41,10 +39,8 @@ def outlook(belief: Belief, target: float, has: float, tolerance: float = 0.0) -
 
     Parameters
     ----------
-    has : float
-        Its complexity, finite.
-    tolerance : float
-        Fraction of it below which a saving does not count as cheaper, in [0, 1).
+    has : its complexity, finite
+    tolerance : fraction of it below which a saving does not count as cheaper, in [0, 1)
     """
     cheapest = np.minimum(belief.cheapest(target), has)
     return Outlook(float(np.mean(cheapest < has * (1.0 - tolerance))), float(np.mean(np.log(has / cheapest))))
@@ -61,8 +57,7 @@ def expected_saving(belief: Belief, target: float, rows: Sequence[int] | Rows, c
     Parameters
     ----------
     rows : what has been or is being trained
-    ceiling : float
-        Cost of what is sure to reach the target; of the dearest where nothing is.
+    ceiling : cost of what is sure to reach the target; of the dearest where nothing is
 
     Notes
     -----
@@ -80,7 +75,6 @@ def suggest(
     trained: Sequence[int] | Rows,
     *,
     ceiling: float,
-    pending: Sequence[int] | Rows = (),
     count: int = 1,
     barred: Sequence[int] | Rows = (),
     seconds: Floats | None = None,
@@ -89,24 +83,21 @@ def suggest(
 
     Parameters
     ----------
-    trained, pending : rows that were trained, and that are being trained
-    ceiling : float
-        As for `expected_saving`.
+    trained : rows that were trained, or are being trained
+    ceiling : as for `expected_saving`
     barred : rows that are not to be trained
-    seconds : shape (m,), optional
-        Expected training time of each candidate: the saving is then that per second.
+    seconds : shape (m,), expected training time of each candidate: the saving is then that per second
 
     Notes
     -----
     Rows of one call complete each other: each next one brings the most in the draws in which those before it
-    (and those pending) do not reach the target. So several workers do not train neighbours for the same
-    reason, and no result has to be made up for what is pending.
+    (and those being trained) do not reach the target. So several workers do not train neighbours for the same
+    reason, and no result has to be made up for what is still in training.
     """
-    taken = [*map(int, trained), *map(int, pending)]
-    closed = belief.among([*taken, *map(int, barred)])
+    closed = belief.among([*trained, *barred])
     chosen: list[int] = []
     while len(chosen) < count:
-        gain = np.where(closed, 0.0, expected_saving(belief, target, [*taken, *chosen], ceiling))
+        gain = np.where(closed, 0.0, expected_saving(belief, target, [*trained, *chosen], ceiling))
         if seconds is not None:
             gain = gain / seconds
         best = int(np.argmax(gain))
@@ -135,27 +126,19 @@ def suggest_for_curve(
     trained: Sequence[int] | Rows,
     *,
     ceiling: float,
-    pending: Sequence[int] | Rows = (),
     count: int = 1,
     barred: Sequence[int] | Rows = (),
 ) -> Rows:
-    """Rows to train next for the whole curve C(P): the most to give where it is least certain.
+    """Rows to train next for the whole curve C(P), the most to give where it is least certain; see `suggest`.
 
     Parameters
     ----------
     targets : fractions, a grid over the range of the curve
-    the others : as for `suggest`
     """
     _, widths = least_certain(belief, targets, ceiling)
     order = np.argsort(-widths, kind="stable")
     chosen: list[int] = []
     for position in order[:count] if count < len(order) else np.resize(order, count):
-        chosen += suggest(
-            belief,
-            float(targets[position]),
-            trained,
-            ceiling=ceiling,
-            pending=[*map(int, pending), *chosen],
-            barred=barred,
-        ).tolist()
+        target = float(targets[position])
+        chosen += suggest(belief, target, [*trained, *chosen], ceiling=ceiling, barred=barred).tolist()
     return np.array(chosen, dtype=np.int64)

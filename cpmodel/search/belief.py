@@ -58,12 +58,9 @@ class Belief:
 
     Parameters
     ----------
-    rows : shape (m,)
-        Of the table of configurations; distinct, ascending.
-    cost : shape (m,)
-        Complexity, above 0.
-    precision : shape (draws, m), fractions in [0, 1]
-        Mean over seeds of each candidate in each draw.
+    rows : shape (m,), of the table of configurations; distinct, ascending
+    cost : shape (m,), complexity, above 0
+    precision : shape (draws, m), mean over seeds of each candidate in each draw, in [0, 1]
     """
 
     rows: Rows
@@ -80,13 +77,7 @@ class Belief:
         return Belief(self.rows[kept], self.cost[kept], self.precision[:, kept])
 
     def cheapest(self, target: float, of: NDArray[np.bool_] | None = None) -> Floats:
-        """Least cost that reaches the target in each draw, infinite where none does; shape (draws,).
-
-        Parameters
-        ----------
-        of : shape (m,), optional
-            The candidates to look at; all unless given.
-        """
+        """Least cost of the candidates, or some, that reaches the target, else infinite; shape (draws,)."""
         at = slice(None) if of is None else of
         paid = np.where(self.precision[:, at] >= target, self.cost[at], np.inf)
         return np.asarray(paid.min(axis=1, initial=np.inf))
@@ -108,21 +99,12 @@ class Belief:
 
         Parameters
         ----------
-        X : shape (n, d)
-            Every configuration that may be chosen, as the model sees it.
+        X : shape (n, d), every configuration that may be chosen, as the model sees it
         cost : shape (n,), above 0
-        targets : fraction in [0, 1], or several
-            What matters is decided for each of them.
-        ceiling : float
-            What costs as much or more cannot matter.
+        targets : fraction in [0, 1], or several; what matters is decided for each of them
+        ceiling : what costs as much or more cannot matter
         always : rows that are candidates whatever the model says (those trained)
-        candidates : int
-            How many of the others, at most, a target; `likeliest` chooses them.
-
-        Raises
-        ------
-        BadInputError
-            No configuration, or not one cost above 0 for each.
+        candidates : how many of the others, at most, a target; `likeliest` chooses them
         """
         walk = Walk.of(model, X, cost, targets, ceiling=ceiling)
         return walk.belief(always=always, candidates=candidates, draws=draws)
@@ -134,13 +116,9 @@ class Walk:
 
     Parameters
     ----------
-    model : JointModel
-    X : shape (n, d)
-        The whole table, as the model sees it.
-    cost : shape (n,)
+    X, cost : shape (n, d), (n,), the whole table, as the model sees it
     rows : shape (k,)
-    probability : shape (targets, k)
-        Of reaching each target.
+    probability : shape (targets, k), of reaching each target
     """
 
     model: JointModel
@@ -199,14 +177,7 @@ class Walk:
         candidates: int = _MOST,
         draws: int = _DRAWS,
     ) -> Belief:
-        """Draws of the likeliest rows; the same arguments give the same belief.
-
-        Parameters
-        ----------
-        of : int, optional
-            Which of the targets decides what matters; each of them unless given.
-        the others : as for `Belief.of`
-        """
+        """Draws of the likeliest rows for one of the targets, or for each; else as `Belief.of`."""
         levels = self.probability if of is None else self.probability[[of]]
         rows = [np.asarray(always, dtype=np.int64)]
         rows += [self.rows[likeliest(level, self.cost[self.rows], candidates)] for level in levels]
@@ -267,13 +238,7 @@ def likeliest(probability: Floats, cost: Floats, count: int) -> Rows:
 
     Those dearer than a row that is sure to reach it cannot; nor can those that hardly any draw would have
     reach it. Of the others the likeliest for their cost are taken: those that no cheaper one equals in
-    probability, then those that only these do, and so on.
-
-    Parameters
-    ----------
-    probability : shape (n,)
-        Of reaching the target.
-    cost : shape (n,)
+    probability (of reaching the target, shape (n,)), then those that only these do, and so on.
     """
     if not len(probability):
         return np.empty(0, dtype=np.int64)

@@ -51,24 +51,13 @@ class View:
 
     Parameters
     ----------
-    X : shape (m, d)
-        Every configuration that may be chosen (limits already applied).
-    cost : shape (m,)
-        Complexity of each.
-    model : SearchModel
-        Fitted to the samples.
-    target, confidence : float
-        The confidence is that of all claims of the study together.
-    budget : int
-        Trainings in all, verification included.
-    tolerance : float
-        The search ends when the expected further saving, in relative complexity, falls below it.
-    workers : int
-    study_seed : int
-    pending : tuple of str
-        Keys of configurations that are being trained.
-    seconds : shape (m,), optional
-        Expected training time of each configuration, where time is what is short.
+    X, cost : shape (m, d), (m,), every configuration that may be chosen (limits already applied)
+    model : fitted to the samples
+    confidence : that of all claims of the study together
+    budget : trainings in all, verification included
+    tolerance : the search ends when the expected further saving, in relative complexity, falls below it
+    pending : keys of configurations that are being trained
+    seconds : shape (m,), expected training time of each, where time is what is short
     """
 
     space: Space
@@ -96,15 +85,11 @@ class Step:
 
     Parameters
     ----------
-    action : {"explore", "verify", "prove", "stop"}
-        Train `requests`, to learn or to verify; open the test split for `evidence`; or end without proof.
-    reason : str
-        In words, for the user.
-    outlook : Outlook, optional
-        What may be cheaper than the cheapest proved so far (or, where nothing is, than what the model is sure
-        of); None while it is sure of nothing.
-    has : float
-        Complexity of that cheapest; infinite while there is none.
+    action : train `requests`, to learn or to verify; open the test split for `evidence`; or end without proof
+    reason : in words, for the user
+    outlook : what may be cheaper than the cheapest proved so far (or, where nothing is, than what the model
+        is sure of); None while it is sure of nothing
+    has : complexity of that cheapest; infinite while there is none
     """
 
     action: Literal["explore", "verify", "prove", "stop"]

@@ -119,15 +119,7 @@ def _still(space: Space, vary: Collection[str] | None) -> NDArray[np.bool_]:
 def _sobol(
     space: Space, everything: Floats, n: int, rng: np.random.Generator, still: NDArray[np.bool_]
 ) -> Floats:
-    """The first n distinct configurations of a scrambled Sobol sequence over the positions of the values.
-
-    Parameters
-    ----------
-    everything : shape (m, d)
-        All that there are.
-    still : shape (d,)
-        Parameters that stay at the baseline.
-    """
+    """The first n distinct configurations of a scrambled Sobol sequence over the positions of the values."""
     from scipy.stats import qmc
 
     levels = np.array([len(p.values) for p in space.parameters])

@@ -39,14 +39,10 @@ class Evidence:
 
     Parameters
     ----------
-    seeds, precisions : tuple
-        Of each fresh training that did not fail: validation precision.
-    probability : float
-        That the mean precision over seeds reaches the target.
-    asked : float
-        The probability asked of it, so that all candidates of a study together err as seldom as was stated.
-    chance : float
-        That it will stand when all looks are done.
+    seeds, precisions : of each fresh training that did not fail: validation precision
+    probability : that the mean precision over seeds reaches the target
+    asked : the probability asked of it, so that all candidates together err as seldom as was stated
+    chance : that it will stand when all looks are done
     """
 
     key: str

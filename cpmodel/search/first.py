@@ -24,14 +24,9 @@ def first_requests(
 
     Parameters
     ----------
-    X : shape (m, d)
-        Every configuration that may be chosen.
-    cost : shape (m,)
-        Of each of them.
-    first : int
-        Configurations of the design.
-    baseline_seeds : int
-        Trainings of the baseline; they also tell the noise of a training.
+    X, cost : shape (m, d), (m,), every configuration that may be chosen
+    first : configurations of the design
+    baseline_seeds : trainings of the baseline; they also tell the noise of a training
     """
     rows = first_rows(_levels(space, X), np.maximum(cost, _LEAST_COST), first, study_seed)
     rows = rows[np.argsort(-cost[rows], kind="stable")]
@@ -53,11 +48,10 @@ def first_rows(levels: Floats, cost: Floats, count: int, seed: int) -> Rows:
 
     Parameters
     ----------
-    levels : shape (n, d), in [0, 1]
-        Each parameter on a scale on which precision is about linear (usually the logarithm), rising.
+    levels : shape (n, d), in [0, 1], rising, each parameter on a scale on which precision is about linear
+        (usually the logarithm)
     cost : shape (n,), above 0
-    count : int
-        How many rows, at most; distinct.
+    count : how many rows, at most; distinct
 
     Notes
     -----

@@ -65,8 +65,8 @@ def test_a_batch_completes_itself() -> None:
     assert suggest(BELIEF, TARGET, [], ceiling=8.0).tolist() == [20]
     # beside 20, the cheap one and the dear one each save a factor of two in one truth: the first row wins
     assert suggest(BELIEF, TARGET, [], ceiling=8.0, count=3).tolist() == [20, 10, 30]
-    # a pending training counts like one of the same batch
-    assert suggest(BELIEF, TARGET, [], pending=[20], ceiling=8.0, count=2).tolist() == [10, 30]
+    # a training in hand counts like one of the same batch
+    assert suggest(BELIEF, TARGET, [20], ceiling=8.0, count=2).tolist() == [10, 30]
     assert suggest(BELIEF, TARGET, [20], ceiling=8.0, barred=[10], count=5).tolist() == [30]
     assert suggest(BELIEF, TARGET, [10, 20, 30], ceiling=8.0).tolist() == []
 
