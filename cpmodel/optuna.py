@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -29,7 +24,7 @@ from cpmodel.samples import Samples, Status
 from cpmodel.search.decide import Step, View, decide
 from cpmodel.search.evidence import Evidence
 from cpmodel.search.first import first_requests, first_size
-from cpmodel.space import Configuration, Floats, Parameter, Space, Value, distinct, rows_of
+from cpmodel.space import Configuration, Floats, Parameter, Space, distinct, rows_of
 
 # Values that stand for a continuous range
 _LEVELS = 33
@@ -66,11 +61,6 @@ class EnvelopeSampler(BaseSampler):
     candidates : configurations that are looked at; of a space with more, so many are drawn
     seed : same seed, same values, one process: same trials
     stop : whether to stop `Study.optimize` when the search is over
-
-    Raises
-    ------
-    BadInputError
-        The study minimises or has several objectives, a value is no fraction, or a cost is not above 0.
 
     Examples
     --------
@@ -147,11 +137,9 @@ class EnvelopeSampler(BaseSampler):
         """The planned value; the largest one of the first trials, by which the space becomes known."""
         plan = self._plans.get(trial.number)
         if plan is None and _first(trial):
-            return _last(param_distribution)
-        if plan is not None and param_name in plan:
-            value = plan[param_name]
-            if _holds(param_distribution, value):
-                return value
+            return _values(param_distribution)[0][-1]
+        if plan is not None and param_name in plan and _holds(param_distribution, plan[param_name]):
+            return plan[param_name]
         seed = zlib.crc32(f"{self._seed} {trial.number} {param_name}".encode())
         return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
 
@@ -257,22 +245,14 @@ class _Candidates:
 
 @dataclass(frozen=True, eq=False)
 class _Record:
-    """The trials of a study as the search sees them.
-
-    Parameters
-    ----------
-    samples, finished : of the trials that ended, in order, and their numbers
-    running : keys of what is being trained
-    unplanned : number of running trials whose parameters are not known yet
-    issued : how often each (key, purpose) was asked for
-    """
+    """The trials of a study as the search sees them."""
 
     candidates: _Candidates
-    samples: Samples
-    finished: tuple[int, ...]
-    running: tuple[str, ...]
-    unplanned: int
-    issued: Counter[tuple[str, Purpose]]
+    samples: Samples  # of the trials that ended, in order
+    finished: tuple[int, ...]  # their numbers
+    running: tuple[str, ...]  # keys of what is being trained
+    unplanned: int  # running trials whose parameters are not known yet
+    issued: Counter[tuple[str, Purpose]]  # how often each (key, purpose) was asked for
     seed: int
 
     @classmethod
@@ -287,8 +267,9 @@ class _Record:
             if trial.state == TrialState.WAITING:
                 continue
             given = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-            configuration = _configuration(space, given)
-            if configuration is None:
+            try:
+                configuration = space.validated({n: v for n, v in given.items() if n in space.names})
+            except BadInputError:  # it is none of the space, or none yet
                 unplanned += trial.state == TrialState.RUNNING and not set(space.names) <= set(given)
                 continue
             known = trial.user_attrs.get(_PURPOSE)
@@ -300,9 +281,8 @@ class _Record:
                 continue
             value = trial.value if trial.state == TrialState.COMPLETE else None
             if value is not None and not 0 <= value <= 1:
-                raise BadInputError(
-                    f"value of trial {trial.number}", expected="a precision in [0, 1]", got=value
-                )
+                what = f"value of trial {trial.number}"
+                raise BadInputError(what, expected="a precision in [0, 1]", got=value)
             status: Status = "failed" if value is None else "complete"
             finished.append(trial.number)
             rows.append(Sample(configuration, trial.number, value, status=status, purpose=purpose))
@@ -325,15 +305,6 @@ class _Record:
             else:
                 missing.append((request.configuration, request.purpose))
         return missing
-
-
-def _configuration(space: Space, given: Mapping[str, Any]) -> dict[str, Value] | None:
-    """The configuration that a trial's parameters are; None while they are none of the space."""
-    known = {name: value for name, value in given.items() if name in space.names}
-    try:
-        return space.validated(known)
-    except BadInputError:
-        return None
 
 
 def _inferred(trials: Sequence[FrozenTrial]) -> Space | None:
@@ -374,11 +345,6 @@ def _values(distribution: BaseDistribution) -> tuple[list[Any], bool]:
 def _first(trial: FrozenTrial) -> bool:
     """Whether a trial is among those that make the space known, with the largest values."""
     return trial.number < _BASELINE_SEEDS
-
-
-def _last(distribution: BaseDistribution) -> Any:
-    """The largest value, or the last choice."""
-    return _values(distribution)[0][-1]
 
 
 def _holds(distribution: BaseDistribution, value: Any) -> bool:

@@ -50,20 +50,11 @@ _NOTHING = {"", "na", "nan"}  # what stands in an empty cell, lower case
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """A validated table of samples over a space.
-
-    Parameters
-    ----------
-    space : Space
-    frame : DataFrame
-        The columns the module describes; build it with `of` or `read_csv`, which check it.
-    notes : tuple of str
-        What was decided on reading (percent or fraction, rows left out), to be said to the user.
-    """
+    """A validated table of samples over a space; build it with `of` or `read_csv`, which check it."""
 
     space: Space
-    frame: pd.DataFrame
-    notes: tuple[str, ...] = ()
+    frame: pd.DataFrame  # the columns that the module describes
+    notes: tuple[str, ...] = ()  # what was decided on reading, to be said to the user
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -96,16 +87,15 @@ class Samples:
     @property
     def usable(self) -> Samples:
         """The rows that have a precision."""
-        return Samples(
-            self.space, self.frame[self.frame["precision"].notna()].reset_index(drop=True), self.notes
-        )
+        return self._where(self.frame["precision"].notna())
 
     @property
     def measured(self) -> Samples:
         """The rows whose precision was measured, not foreseen from a part of the curve."""
-        usable = self.usable
-        whole = usable.frame["status"] != "stopped"
-        return Samples(self.space, usable.frame[whole].reset_index(drop=True), self.notes)
+        return self._where(self.frame["precision"].notna() & (self.frame["status"] != "stopped"))
+
+    def _where(self, kept: pd.Series[bool]) -> Samples:
+        return Samples(self.space, self.frame[kept].reset_index(drop=True), self.notes)
 
     @property
     def failed(self) -> int:
@@ -136,19 +126,10 @@ class Samples:
         return [self.space.key(c) for c in self.space.configurations(self.X)]
 
     def cost(self, name: str) -> Floats:
-        """A cost column, shape (n,).
-
-        Raises
-        ------
-        BadInputError
-            The table has no such column of numbers.
-        """
+        """A cost column, shape (n,)."""
         if name not in self.frame.columns or self.frame[name].dtype.kind not in "fiu":
-            raise BadInputError(
-                "complexity",
-                expected="one of " + (", ".join(self.cost_names) or "the table's columns"),
-                got=name,
-            )
+            expected = "one of " + (", ".join(self.cost_names) or "the table's columns")
+            raise BadInputError("complexity", expected=expected, got=name)
         return self.frame[name].to_numpy(dtype=np.float64)
 
     @property
@@ -178,9 +159,11 @@ def read_csv(
 ) -> Samples:
     """Anybody's measurements as a samples table.
 
+    A row that cannot be used is refused, and named as an editor counts it (the header is line 1).
+
     Parameters
     ----------
-    path
+    path : str or Path
         A CSV file with a header, gzipped where its name ends in ``.gz``; one row a training.
     space : Space, optional
         The space its configurations belong to; made of the values that occur unless given.
@@ -190,12 +173,6 @@ def read_csv(
         Names of those columns. A table without the seed column is taken as one training a row.
     unit
         Whether precision is a fraction or a percentage; ``auto`` goes by the numbers, and says so in `notes`.
-
-    Raises
-    ------
-    BadInputError
-        The file or one of its rows cannot be used; the message names the row as an editor counts it
-        (the header is line 1).
     """
     import pandas as pd
 
@@ -204,26 +181,18 @@ def read_csv(
     lines = read.lines
     cells = pd.DataFrame(read.rows, columns=list(read.header), dtype=object)
     cells = cells.loc[:, [bool(name) for name in read.header]]  # a column without a name is an index
-    names = list(
-        space.names if space else parameters or [n for n in ("f", "s", "k", "l") if n in cells.columns]
-    )
+    names = list(space.names if space else parameters or [n for n in "fskl" if n in cells.columns])
+    there = ", ".join(cells.columns)
     if not names:
-        raise BadInputError(
-            "parameters",
-            expected="their columns' names (--parameters a,b)",
-            got=", ".join(cells.columns),
-            where=where,
-        )
+        expected = "their columns' names (--parameters a,b)"
+        raise BadInputError("parameters", expected=expected, got=there, where=where)
     for name in [*names, precision, *([seed] if seed != "seed" else [])]:
         if name not in cells.columns:
-            raise BadInputError(
-                f"column '{name}' is missing", expected="it among " + ", ".join(cells.columns), where=where
-            )
+            raise BadInputError(f"column '{name}' is missing", expected=f"it among {there}", where=where)
     for name in names:
         if name in COLUMNS or name in (precision, seed):
-            raise BadInputError(
-                f"column '{name}'", expected="a parameter", got="a column of another meaning", where=where
-            )
+            got = "a column of another meaning"
+            raise BadInputError(f"column '{name}'", expected="a parameter", got=got, where=where)
     if not lines:
         raise BadInputError("no rows", expected="at least one sample", where=where)
     renamed = {seed: "seed"} if seed in cells.columns and seed != precision else {}
@@ -347,9 +316,8 @@ def _precision_scale(values: Floats, unit: str, table: _Cells) -> tuple[float, t
         unit = "percent" if np.median(present) > 1 else "fraction"
         if unit == "percent":
             for row in np.flatnonzero((values > 0) & (values <= 1)):
-                raise table.wrong(
-                    "precision", row, "a percentage above 1 like the others (or --unit percent)"
-                )
+                expected = "a percentage above 1 like the others (or --unit percent)"
+                raise table.wrong("precision", row, expected)
         note = f"column '{name}' read as {'percentages' if unit == 'percent' else 'fractions'}"
         notes = (f"{note} (they run from {present.min():g} to {present.max():g})",)
     if unit not in ("percent", "fraction"):
@@ -381,13 +349,8 @@ def _space_of(table: _Cells, names: Sequence[str]) -> Space:
 def _with_defaults(frame: pd.DataFrame, space: Space) -> pd.DataFrame:
     """All of `COLUMNS`, parameters first; what the table did not say takes its default."""
     defaults: dict[str, Any] = dict.fromkeys(_TEXT, "")
-    defaults |= {
-        "split": "validation",
-        "status": "complete",
-        "curve": "[]",
-        "precision_sd": 0.0,
-        "train_s": 0.0,
-    }
+    defaults |= {"split": "validation", "status": "complete", "curve": "[]"}
+    defaults |= {"precision_sd": 0.0, "train_s": 0.0}
     frame = frame.copy()
     if "seed" not in frame.columns:
         frame["seed"] = 0

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cpmodel import codec
 from cpmodel.errors import BadInputError
 
 Value = int | float | str | bool
@@ -84,14 +83,11 @@ class Parameter:
             raise BadInputError(f"parameter {self.name}", expected="distinct values", got=self.values)
         for value in self.values:
             if isinstance(value, str) and (value != value.strip() or not value or "," in value):
-                raise BadInputError(
-                    f"parameter {self.name}", expected="texts without commas or outer blanks", got=repr(value)
-                )
-        numeric = all(map(_finite, self.values))
-        if not self.categorical and not numeric:
-            raise BadInputError(
-                f"parameter {self.name}", expected="finite numbers (or a categorical one)", got=self.values
-            )
+                expected = "texts without commas or outer blanks"
+                raise BadInputError(f"parameter {self.name}", expected=expected, got=repr(value))
+        if not self.categorical and not all(map(_finite, self.values)):
+            expected = "finite numbers (or a categorical one)"
+            raise BadInputError(f"parameter {self.name}", expected=expected, got=self.values)
         if not self.categorical and list(self.values) != sorted(self.values, key=float):
             raise BadInputError(f"parameter {self.name}", expected="ascending values", got=self.values)
 
@@ -101,13 +97,7 @@ class Parameter:
         return np.array(range(len(self.values)) if self.categorical else self.values, dtype=np.float64)
 
     def code(self, value: Value) -> float:
-        """The number that stands for `value` in a matrix X.
-
-        Raises
-        ------
-        BadInputError
-            `value` is none of the parameter's values.
-        """
+        """The number that stands for `value`, which must be one of the parameter's, in a matrix X."""
         if not self.categorical:
             for known in self.values:
                 if isinstance(value, (int, float)) and float(known) == float(value):
@@ -124,9 +114,8 @@ class Parameter:
         return self.values[place]
 
     def _refused(self, got: object) -> BadInputError:
-        return BadInputError(
-            f"parameter {self.name}", expected="one of " + " ".join(map(str, self.values)), got=got
-        )
+        known = " ".join(map(str, self.values))
+        return BadInputError(f"parameter {self.name}", expected=f"one of {known}", got=got)
 
     def parse(self, text: str) -> Value:
         """The value that `text` names.
@@ -188,17 +177,8 @@ class Space:
                 raise BadInputError(f"parameter {parameter.name}", expected="to depend on no axis")
             for value in parameter.when.values:
                 parent.code(value)
-        unknown = sorted(set(self.baseline) - set(names))
-        if unknown:
-            raise BadInputError("baseline", expected=f"only {', '.join(names)}", got=", ".join(unknown))
-        whole: dict[str, Value] = {}
-        for parameter in self.parameters:
-            if self._active(parameter, whole):
-                code = parameter.code(self.baseline.get(parameter.name, parameter.values[-1]))
-                whole[parameter.name] = parameter.value(code)
-            elif parameter.name in self.baseline:
-                raise BadInputError("baseline", expected=f"no {parameter.name} (it is inactive there)")
-        object.__setattr__(self, "baseline", whole)
+        largest = {p.name: p.values[-1] for p in self.parameters}
+        object.__setattr__(self, "baseline", self._whole(self.baseline, "baseline", largest))
 
     def __getitem__(self, name: str) -> Parameter:
         for parameter in self.parameters:
@@ -244,33 +224,27 @@ class Space:
         """The configuration without the axes: what a family builds."""
         return {name: value for name, value in configuration.items() if not self[name].axis}
 
-    @staticmethod
-    def _active(parameter: Parameter, configuration: Configuration) -> bool:
-        condition = parameter.when
-        return condition is None or configuration.get(condition.parameter) in condition.values
-
     def validated(self, configuration: Configuration) -> dict[str, Value]:
         """`configuration` in the order of the parameters, its values those of the space.
 
-        Raises
-        ------
-        BadInputError
-            A parameter is missing, unknown, inactive, or has a value outside the space.
+        A parameter that is missing, unknown or inactive is refused, and so is a value outside the space.
         """
-        unknown = sorted(set(configuration) - set(self.names))
-        if unknown:
-            raise BadInputError(
-                "configuration", expected=f"only {', '.join(self.names)}", got=", ".join(unknown)
-            )
+        return self._whole(configuration, "configuration", {})
+
+    def _whole(self, given: Configuration, what: str, defaults: Configuration) -> dict[str, Value]:
+        """What is given, as `validated`; parameters that are missing have their defaults."""
+        if unknown := sorted(set(given) - set(self.names)):
+            raise BadInputError(what, expected=f"only {', '.join(self.names)}", got=", ".join(unknown))
         whole: dict[str, Value] = {}
         for parameter in self.parameters:
-            if not self._active(parameter, whole):
-                if parameter.name in configuration:
-                    raise BadInputError("configuration", expected=f"no {parameter.name} (it is inactive)")
+            name, condition = parameter.name, parameter.when
+            if condition is not None and whole.get(condition.parameter) not in condition.values:
+                if name in given:
+                    raise BadInputError(what, expected=f"no {name} (it is inactive)")
                 continue
-            if parameter.name not in configuration:
-                raise BadInputError("configuration", expected=f"a value for {parameter.name}", got="none")
-            whole[parameter.name] = parameter.value(parameter.code(configuration[parameter.name]))
+            if name not in given and name not in defaults:
+                raise BadInputError(what, expected=f"a value for {name}", got="none")
+            whole[name] = parameter.value(parameter.code(given[name] if name in given else defaults[name]))
         return whole
 
     def key(self, configuration: Configuration) -> str:
@@ -440,19 +414,6 @@ class Space:
             for p in self.parameters
         )
         return Space(parameters, dict(baseline or {}))
-
-    def to_dict(self) -> dict[str, Any]:
-        """A JSON-ready description, from which `from_dict` makes an equal space."""
-        described: dict[str, Any] = codec.dump(self)
-        return described
-
-    @classmethod
-    def from_dict(cls, description: Mapping[str, Any]) -> Space:
-        """The space that `to_dict` described.
-
-        Refuses, as `BadInputError`, what describes none.
-        """
-        return codec.load(cls, description, what="space")
 
 
 def rows_of(known: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:

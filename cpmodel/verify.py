@@ -39,26 +39,14 @@ def error_of_opening(number: int, error: float = ERROR) -> float:
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and where the true one lies.
-
-    Parameters
-    ----------
-    mean, low, high : float
-        Precisions in [0, 1], or differences of two in [-1, 1].
-    level : float
-        Two-sided confidence level.
-    seed_sd : float
-        Standard deviation between seeds beyond what the finite images explain; NaN with one seed.
-    freedom : float
-        Degrees of freedom of the interval.
-    """
+    """A mean and where the true one lies: precisions in [0, 1], or differences of two in [-1, 1]."""
 
     mean: float
     low: float
     high: float
-    level: float
-    seed_sd: float
-    freedom: float
+    level: float  # two-sided confidence level
+    seed_sd: float  # between seeds beyond what the finite images explain; NaN with one seed
+    freedom: float  # degrees of freedom
 
 
 def precision_interval(
@@ -117,14 +105,7 @@ def difference_interval(
     Each image is its own control: Var(D) = V_images + V_seeds + V_seeds of the reference, the first from the
     differences of the two means over seeds, by group, the others as in `precision_interval`. Two made-up
     images, one won and one lost, keep it honest where few images tell the two apart; K strata share them.
-
-    Parameters
-    ----------
-    values, reference : shape (n seeds, N images), (m seeds, N images), in [0, 1]
-        Of the configuration and of the one that it is compared with; the seeds need not be as many. The
-        interval's `seed_sd` is that of the configuration.
-    groups, strata : shape (N,), optional
-        As in `precision_interval`.
+    The seeds of the two need not be as many; the interval's `seed_sd` is that of the first.
 
     Notes
     -----
@@ -282,19 +263,11 @@ class Networks:
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """What is known of the test images before networks are put to them.
+    """What is known of the test images before networks are put to them."""
 
-    Parameters
-    ----------
-    groups, strata : shape (N,), or None
-        As in `precision_interval`.
-    opening, error
-        See the head of the module: they make the level of the intervals.
-    """
-
-    groups: Labels | None = None
+    groups: Labels | None = None  # as in `precision_interval`
     strata: Labels | None = None
-    opening: int = 1
+    opening: int = 1  # with the stated error it makes the level of the intervals
     error: float = ERROR
 
     @property
@@ -310,24 +283,14 @@ class Opened:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The answer against the baseline's own networks, of `key` and `seeds`, on the same test images.
-
-    Parameters
-    ----------
-    drop : float
-        How far below the baseline the answer may lie, fraction.
-    validation, test : tuple of float
-        Precision of each of the baseline's networks on each split.
-    difference : Interval
-        Of precision(answer) - precision(baseline).
-    """
+    """The answer against the baseline's own networks, of `key` and `seeds`, on the same test images."""
 
     key: str
-    drop: float
+    drop: float  # how far below the baseline the answer may lie, fraction
     seeds: tuple[int, ...]
-    validation: tuple[float, ...]
+    validation: tuple[float, ...]  # precision of each of the baseline's networks on each split
     test: tuple[float, ...]
-    difference: Interval
+    difference: Interval  # of precision(answer) - precision(baseline)
 
 
 @dataclass(frozen=True)
@@ -339,8 +302,6 @@ class Verdict:
     status : {"reached", "missed", "undecided"}
         The interval lies above the target, below it, or around it: that of the test precision, or with a
         drop that of the difference to the baseline.
-    configuration, key
-        What was verified.
     target : float
         With a drop: the baseline's mean validation precision less the drop.
     validation, test : tuple of float
@@ -383,9 +344,8 @@ class Verdict:
         if comparison is not None and drop is not None:
             comparison = replace(comparison, drop=drop)
             interval, bar = comparison.difference, -drop
-        status: Outcome = (
-            "reached" if interval.low >= bar else "missed" if interval.high < bar else "undecided"
-        )
+        missed: Outcome = "missed" if interval.high < bar else "undecided"
+        status: Outcome = "reached" if interval.low >= bar else missed
         return replace(self, target=target, comparison=comparison, status=status)
 
 

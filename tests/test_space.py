@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cpmodel.codec import dump, load
 from cpmodel.errors import BadInputError
 from cpmodel.space import CANDIDATES, Condition, Parameter, Space, Value, distinct, rows_of
 
@@ -182,12 +183,12 @@ def test_axes_are_no_part_of_the_network() -> None:
 def test_axes_are_parameters_like_others() -> None:
     assert SEARCHED.key(SEARCHED.baseline) == "l=2,long=False,f2=8"
     assert SEARCHED.parse("l=1,long=True,bits=16") == {"l": 1, "long": True, "bits": 16}
-    again = Space.from_dict(json.loads(json.dumps(SEARCHED.to_dict())))
+    again = load(Space, json.loads(json.dumps(dump(SEARCHED))))
     assert again == SEARCHED and again["long"].axis and not again["l"].axis
-    older = PLAIN.to_dict()
+    older = dump(PLAIN)
     for row in older["parameters"]:
         del row["axis"]  # as it was written before there were axes
-    assert Space.from_dict(older) == PLAIN
+    assert load(Space, older) == PLAIN
     assert [p.axis for p in SEARCHED.with_values({"bits": [4, 32]}).parameters] == [False, True, False, True]
 
 
@@ -219,9 +220,9 @@ def test_key_and_matrix_lead_back(space: Space) -> None:
 @FEW
 @given(spaces())
 def test_description_gives_an_equal_space(space: Space) -> None:
-    again = Space.from_dict(json.loads(json.dumps(space.to_dict())))
+    again = load(Space, json.loads(json.dumps(dump(space))))
     assert again == space
-    assert json.dumps(again.to_dict()) == json.dumps(space.to_dict())
+    assert json.dumps(dump(again)) == json.dumps(dump(space))
 
 
 @FEW
@@ -355,10 +356,10 @@ def test_a_million_configurations() -> None:
         (lambda: PLAIN.key({"f": 8, "s": 28, "k": 3, "l": 1}), "got l"),
         (lambda: NESTED.key({"l": 1, "pool": "max", "norm": True}), "no pool"),
         (lambda: NESTED.key({"l": 2, "norm": True}), "a value for pool"),
-        (lambda: Space.from_dict({"parameters": []}), "space|parameters"),
-        (lambda: Space.from_dict({"parameters": [{"name": "f"}], "baseline": {}}), "space"),
-        (lambda: Space.from_dict({**PLAIN.to_dict(), "baseline": "abc"}), "space"),
-        (lambda: Space.from_dict({**PLAIN.to_dict(), "parameters": None}), "space"),
+        (lambda: load(Space, {"parameters": []}, what="space"), "space|parameters"),
+        (lambda: load(Space, {"parameters": [{"name": "f"}], "baseline": {}}, what="space"), "space"),
+        (lambda: load(Space, {**dump(PLAIN), "baseline": "abc"}, what="space"), "space"),
+        (lambda: load(Space, {**dump(PLAIN), "parameters": None}, what="space"), "space"),
     ],
 )
 def test_what_is_refused(make: Any, message: str) -> None:

@@ -22,12 +22,8 @@ class Engine(ABC):
     def backpropagate(self, images: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         """Set the gradient of every parameter, and update running statistics; returns the loss, shape ().
 
-        Parameters
-        ----------
-        images : uint8, shape (n, c, h, w), channels last in memory
-        labels : int64, shape (n,)
-        smoothing : float
-            Label smoothing, in [0, 1); the loss is the mean cross-entropy, nats.
+        Images are uint8, shape (n, c, h, w), channels last in memory, labels int64, shape (n,). The loss is
+        the mean cross-entropy, nats, with label smoothing in [0, 1).
         """
 
     @abstractmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+from contextlib import suppress
 from typing import NamedTuple
 
 from cpmodel.errors import BadInputError
@@ -25,11 +26,8 @@ class Memory(NamedTuple):
 def training_devices(name: str | None = None) -> tuple[str, ...]:
     """The devices that a name stands for.
 
-    Parameters
-    ----------
-    name : str, optional
-        ``cpu``; ``cuda``, all GPUs; ``cuda:1``, one of them; ``auto`` (also if not given), all GPUs if there
-        are any, else the processor.
+    ``cpu``; ``cuda``, all GPUs; ``cuda:1``, one of them; ``auto`` (also if not given), all GPUs if there are
+    any, else the processor.
     """
     name = name or "auto"
     if name == "cpu" or (name == "auto" and not _has_driver()):
@@ -78,14 +76,8 @@ def memory_of(device: str) -> Memory | None:
 def training_bytes(activations: float, params: float, batch: int, evaluated: int, peak: float) -> int:
     """What one training takes of a GPU's memory, bytes; rather too much than too little, and unmeasured.
 
-    Parameters
-    ----------
-    activations : float
-        Outputs of all layers, for one image.
-    batch, evaluated : int
-        Images a training step, and in one piece of an evaluation.
-    peak : float
-        Largest input plus output of one layer, for one image.
+    For one image `activations` are the outputs of all layers, `peak` the largest input plus output of one; a
+    training step has `batch` images, one piece of an evaluation `evaluated`.
     """
     at_work = max(STORED_BYTES * activations * batch, STORED_BYTES * peak * evaluated)
     return int(at_work + WEIGHT_BYTES * params) + LIBRARY_BYTES
@@ -114,9 +106,6 @@ def broken(error: BaseException) -> bool:
 def _has_driver() -> bool:
     """Whether the driver of a GPU is installed: so a machine without one is not kept waiting for torch."""
     for library in ("libcuda.so.1", "libamdhip64.so"):
-        try:
-            ctypes.CDLL(library)
-        except OSError:
-            continue
-        return True
+        with suppress(OSError):
+            return bool(ctypes.CDLL(library))
     return False

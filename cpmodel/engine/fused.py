@@ -63,9 +63,7 @@ class FusedEngine(Engine):
     def __init__(
         self, layers: tuple[_Layer, ...], dense: nn.Linear, normalisation: Normalisation, dtype: str
     ) -> None:
-        self._layers = layers
-        self._dense = dense
-        self._dtype = _DTYPES[dtype]
+        self._layers, self._dense, self._dtype = layers, dense, _DTYPES[dtype]
         mean, factor = (torch.tensor(v) for v in normalisation)
         self._table = ((torch.arange(256)[:, None] - mean) * factor).to(self._dtype)
 

@@ -28,9 +28,8 @@ STRIDE = 32  # steps queued at a time; a few milliseconds, in which the processo
 class DeviceSteps(Steps):
     """Steps that read nothing but the device's memory; replayed from a CUDA graph where one can be captured.
 
-    The first steps run as they are, and so do all of them where the capture fails: it alters nothing. On a
-    GPU everything happens in the current stream, which must not be the default one if steps are captured.
-    What `after` queues is never part of a graph.
+    The first steps run as they are, and so do all of them where the capture fails. On a GPU all happens in
+    the current stream, not the default one if steps are captured. What `after` queues is in no graph.
     """
 
     def __init__(
@@ -98,17 +97,15 @@ class DeviceSteps(Steps):
 
     def _capture(self) -> None:
         """Record a step, none of which is executed; where that fails, steps go on as they are."""
-        exhausted = None
         try:
             graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
             with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-                try:
-                    self._step()
-                except torch.OutOfMemoryError as error:
-                    exhausted = error
-                    raise
+                self._step()
         except Exception as error:  # whatever a family's network does that cannot be captured
-            if exhausted is not None or isinstance(error, torch.OutOfMemoryError):
+            # the end of a broken capture may raise an error of its own
+            if isinstance(error, torch.OutOfMemoryError) or isinstance(
+                error.__context__, torch.OutOfMemoryError
+            ):
                 raise torch.OutOfMemoryError("while capturing a step") from error
         else:
             self._graph, self.captured = graph, True

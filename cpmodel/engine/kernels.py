@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 Maps = NDArray[Any]  # float32, or uint16 that holds bfloat16
 Vector = NDArray[np.float32]
+Pair = tuple[NDArray[np.float64], NDArray[np.float64]]  # of numbers for each channel
 
 _BLOCK = 64  # rows summed in float32 before they go to a float64 total
 _ZERO = np.float32(0)
@@ -90,7 +91,7 @@ def looked_up(images: NDArray[np.uint8], table: Maps, out: Maps) -> None:
 
 
 @_compiled
-def moments(rows: Maps, channels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def moments(rows: Maps, channels: int) -> Pair:
     """Mean and variance (biased) of each channel, of a map cut into rows of some whole pixels each."""
     m, width = rows.shape
     total, squares = np.zeros(channels), np.zeros(channels)
@@ -140,9 +141,7 @@ def activated_pooled(maps: Maps, scale: Vector, shift: Vector, out: Maps) -> Non
 
 
 @_compiled
-def gradient_sums(
-    gradient: Maps, maps: Maps, scale: Vector, shift: Vector
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def gradient_sums(gradient: Maps, maps: Maps, scale: Vector, shift: Vector) -> Pair:
     """Sums over images and pixels of the gradient that comes through `activated`, and of it times `maps`."""
     n, h, w, channels = maps.shape
     plain, weighted = np.zeros(channels), np.zeros(channels)
@@ -164,9 +163,7 @@ def gradient_sums(
 
 
 @_compiled
-def gradient_sums_pooled(
-    gradient: Maps, maps: Maps, scale: Vector, shift: Vector
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def gradient_sums_pooled(gradient: Maps, maps: Maps, scale: Vector, shift: Vector) -> Pair:
     """As `gradient_sums`, of the gradient that comes through `activated_pooled`."""
     n, h, w, channels = maps.shape
     plain, weighted = np.zeros(channels), np.zeros(channels)

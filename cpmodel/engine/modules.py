@@ -10,15 +10,10 @@ from cpmodel.engine.base import Engine, Normalisation
 
 
 class ModulesEngine(Engine):
-    """Executes a network, which is shared, module by module.
+    """Executes a network, which is shared, module by module; in bfloat16 as torch's autocast does.
 
-    Parameters
-    ----------
-    dtype : {"float32", "bfloat16"}
-        bfloat16: mixed precision, as torch's autocast understands it.
-    parts : int
-        The gradient of a batch is summed over so many parts of it, one after another, which takes less
-        memory; batch norm then sees parts, not whole batches.
+    The gradient of a batch is summed over so many parts of it, one after another, which takes less memory;
+    batch norm then sees parts, not whole batches.
     """
 
     def __init__(

@@ -14,8 +14,8 @@ from cpmodel.recipe import Recipe
 def optimizer_of(network: nn.Module, recipe: Recipe, rate: Tensor | None = None) -> torch.optim.Optimizer:
     """The recipe's optimiser for what can be trained of `network`.
 
-    The learning rate may be a tensor, float32, shape (), whose content changes. On a GPU the optimiser then
-    keeps all of its state there, so that its step can be captured.
+    The learning rate may be a tensor, float32, shape (), whose content changes; on a GPU all of the
+    optimiser's state is then kept there, so that its step can be captured.
     """
     parameters = [p for p in network.parameters() if p.requires_grad]
     decay, betas = recipe.weight_decay, (recipe.momentum, 0.999)

@@ -21,23 +21,13 @@ Ready = Callable[[], bool]
 
 
 class Lesson(NamedTuple):
-    """What a training learns from.
+    """What a training learns from."""
 
-    Parameters
-    ----------
-    images : uint8, shape (n, c, h, w), channels last in memory
-    labels : int64, shape (n,)
-    rates : list of float
-        The learning rate of each step of the whole training.
-    batch : int
-        Images a step.
-    """
-
-    images: Tensor
-    labels: Tensor
+    images: Tensor  # uint8, shape (n, c, h, w), channels last in memory
+    labels: Tensor  # int64, shape (n,)
     recipe: Recipe
-    rates: list[float]
-    batch: int
+    rates: list[float]  # of each step of the whole training
+    batch: int  # images a step
     seed: int
 
     @property

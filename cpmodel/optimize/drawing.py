@@ -19,13 +19,9 @@ _LEAST_COST = 1e-300
 
 
 def cloud(problem: Problem, rows: int, rng: np.random.Generator, *, curve: Envelope | None = None) -> Cloud:
-    """A fair draw of the space for a drawing, with the whole envelope in it.
+    """A fair draw of the space for a drawing, with the whole envelope (`curve`, if it is known) in it.
 
-    Parameters
-    ----------
-    rows : how many configurations at most (more only where the envelope alone is longer); all if there are
-        no more
-    curve : the envelope, if it is known already
+    So many rows at most, more only where the envelope alone is longer; all configurations if they are fewer.
     """
     space, found = problem.space, curve or envelope(problem)
     on_curve = space.matrix(found.configurations)
@@ -64,9 +60,8 @@ def paper_grid(problem: Problem) -> Cloud:
     ]
     count = _STEPS ** len(free)
     if not 1 < count <= EXACT_UP_TO:
-        raise BadInputError(
-            "the paper's grid", expected="1 to 5 ordered parameters without conditions", got=len(free)
-        )
+        expected = "1 to 5 ordered parameters without conditions"
+        raise BadInputError("the paper's grid", expected=expected, got=len(free))
     base = space.matrix([space.baseline])
     axes = [np.array(space.parameters[column].values, dtype=np.float64) for column in free]
     known = np.repeat(base, math.prod(map(len, axes)), axis=0)

@@ -88,16 +88,10 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Cloud:
-    """Configurations with their complexity and predicted precision, equals in the order of enumeration.
+    """Configurations with their complexity and predicted precision, equals in the order of enumeration."""
 
-    Parameters
-    ----------
-    X : shape (n, d), as `Space.matrix` codes configurations
-    complexity, precision : shape (n,)
-    """
-
-    X: Floats
-    complexity: Floats
+    X: Floats  # shape (n, d), as `Space.matrix` codes configurations
+    complexity: Floats  # shape (n,), as the precision
     precision: Floats
 
     @classmethod

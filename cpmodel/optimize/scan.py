@@ -51,29 +51,19 @@ class Predictor(Protocol):
 class Problem:
     """What is minimised, over which configurations, and what is believed of their precision.
 
-    Parameters
-    ----------
-    space : looked at in full up to `EXACT_UP_TO` configurations; beyond that `CANDIDATES` are drawn (always
-        the same ones), and a note says so
-    model : a fitted precision model
-    cost : configurations for which it is NaN are left out, and a note says so
-    complexity : what the cost is called
-    limits : configurations that exceed one of them are no candidates
-    baseline_cost : of the space's baseline; asked of `cost` unless given
-    level : of the intervals that are told, in (0, 1)
-    chunk : configurations that are held at once
-    also : shape (m, d), rows that are looked at even where the space is drawn from, such as those trained
+    A space is looked at in full up to `EXACT_UP_TO` configurations; beyond that `CANDIDATES` are drawn
+    (always the same ones). Where the cost is NaN configurations are left out. Notes say so.
     """
 
     space: Space
     model: Predictor
     cost: CostFunction
-    complexity: str = "cost"
-    limits: Limits = field(default_factory=dict)
-    baseline_cost: float | None = None
-    level: float = 0.9
-    chunk: int = CHUNK
-    also: Floats | None = None
+    complexity: str = "cost"  # what the cost is called
+    limits: Limits = field(default_factory=dict)  # configurations that exceed one are no candidates
+    baseline_cost: float | None = None  # asked of `cost` unless given
+    level: float = 0.9  # of the intervals that are told, in (0, 1)
+    chunk: int = CHUNK  # configurations that are held at once
+    also: Floats | None = None  # shape (m, d), rows looked at even where the space is drawn from
 
     def __post_init__(self) -> None:
         check_fraction("level", self.level)
@@ -208,9 +198,8 @@ class Scan:
         if self.beyond == self.seen:
             bounds = ", ".join(f"{name} at most {most:g}" for name, (_, most) in self.problem.limits.items())
             least = ", ".join(f"{name} {value:g}" for name, value in self.least.items())
-            raise BadInputError(
-                f"no configuration has {bounds}", expected=f"larger limits (the least there are: {least})"
-            )
+            expected = f"larger limits (the least there are: {least})"
+            raise BadInputError(f"no configuration has {bounds}", expected=expected)
         raise BadInputError("no configuration has both a complexity and a predicted precision")
 
     def notes(self) -> list[str]:

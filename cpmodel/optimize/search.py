@@ -34,11 +34,6 @@ def cheapest(
         Whether to predict also what is dearer than the safe answer, for the rest of the envelope and the best
         precision there is; unless given, in spaces of up to 1,000,000 configurations. The plain and the safe
         answer are the same either way; a note says what was not predicted.
-
-    Raises
-    ------
-    BadInputError
-        An argument out of range, no configuration within the limits, or a baseline without a complexity.
     """
     check_fraction("target", target, last=1.0)
     check_fraction("confidence", confidence)
@@ -94,8 +89,7 @@ def envelope_table(curve: Envelope, space: Space) -> pd.DataFrame:
     """The envelope as a table: a column a parameter, then complexity, relative, precision, low, high."""
     import pandas as pd
 
-    rows = [dict(configuration) for configuration in curve.configurations]
-    table = pd.DataFrame(rows, columns=list(space.names))
+    table = pd.DataFrame(list(map(dict, curve.configurations)), columns=list(space.names))
     for name in ("complexity", "relative", "precision", "low", "high"):
         table[name] = getattr(curve, name)
     return table
@@ -105,18 +99,11 @@ def _candidates(problem: Problem, points: Cloud, target: float) -> list[Candidat
     """All that is known of each of the points."""
     low, high = problem.interval(points.X)
     probability = problem.probability(points.X, target)
+    relative = points.complexity / problem.unit
+    told = np.column_stack([points.precision, low, high, probability, points.complexity, relative])
     return [
-        Candidate(
-            configuration=configuration,
-            key=problem.space.key(configuration),
-            precision=float(points.precision[row]),
-            low=float(low[row]),
-            high=float(high[row]),
-            probability=float(probability[row]),
-            complexity=float(points.complexity[row]),
-            relative=float(points.complexity[row] / problem.unit),
-        )
-        for row, configuration in enumerate(problem.space.configurations(points.X))
+        Candidate(configuration, problem.space.key(configuration), *numbers)
+        for configuration, numbers in zip(problem.space.configurations(points.X), told.tolist(), strict=True)
     ]
 
 

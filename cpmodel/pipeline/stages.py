@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cpmodel.codec import dump
+from cpmodel.codec import dump, load
 from cpmodel.cost import LATENCY
 from cpmodel.costs.table import read_csv as read_costs
 from cpmodel.errors import BadInputError, FitError
@@ -139,7 +139,7 @@ def write_fits(path: Path, material: Material, fits: Fits) -> None:
     if material.project is not None:
         name = material.project.study.settings.family
     networks = None if task is None else {"family": name, "task": dump(task)}
-    write_json(path, {"space": material.space.to_dict(), "networks": networks, **fits.to_dict()})
+    write_json(path, {"space": dump(material.space), "networks": networks, **fits.to_dict()})
 
 
 def read_precision_fit(path: Path) -> tuple[Space, PrecisionModel]:
@@ -152,7 +152,7 @@ def read_precision_fit(path: Path) -> tuple[Space, PrecisionModel]:
     """
     kept = read_json(path)
     try:
-        space, networks, derived = Space.from_dict(kept["space"]), kept.get("networks"), None
+        space, networks, derived = load(Space, kept["space"], what="space"), kept.get("networks"), None
         if networks is not None:
             derived = derived_costs(get_family(networks["family"]), Task(**networks["task"]), space)
         return space, PrecisionModel.from_dict(kept["precision"]["fit"], derived)

@@ -32,18 +32,13 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True)
 class Start:
-    """Where a training begins.
+    """Where a training begins: fresh, with new weights decided by the seed, or from another's network.
 
-    Parameters
-    ----------
-    kind : {"fresh"}
-        ``fresh``: new weights, decided by the seed. Other kinds are refused until something can train them.
-    parent : str
-        Identity of the sample whose network it starts from; empty for a fresh start.
+    Kinds that are not in `TRAINABLE` are refused until something can train them.
     """
 
     kind: Literal["fresh", "pruned", "ticket"] = "fresh"
-    parent: str = ""
+    parent: str = ""  # identity of the sample whose network it starts from
 
 
 FRESH = Start()
@@ -52,16 +47,7 @@ TRAINABLE = ("fresh",)  # kinds of start that the trainer can do
 
 @dataclass(frozen=True)
 class Request:
-    """A training that is wanted.
-
-    Parameters
-    ----------
-    configuration : mapping
-        The values of the study's space: T, and the axes that are no part of it.
-    seed : int
-    purpose : Purpose
-    start : Start
-    """
+    """A training that is wanted; its configuration is T, and the axes that are no part of it."""
 
     configuration: Mapping[str, Value]
     seed: int
@@ -75,32 +61,18 @@ class Request:
 
 @dataclass(frozen=True)
 class Sample:
-    """One training.
-
-    Parameters
-    ----------
-    configuration : mapping
-    seed : int
-    precision : float or None
-        The study's metric on `split`, a fraction in [0, 1]; None when it failed.
-    metrics : mapping
-        Whole-set figures on the same split, each in its own unit; see `cpmodel.metrics.FIGURES`.
-    curve : tuple of float
-        Validation precision after each epoch (before the last, of mean weights: see `Trained`).
-    train_s : float
-        Seconds the training took.
-    """
+    """One training; see `cpmodel.samples.COLUMNS`."""
 
     configuration: Mapping[str, Value]
     seed: int
-    precision: float | None
+    precision: float | None  # the study's metric on `split`, in [0, 1]; None when it failed
     split: str = "validation"
     status: Status = "complete"
     reason: str = ""
     precision_sd: float = 0.0
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    curve: tuple[float, ...] = ()
-    train_s: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)  # see `cpmodel.metrics.FIGURES`
+    curve: tuple[float, ...] = ()  # before its last point of mean weights: see `Trained`
+    train_s: float = 0.0  # seconds
     family: str = ""
     dataset: str = ""
     data: str = ""

@@ -19,46 +19,21 @@ FORMAT = 2  # of all that a study keeps; 1 had no number, and one hash for all t
 class Settings:
     """What all samples of a study share.
 
-    Parameters
-    ----------
-    dataset : str
-        As the user named it.
-    data : str
-        Hash of the training and validation images, their labels, groups and classes.
-    test : str
-        Hash of the test split, to which the study's openings belong.
-    image_shape : tuple of int
-        Height, width, channels.
-    class_names : tuple of str
-    split_sizes : mapping
-        Images in each split.
-    family : str
-    space : Space
-        What is searched. An axis named like a field of the recipe changes that field.
-    recipe : Recipe
-    metric : str
-    seed : int
-        All randomness of the study comes from it; zero or more.
-    format : int
-        Of a study kept in format 1, `data` is the hash of all three splits, until its images are at hand.
-
-    Raises
-    ------
-    BadInputError
-        The seed is out of range, or an axis cannot be trained.
+    A seed out of range and an axis that cannot be trained are refused. Of a study kept in format 1 `data` is
+    the hash of all three splits, until its images are at hand.
     """
 
-    dataset: str
-    data: str
-    test: str
-    image_shape: tuple[int, int, int]
+    dataset: str  # as the user named it
+    data: str  # hash of the training and validation images, their labels, groups and classes
+    test: str  # hash of the test split, to which the study's openings belong
+    image_shape: tuple[int, int, int]  # height, width, channels
     class_names: tuple[str, ...]
-    split_sizes: Mapping[str, int]
+    split_sizes: Mapping[str, int]  # images in each split
     family: str
-    space: Space
+    space: Space  # what is searched; an axis changes the field of the recipe that it is named like
     recipe: Recipe
     metric: str = "accuracy"
-    seed: int = 0
+    seed: int = 0  # all randomness of the study comes from it
     format: int = FORMAT
 
     @classmethod
@@ -94,9 +69,8 @@ class Settings:
         known = [field.name for field in fields(self.recipe)]
         for axis in self._axes:
             if axis.name not in known:
-                raise BadInputError(
-                    f"axis {axis.name}", expected="the name of a field of the recipe: " + ", ".join(known)
-                )
+                expected = "the name of a field of the recipe: " + ", ".join(known)
+                raise BadInputError(f"axis {axis.name}", expected=expected)
             for value in axis.values:
                 self.recipe_for({axis.name: value})
 
@@ -113,13 +87,7 @@ class Settings:
 
 
 def settings_of(kept: Mapping[str, Any], where: str) -> Settings:
-    """The settings that a study keeps, of this format or of an older one.
-
-    Raises
-    ------
-    StudyError
-        They are of a newer format, or no settings.
-    """
+    """The settings that a study keeps, of this format or of an older one; a newer one is refused."""
     number = kept.get("format", 1)
     if isinstance(number, int) and number > FORMAT:
         wanted = f"format {FORMAT} or older"

@@ -54,8 +54,7 @@ def backend_of(storage: str | BaseStorage) -> BaseStorage:
         return optuna.storages.get_storage(storage)
     with readable(storage):
         if storage.startswith("sqlite"):
-            made = RDBStorage(storage, engine_kwargs={"connect_args": {"timeout": 60}})
-            return optuna.storages.get_storage(made)
+            storage = RDBStorage(storage, engine_kwargs={"connect_args": {"timeout": 60}})
         return optuna.storages.get_storage(storage)
 
 
@@ -64,13 +63,8 @@ def readable(url: str) -> Iterator[None]:
     """One clear error for whatever a database may say."""
     try:
         yield
-    except CpmodelError:
+    except (CpmodelError, UpdateFinishedTrialError):
         raise
-    except SQLAlchemyError as error:
-        cause = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise StudyError(f"the study's record cannot be used: {cause}", where=url) from error
-    except UpdateFinishedTrialError:
-        raise
-    except (ImportError, ValueError, LookupError, RuntimeError) as error:
-        said = str(error).splitlines() or [type(error).__name__]
+    except (SQLAlchemyError, ImportError, ValueError, LookupError, RuntimeError) as error:
+        said = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
         raise StudyError(f"the study's record cannot be used: {said[0]}", where=url) from error

@@ -80,21 +80,11 @@ class Claim:
 
 
 class Store:
-    """One study, open for reading and writing; make it with `create` or `open`.
-
-    Parameters
-    ----------
-    folder : Path
-        Where its files are.
-    storage_url : str
-        Where its record is.
-    """
+    """One study, open for reading and writing; make it with `create` or `open`."""
 
     def __init__(self, folder: Path, storage: BaseStorage, storage_url: str, study_id: int) -> None:
-        self.folder = folder
-        self.storage_url = storage_url
-        self._storage = storage
-        self._study_id = study_id
+        self.folder, self.storage_url = folder, storage_url
+        self._storage, self._study_id = storage, study_id
         self._me = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -115,19 +105,10 @@ class Store:
         storage: str | BaseStorage | None = None,
         images: ImageSet | None = None,
     ) -> Store:
-        """The study in `folder`, made if there is none.
+        """The study in `folder`, made if there is none; one with other settings is refused.
 
-        Parameters
-        ----------
-        storage : str or BaseStorage, optional
-            An Optuna storage or its URL, to keep the record in; by default a file in the folder.
-        images : ImageSet, optional
-            Those of `settings`, by which a study of an older format is known.
-
-        Raises
-        ------
-        StudyError
-            The folder or the storage cannot be used, or holds a study with other settings.
+        Its record is in an Optuna storage, or the one of a URL; by default in a file in the folder. The
+        images are those of the settings, by which a study of an older format is known.
         """
         place, url = place_of(folder, storage)
         try:
@@ -151,13 +132,7 @@ class Store:
 
     @classmethod
     def open(cls, folder: str | Path, storage: str | BaseStorage | None = None) -> Store:
-        """The study that `folder` holds.
-
-        Raises
-        ------
-        StudyError
-            There is none, or it cannot be read.
-        """
+        """The study that `folder` holds."""
         place, url = place_of(folder, storage)
         if storage is None and not (place / "study.db").exists():
             raise StudyError("no study here", expected="a folder with study.db", where=str(place))
@@ -192,16 +167,9 @@ class Store:
             )
 
     def accept(self, images: ImageSet) -> None:
-        """Make sure that these are the study's images.
-
-        Raises
-        ------
-        StudyError
-            They are not what they were when the study was made.
-        """
+        """Make sure that these are the study's images, as they were when it was made."""
         self._learn(images)
-        s = self.settings
-        got = (images.data_hash, images.test_hash)
+        s, got = self.settings, (images.data_hash, images.test_hash)
         if got != (s.data, s.test):
             raise StudyError(
                 f"the images of '{s.dataset}' are others than when the study was made",
@@ -242,11 +210,8 @@ class Store:
     def samples(self, purposes: Iterable[Purpose] | None = None) -> Samples:
         """All samples, failed ones too, in the order in which they were asked for."""
         wanted = set(Purpose if purposes is None else purposes)
-        rows = [
-            self._sample(t)
-            for t in self._trials()
-            if _SAMPLE in t.user_attrs  # its trial may not be closed yet, if its process was killed just then
-        ]
+        # a trial with a sample may not be closed yet, if its process was killed just then
+        rows = [self._sample(t) for t in self._trials() if _SAMPLE in t.user_attrs]
         return Samples.of(self.settings.space, [s for s in rows if s.purpose in wanted])
 
     def _sample(self, trial: FrozenTrial) -> Sample:
@@ -267,18 +232,7 @@ class Store:
     # asking
 
     def enqueue(self, requests: Iterable[Request]) -> int:
-        """Ask for trainings; those already asked for or done are left out.
-
-        Returns
-        -------
-        int
-            How many were new.
-
-        Raises
-        ------
-        BadInputError
-            A configuration is not of the space, or nothing can train from such a start.
-        """
+        """Ask for trainings; those already asked for or done are left out. Returns how many were new."""
         asked = list(requests)
         for request in asked:
             if request.start.kind not in TRAINABLE:
@@ -315,13 +269,7 @@ class Store:
     # doing
 
     def claim(self, purposes: Collection[Purpose] | None = None) -> Claim | None:
-        """The next training nobody living is at, now this process's; None if there is none.
-
-        Parameters
-        ----------
-        purposes : collection of Purpose, optional
-            Only trainings asked for with one of these.
-        """
+        """The next training (of these purposes, if given) nobody living is at, now this process's."""
         with locked(self.folder / "claim.lock"), self._guarded():
             taken: set[str] = set()
             for trial in self._trials():

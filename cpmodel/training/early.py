@@ -64,23 +64,12 @@ class Reading:
 
 @dataclass(frozen=True)
 class Stopping:
-    """When the training of one configuration may end; True of a curve when it may.
+    """When the training of one configuration may end; True of a curve when it may."""
 
-    Parameters
-    ----------
-    readings : one for each epoch from `FIRST_EPOCH` to the last but one
-    noise : float
-        Standard deviation of a seed's precision, as a share of the sampling deviation of `images` images.
-    images : float
-        That tell the precision, see `Metric.images_told`.
-    share : float
-        Of the variance of a seed, what a forecast may add.
-    """
-
-    readings: tuple[Reading, ...]
-    noise: float
-    images: float
-    share: float = SHARE
+    readings: tuple[Reading, ...]  # one for each epoch from `FIRST_EPOCH` to the last but one
+    noise: float  # sd of a seed's precision, as a share of the sampling deviation of as many images
+    images: float  # that tell the precision, see `Metric.images_told`
+    share: float = SHARE  # of the variance of a seed, what a forecast may add
 
     def __call__(self, curve: Sequence[float]) -> bool:
         """Whether a training with this curve may end now."""
@@ -151,23 +140,13 @@ class Rule:
 
 @dataclass(frozen=True, eq=False)
 class _Law:
-    """Ridge regression of the further change on where the curve is and on the configuration.
+    """Ridge regression of the further change on where the curve is and on the configuration."""
 
-    Parameters
-    ----------
-    centre, scale : shape (m,)
-        Of the features.
-    coefficients : shape (m + 1,)
-        Intercept first.
-    covariance : shape (m + 1, m + 1)
-        Of the coefficients, in units of `variance`, which is that of a new training about the line.
-    """
-
-    centre: Floats
+    centre: Floats  # of the features, shape (m,), as their scale
     scale: Floats
-    coefficients: Floats
-    covariance: Floats
-    variance: float
+    coefficients: Floats  # shape (m + 1,), the intercept first
+    covariance: Floats  # of the coefficients, in units of `variance`
+    variance: float  # of a new training about the line
 
     @classmethod
     def of(cls, F: Floats, y: Floats, label: Any) -> _Law:

@@ -13,14 +13,11 @@ from cpmodel.training.early import Stopping
 
 @dataclass(frozen=True)
 class Setup:
-    """What all trainings of a process share; its first line.
-
-    `images` is a folder, as `cpmodel.datasets.cache` makes it, `study` one whose lock is held while training.
-    """
+    """What all trainings of a process share; its first line."""
 
     device: str
-    images: str
-    study: str
+    images: str  # a folder, as `cpmodel.datasets.cache` makes it
+    study: str  # a folder whose lock is held while training
     family: str
     recipe: Recipe
     metric: str
@@ -28,37 +25,15 @@ class Setup:
 
 @dataclass
 class Job:
-    """One training to be done.
+    """One training to be done."""
 
-    Parameters
-    ----------
-    seat : int
-        Its number among those of the process; a seat has one job at a time.
-    configuration : mapping
-        What the family builds: without axes.
-    recipe : Recipe
-        Of this training.
-    start : Start
-        Where it begins; what cannot be done fails before anything is trained.
-    weights : str or None
-        File where the network is kept.
-    stopping : callable, optional
-        Asked after each epoch but the last; True ends the training, its curve as long as it is.
-    alone : bool
-        Whether none other may run meanwhile.
-    parts : int
-        See `Plan`.
-    happened : list of str
-        Why it is not done as it was meant to be.
-    """
-
-    seat: int
-    configuration: Mapping[str, Value]
+    seat: int  # its number among those of the process; a seat has one job at a time
+    configuration: Mapping[str, Value]  # what the family builds: without axes
     seed: int
     recipe: Recipe
-    start: Start = FRESH
-    weights: str | None = None
-    stopping: Stopping | None = None
-    alone: bool = False
-    parts: int = 1
-    happened: list[str] = field(default_factory=list)
+    start: Start = FRESH  # what cannot be done fails before anything is trained
+    weights: str | None = None  # the file where the network is kept
+    stopping: Stopping | None = None  # asked after each epoch but the last; True ends the training
+    alone: bool = False  # whether none other may run meanwhile
+    parts: int = 1  # see `Plan`
+    happened: list[str] = field(default_factory=list)  # why it is not done as it was meant to be

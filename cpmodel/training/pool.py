@@ -32,23 +32,13 @@ POLL_S = 0.5  # how often a process with nothing to claim looks whether others h
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened, for whoever draws the progress.
+    """Something that happened, for whoever draws the progress."""
 
-    Parameters
-    ----------
-    kind : str
-        ``waiting``: the rest is in the hands of other processes.
-    precision : float
-        After that epoch.
-    sample : Sample or None
-        What was recorded.
-    """
-
-    kind: Literal["started", "epoch", "recorded", "waiting"]
+    kind: Literal["started", "epoch", "recorded", "waiting"]  # waiting: others have the rest in hand
     request: Request | None = None
     epoch: int = 0
-    precision: float = 0.0
-    sample: Sample | None = None
+    precision: float = 0.0  # after that epoch
+    sample: Sample | None = None  # what was recorded
 
 
 OnEvent = Callable[[Event], None]
@@ -85,16 +75,10 @@ class _Worker:
 class Pool:
     """Trains requests of a study with some worker processes; use it as a context.
 
-    Parameters
-    ----------
-    workers : int, optional
-        Trainings at once: as many as `default_workers` says unless given.
-    full : bool
-        Whether all trainings go to their end; else those whose end can be foreseen (see `early`) may not,
-        unless their networks are kept or their recipe has a patience of its own.
-    devices : sequence of str
-        What trains: the processor, with a process for each training; or GPUs, with one process for each GPU,
-        which does as many trainings at once as there is memory for.
+    Unless they are `full`, trainings whose end can be foreseen (see `early`) may stop there, but for those
+    whose networks are kept or whose recipe has a patience of its own. What trains is the processor, with a
+    process for each training; or GPUs, with one process for each, which does as many trainings at once as
+    there is memory for.
     """
 
     def __init__(
@@ -135,12 +119,8 @@ class Pool:
     def drain(self, deadline: float | None = None, purposes: Collection[Purpose] | None = None) -> None:
         """Train until the queue is empty and whatever other processes had in hand is recorded too.
 
-        Parameters
-        ----------
-        deadline : float, optional
-            `time.monotonic()` after which nothing new is started; what is in hand is finished.
-        purposes : collection of Purpose, optional
-            Only trainings asked for with one of these; the others stay in the queue.
+        After the deadline, by `time.monotonic()`, nothing new is started; what is in hand is finished.
+        Trainings asked for with other purposes, where some are given, stay in the queue.
         """
         waiting = False
         while True:
@@ -172,8 +152,7 @@ class Pool:
                 self.study.release(claim)
                 raise
             worker.claim, worker.started, worker.begun = claim, time.monotonic(), False
-            request = claim.request
-            settings = self.study.settings
+            request, settings = claim.request, self.study.settings
             recipe = settings.recipe_for(request.configuration)
             job = Job(
                 worker.seat,
@@ -274,7 +253,10 @@ class Pool:
             del said["event"]
             self._record(worker, **{**said, "curve": tuple(said["curve"])})
         else:
-            self._record(worker, precision=None, status="failed", reason=said["reason"])
+            self._failed(worker, said["reason"])
+
+    def _failed(self, worker: _Worker, reason: str) -> None:
+        self._record(worker, precision=None, status="failed", reason=reason)
 
     def _record(self, worker: _Worker, **outcome: Any) -> None:
         claim = worker.claim
@@ -282,10 +264,7 @@ class Pool:
         settings = self.study.settings
         outcome.setdefault("train_s", time.monotonic() - worker.started)
         sample = Sample(
-            configuration=claim.request.configuration,
-            seed=claim.request.seed,
-            purpose=claim.request.purpose,
-            start=claim.request.start,
+            **vars(claim.request),
             family=settings.family,
             dataset=settings.dataset,
             data=settings.data,
@@ -315,9 +294,7 @@ class Pool:
             elif claim.attempts + 1 < ATTEMPTS:
                 self.study.release(claim, failed_attempt=True)
             else:
-                self._record(
-                    worker, precision=None, status="failed", reason=f"the worker {how}, {ATTEMPTS} times"
-                )
+                self._failed(worker, f"the worker {how}, {ATTEMPTS} times")
 
 
 def default_workers(devices: Sequence[str]) -> int:

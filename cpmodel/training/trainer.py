@@ -44,25 +44,17 @@ OnEpoch = Callable[[int, float], None]  # told how many epochs are done, and the
 class Plan:
     """How a training is executed; with the same plan on a CPU, a seed gives the same weights bit for bit.
 
-    Parameters
-    ----------
-    dtype : {"float32", "bfloat16"}
-        bfloat16: maps and the weights in products; parameters, statistics and sums stay float32.
-    fused : bool
-        Whether chains that `cpmodel.engine.fused` knows are executed by it; other networks never are.
-    graphs : bool
-        Whether steps are replayed from a CUDA graph (in a plan to come: where one can be captured).
-    parts : int
-        Parts of a batch whose gradients are computed one after another, to need less memory; batch norm sees
-        parts. Evaluations are in pieces as much smaller.
+    In bfloat16 are maps and the weights in products; parameters, statistics and sums stay float32. The
+    gradients of the parts of a batch are computed one after another, to need less memory; batch norm sees
+    parts, and evaluations are in pieces as much smaller.
     """
 
     device: str = "cpu"
     dtype: str = "float32"
     channels_last: bool = True
     threads: int = 1
-    fused: bool = False
-    graphs: bool = False
+    fused: bool = False  # whether chains that `cpmodel.engine.fused` knows are executed by it
+    graphs: bool = False  # whether steps are replayed from a CUDA graph, where one can be captured
     parts: int = 1
 
     def __str__(self) -> str:
@@ -83,19 +75,9 @@ def default_plan(device: str = "cpu", threads: int = 1) -> Plan:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a network does on one split.
+    """What a network does on one split; for strata and figures see `cpmodel.metrics`."""
 
-    Parameters
-    ----------
-    values : shape (n,), in [0, 1]
-        What each image adds to P by the metric, in the order of the split; for accuracy 1 where it is right.
-    strata : shape (n,), or None
-        See `cpmodel.metrics`.
-    figures : mapping
-        See `cpmodel.metrics.FIGURES`.
-    """
-
-    values: Floats
+    values: Floats  # what each image adds to P, shape (n,), in [0, 1]: for accuracy 1 where it is right
     strata: Labels | None
     figures: Mapping[str, float]
 
@@ -109,23 +91,15 @@ class Evaluation:
 class Trained:
     """A trained network (on the CPU, float32, in evaluation mode) and how it got there.
 
-    Parameters
-    ----------
-    network : nn.Module
-        Where the training was stopped, with the mean of its weights (see `Average`).
-    validation : Evaluation
-        Of the network as it is: in float32, or in the plan's dtype where the training was stopped.
-    curve : tuple of float
-        Validation precision after each epoch: of such means, unless the recipe has a patience; the last is
-        that of `validation`.
-    train_s : float
-        Seconds, evaluation included.
+    Where the training was stopped it has the mean of its weights (see `Average`), and `validation` is in the
+    plan's dtype, else in float32. The curve is the validation precision after each epoch: of such means,
+    unless the recipe has a patience; the last is that of `validation`.
     """
 
     network: nn.Module
     validation: Evaluation
     curve: tuple[float, ...]
-    train_s: float
+    train_s: float  # seconds, evaluation included
     plan: Plan
 
     def save(self, path: Path) -> None:
@@ -245,14 +219,7 @@ class Trainer:
     def turns(self, job: Job, on_epoch: OnEpoch | None = None) -> Turns:
         """As `train`, a turn at a time: many trainings, in different seats, may share one process and GPU.
 
-        Yields
-        ------
-        ready : callable
-            Tells whether the next turn can begin without waiting for the device.
-
-        Returns
-        -------
-        Trained
+        What it yields tells whether the next turn can begin without waiting for the device.
         """
         fit = self._fit(job, on_epoch or (lambda epoch, precision: None))
         try:
