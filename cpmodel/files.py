@@ -72,21 +72,11 @@ def write_json(path: str | Path, value: Any) -> None:
 
 @dataclass(frozen=True)
 class Table:
-    """The cells of a CSV file as texts without outer blanks.
+    """The cells of a CSV file as texts without outer blanks."""
 
-    Parameters
-    ----------
-    header : tuple of str
-        Each name once, but that columns without a name may be several.
-    rows : list of list of str
-        As many cells each as the header has.
-    lines : list of int
-        The line that each row ends on, as an editor counts them.
-    """
-
-    header: tuple[str, ...]
-    rows: list[list[str]]
-    lines: list[int]
+    header: tuple[str, ...]  # each name once, but that columns without a name may be several
+    rows: list[list[str]]  # as many cells each as the header has
+    lines: list[int]  # the line that each row ends on, as an editor counts them
 
 
 def read_table(path: str | Path, of: str) -> Table:

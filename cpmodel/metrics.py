@@ -165,20 +165,12 @@ def effective_images(counts: ArrayLike) -> float:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of a whole split that rides along with P; it needs no value for each image.
-
-    Parameters
-    ----------
-    of : callable
-        The figure, from scores of shape (n, classes) and labels of shape (n,).
-    least_classes : int
-        With fewer classes it says nothing.
-    """
+    """A figure of a whole split that rides along with P; it needs no value for each image."""
 
     label: str
     unit: str
-    of: Callable[[Floats, Labels], float]
-    least_classes: int = 2
+    of: Callable[[Floats, Labels], float]  # of scores, shape (n, classes), and labels, shape (n,)
+    least_classes: int = 2  # with fewer it says nothing
 
 
 def _mean_of(metric: Metric) -> Callable[[Floats, Labels], float]:

@@ -23,8 +23,7 @@ Value = int | float | str | bool
 Configuration = Mapping[str, Value]
 Floats = NDArray[np.float64]
 
-CANDIDATES = 1_000_000
-"""So many configurations are looked at, each of them; of a space with more so many are drawn."""
+CANDIDATES = 1_000_000  # so many configurations are looked at, each; of a space with more so many are drawn
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -368,16 +367,11 @@ class Space:
             inside &= np.where(self._inactive(settled, column), np.isnan(codes[:, column]), known)
         return inside
 
-    @cached_property
-    def _stand_ins(self) -> list[float]:
-        """The code of each parameter's baseline value, of its last one where the baseline has none."""
-        return [p.code(self.baseline.get(p.name, p.values[-1])) for p in self.parameters]
-
     def filled(self, X: ArrayLike) -> Floats:
         """X for models that know no NaN: an inactive parameter counts as its baseline (else last) value."""
         filled = np.array(X, dtype=np.float64)
-        for column, stand_in in enumerate(self._stand_ins):
-            filled[np.isnan(filled[:, column]), column] = stand_in
+        for column, p in zip(filled.T, self.parameters, strict=True):
+            column[np.isnan(column)] = p.code(self.baseline.get(p.name, p.values[-1]))
         return filled
 
     def nearest(self, X: ArrayLike) -> Floats:
@@ -387,14 +381,6 @@ class Space:
             codes = parameter.codes
             near[:, column] = codes[np.searchsorted((codes[1:] + codes[:-1]) / 2, near[:, column])]
         return self.settled(near)
-
-    def gamma(self, X: ArrayLike) -> Floats:
-        """X divided by the baseline's values, shape (n, d), dimensionless; categorical codes stay."""
-        scaled = self.filled(X)
-        for column, (parameter, unit) in enumerate(zip(self.parameters, self._stand_ins, strict=True)):
-            if not parameter.categorical and unit != 0:
-                scaled[:, column] /= unit
-        return scaled
 
     @property
     def domain(self) -> Floats:
@@ -417,10 +403,7 @@ class Space:
 
 
 def rows_of(known: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:
-    """The first row of `known`, shape (n, d), that equals each row of `wanted`, (m, d); -1 where none does.
-
-    NaN equals NaN.
-    """
+    """The first row of `known`, (n, d), that equals each of `wanted`, (m, d), NaN equal to NaN; else -1."""
     numbers, first = np.unique(_numbers(known), return_index=True)
     asked = _numbers(wanted)
     place = np.searchsorted(numbers, asked)

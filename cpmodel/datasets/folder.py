@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from pathlib import Path, PurePosixPath
 from typing import cast
 
@@ -15,13 +14,9 @@ from cpmodel.datasets.trees import Tree, open_tree
 from cpmodel.errors import DatasetError
 
 PARTS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 
 
@@ -56,21 +51,21 @@ def _labelled(tree: Tree) -> tuple[list[tuple[str, str, str]], list[str]]:
     has_splits = "train" in {PARTS.get(top) for top in tops} and all(
         len(parts) > 2 for parts in paths if parts[0].lower() in PARTS
     )
-    depth = 1 if has_splits else 0
-    found, folders = [], defaultdict(set)
+    depth, where = 1 if has_splits else 0, str(tree.path)
+    found = []
+    folders: dict[str, str] = {}  # of each part
     for name, parts in zip(tree.names, paths, strict=True):
         if len(parts) < depth + 2:
             raise DatasetError("image outside of any class folder", where=tree.place(name))
         if has_splits and parts[0].lower() not in PARTS:
             expected = "only train, val and test beside each other"
-            raise DatasetError(f"folder '{parts[0]}'", expected=expected, where=str(tree.path))
+            raise DatasetError(f"folder '{parts[0]}'", expected=expected, where=where)
         part = PARTS[parts[0].lower()] if has_splits else "train"
+        first = folders.setdefault(part, parts[0])
+        if has_splits and parts[0] != first:  # `val` and `valid` are a mistake that merging would hide
+            got = f"{first} and {parts[0]}"
+            raise DatasetError(f"{part} images", expected="one folder", got=got, where=where)
         found.append((name, parts[depth], part))
-        folders[part].add(parts[0])
-    for part, names in folders.items() if has_splits else ():
-        if len(names) > 1:  # `val` and `valid` side by side are a mistake that merging would hide
-            got = " and ".join(sorted(names))
-            raise DatasetError(f"{part} images", expected="one folder", got=got, where=str(tree.path))
     if set(folders) == {"train", "validation"}:
         found = [(name, label, "test" if part == "validation" else part) for name, label, part in found]
         return found, ["there is no test folder: the validation folder is the test split"]

@@ -12,10 +12,7 @@ from cpmodel.recipe import Recipe
 
 
 def draw(shape: Sequence[int], recipe: Recipe, generator: torch.Generator) -> list[Tensor]:
-    """The random numbers of a batch of shape (n, c, h, w), as `changed` reads them.
-
-    Each of shape (n,): whether flipped; shifts down and right; top and left of what is cut out.
-    """
+    """Of a batch, each of shape (n,): whether flipped; shifts down, right; top, left of what is cut out."""
     n, _, h, w = shape
     drawn = []
     if "flip" in recipe.augment:
@@ -30,11 +27,8 @@ def draw(shape: Sequence[int], recipe: Recipe, generator: torch.Generator) -> li
 
 
 def changed(images: Tensor, recipe: Recipe, drawn: Sequence[Tensor]) -> Tensor:
-    """The batch, uint8, shape (n, c, h, w), after what was drawn for it; nothing here waits for a device.
-
-    What was drawn lies on the images' device; flips may be 0 and 1.
-    """
-    device, left = images.device, iter(drawn)
+    """The batch, uint8, shape (n, c, h, w), after what was drawn for it and lies on its device."""
+    device, left = images.device, iter(drawn)  # nothing here waits for the device
     n, _, h, w = images.shape
     if "flip" in recipe.augment:
         flip = next(left).bool()

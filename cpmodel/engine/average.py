@@ -13,10 +13,7 @@ SNAPSHOTS = 6  # of a half epoch; more are no better, and small networks would f
 
 
 class Average:
-    """Keeps the mean of a network's parameters and running statistics, whose tensors must stay the same ones.
-
-    `steps` are those of an epoch.
-    """
+    """Keeps the mean of a network's parameters and running statistics, whose tensors must stay the same."""
 
     def __init__(self, network: nn.Module, steps: int) -> None:
         self._live: list[Tensor] = [t for t in network.state_dict().values() if t.is_floating_point()]

@@ -95,13 +95,7 @@ class PlainFamily(Family):
         return int(configuration["s"]), int(configuration["s"])
 
     def costs(self, X: ArrayLike, task: Task) -> dict[str, NDArray[np.float64]]:
-        """Exact complexity of each row (f, s, k, l) of X for one image; the columns are `Family.costs`'s.
-
-        Parameters
-        ----------
-        X : array_like
-            Shape (n, 4), whole numbers, 1 or more; any of them, in the space or not.
-        """
+        """Exact complexity of each row (f, s, k, l) of X, in the space or not, for one image."""
         X = np.asarray(X, dtype=np.float64)
         if X.ndim != 2 or X.shape[1] != 4:
             raise BadInputError("configurations of the plain family", expected="shape (n, 4)", got=X.shape)

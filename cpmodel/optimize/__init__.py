@@ -6,18 +6,14 @@ the order of enumeration (the last parameter fastest).
 
 from cpmodel.optimize.drawing import cloud, paper_grid
 from cpmodel.optimize.results import Candidate, Choice, Cloud, Envelope
-from cpmodel.optimize.scan import EXACT_UP_TO, CostFunction, Limits, Predictor, Problem
+from cpmodel.optimize.scan import Problem
 from cpmodel.optimize.search import cheapest, envelope, envelope_table
 
 __all__ = [
-    "EXACT_UP_TO",
     "Candidate",
     "Choice",
     "Cloud",
-    "CostFunction",
     "Envelope",
-    "Limits",
-    "Predictor",
     "Problem",
     "cheapest",
     "cloud",
