@@ -137,10 +137,7 @@ def get_metric(name: str) -> Metric:
     """The metric of that name; ``top5``, ``top3``, ... for any k."""
     if match := re.fullmatch(r"top([1-9]\d?)", name):
         return TopK(int(match[1]))
-    made = registry.plugin("metrics", name)()
-    if not isinstance(made, Metric):
-        raise BadInputError(f"metric {name}", expected="a cpmodel.metrics.Metric", got=type(made).__name__)
-    return made
+    return registry.made("metrics", name, Metric)  # type: ignore[type-abstract]
 
 
 def mean(values: Floats, strata: Labels | None = None) -> float:

@@ -7,16 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 UNKNOWN = "–"
-_PREFIXES = (
-    (1e12, "T"),
-    (1e9, "G"),
-    (1e6, "M"),
-    (1e3, "k"),
-    (1.0, ""),
-    (1e-3, "m"),
-    (1e-6, "µ"),
-    (1e-9, "n"),
-)
+_PREFIXES = {1e12: "T", 1e9: "G", 1e6: "M", 1e3: "k", 1.0: "", 1e-3: "m", 1e-6: "µ", 1e-9: "n"}
 
 
 def percent(fraction: float, digits: int = 1) -> str:
@@ -52,8 +43,7 @@ def points(difference: float, digits: int = 1, sign: bool = False) -> str:
 def digits_for(values: Iterable[float], target: float = math.nan) -> int:
     """Decimals of a percentage (1 to 3) that these precisions need.
 
-    The last one must be worth at most a tenth of the smallest error, and no value may look as if it lay on
-    the target when it does not.
+    The last one is worth at most a tenth of the smallest error; none may look like the target and not be it.
 
     >>> digits_for([0.7, 0.94]), digits_for([0.991]), digits_for([0.93962], target=0.94)
     (1, 2, 2)
@@ -78,8 +68,8 @@ def amount(value: float, unit: str = "") -> str:
         return UNKNOWN
     if value == 0:
         return f"0 {unit}".strip()
-    scale, prefix = next(((s, p) for s, p in _PREFIXES if abs(value) >= 0.9995 * s), _PREFIXES[-1])
-    scaled = value / scale
+    scale = next((scale for scale in _PREFIXES if abs(value) >= 0.9995 * scale), min(_PREFIXES))
+    scaled, prefix = value / scale, _PREFIXES[scale]
     exact = abs(scaled - round(scaled)) < 1e-9  # 12 filters, a tick at 5 ms
     digits = 0 if exact or abs(scaled) >= 99.95 else 1 if abs(scaled) >= 9.995 else 2
     # symbols join their prefix (ms, kB); words keep a space (M MACs)

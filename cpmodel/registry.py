@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from cpmodel.errors import BadInputError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
 
+T = TypeVar("T")
 Kind = Literal["families", "datasets", "metrics", "precision_models"]
 
 _WORDS: dict[Kind, str] = {
@@ -26,13 +27,7 @@ def names(kind: Kind) -> tuple[str, ...]:
 
 
 def plugin(kind: Kind, name: str) -> Any:
-    """What the entry point `name` of the group ``cpmodel.<kind>`` names, or ``module:name``, loaded.
-
-    Raises
-    ------
-    BadInputError
-        Nothing of that name is installed, or it cannot be imported.
-    """
+    """What the entry point `name` of the group ``cpmodel.<kind>`` names, or ``module:name``, loaded."""
     from importlib.metadata import EntryPoint
 
     direct = [EntryPoint(name, name, kind)] if ":" in name else []
@@ -45,13 +40,20 @@ def plugin(kind: Kind, name: str) -> Any:
     raise BadInputError(_WORDS[kind], expected=f"one of {known}, or MODULE:NAME", got=name)
 
 
+def made(kind: Kind, name: str, of: type[T]) -> T:
+    """The plug-in itself, or what it makes when it is called, which must be one `of` the class."""
+    found = plugin(kind, name)
+    one = found() if callable(found) else found
+    if not isinstance(one, of):
+        expected = f"a cpmodel.{kind}.{of.__name__}"
+        raise BadInputError(f"{_WORDS[kind]} {name}", expected=expected, got=type(one).__name__)
+    return one
+
+
 def name_of(kind: Kind, made: Any) -> str:
     """The name by which another process finds what an object is made from, itself called without arguments.
 
-    Raises
-    ------
-    BadInputError
-        There is none: its class was defined in a program or a function.
+    There is none, and that is refused, where its class was defined in a program or a function.
     """
     known = [getattr(made, "name", ""), f"{type(made).__module__}:{type(made).__qualname__}"]
     for name in known:
@@ -59,11 +61,8 @@ def name_of(kind: Kind, made: Any) -> str:
             with suppress(BadInputError):
                 if plugin(kind, name) is type(made):
                     return str(name)
-    raise BadInputError(
-        f"{_WORDS[kind]} {known[0]}",
-        expected="a class of a module, which worker processes can import",
-        got=known[1],
-    )
+    expected = "a class of a module, which worker processes can import"
+    raise BadInputError(f"{_WORDS[kind]} {known[0]}", expected=expected, got=known[1])
 
 
 def _installed(kind: Kind) -> EntryPoints:

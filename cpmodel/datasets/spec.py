@@ -35,11 +35,12 @@ def parse(spec: str, *, image_size: int | None, seed: int) -> tuple[Source, Requ
     name, colon, path = address.partition(":")
     names = registry.names("datasets")
     if name not in names:
-        known = ", ".join(f"{key}:PATH" if _source(key).takes_path else key for key in names)
+        sources = {key: registry.made("datasets", key, Source) for key in names}
+        known = ", ".join(f"{key}:PATH" if source.takes_path else key for key, source in sources.items())
         mine = bool(address) and Path(address).expanduser().exists()
         hint = " (for files of your own write folder:PATH or npz:PATH)" if mine else ""
         raise DatasetError("data set", expected=known, got=f"'{text}'{hint}")
-    source = _source(name)
+    source = registry.made("datasets", name, Source)
     if bool(path if source.takes_path else colon) != source.takes_path:
         wanted = f"{name}:PATH" if source.takes_path else f"{name} without a path"
         raise DatasetError("data set", expected=wanted, got=f"'{text}'")
@@ -58,13 +59,6 @@ def parse(spec: str, *, image_size: int | None, seed: int) -> tuple[Source, Requ
             options=options,
         )
     return source, request
-
-
-def _source(name: str) -> Source:
-    found = registry.plugin("datasets", name)
-    if not isinstance(found, Source):
-        raise DatasetError(f"data set {name}", expected="a cpmodel.datasets.Source", got=type(found).__name__)
-    return found
 
 
 def _options(query: str, known: Collection[str]) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cpmodel import registry
-from cpmodel.errors import BadInputError
 from cpmodel.families.base import Family, Task
 
 __all__ = ["Family", "Task", "get_family"]
@@ -11,7 +10,4 @@ __all__ = ["Family", "Task", "get_family"]
 
 def get_family(name: str) -> Family:
     """The installed family called `name`."""
-    family = registry.plugin("families", name)()
-    if not isinstance(family, Family):
-        raise BadInputError(f"family {name}", expected="a cpmodel.families.Family", got=type(family).__name__)
-    return family
+    return registry.made("families", name, Family)  # type: ignore[type-abstract]

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _LARGEST_INPUT = 64
-_SIZES = {
-    64: (12, 20, 24, 32, 40, 48, 56, 64),
-    28: (8, 12, 16, 20, 24, 28),
-    8: (4, 6, 8),
-}
+_SIZES = {64: (12, 20, 24, 32, 40, 48, 56, 64), 28: (8, 12, 16, 20, 24, 28), 8: (4, 6, 8)}
 # Below this a map is not pooled any more; an input below it would never be.
 _POOLED_FROM = 4
 

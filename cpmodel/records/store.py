@@ -25,12 +25,7 @@ from typing import Any
 
 import optuna
 import psutil
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
@@ -41,16 +36,7 @@ from cpmodel.datasets.base import ImageSet, whole_hash
 from cpmodel.errors import BadInputError, StudyError
 from cpmodel.interrupts import deferred
 from cpmodel.locks import locked
-from cpmodel.records.sample import (
-    FRESH,
-    TRAINABLE,
-    Purpose,
-    Request,
-    Sample,
-    identity,
-    request_of,
-    sample_of,
-)
+from cpmodel.records.sample import FRESH, TRAINABLE, Purpose, Request, Sample, identity, request_of, sample_of
 from cpmodel.records.settings import FORMAT, Settings, settings_of
 from cpmodel.records.storage import backend_of, file_there, place_of, readable, study_in
 from cpmodel.samples import Samples
