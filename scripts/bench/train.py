@@ -166,16 +166,7 @@ def part(way: str, indices: list[int], count: int, seed: int, device: str) -> di
     wanted = [stratified(images, count)[i] for i in indices]
     if way == "product":
         with tempfile.TemporaryDirectory() as folder:
-            settings = Settings(
-                "plain",
-                "embedded",
-                images.data_hash,
-                images.image_shape,
-                images.class_names,
-                {name: len(split.images) for name, split in images.splits.items()},
-                FAMILY.space(task(images)),
-                recipe,
-            )
+            settings = Settings.of(images, "plain", FAMILY.space(task(images)), recipe)
             study = Store.create(Path(folder) / "study", settings)
             with Pool(study, images, full=True, devices=training_devices(device)) as pool:
                 for warm in range(pool.size):
