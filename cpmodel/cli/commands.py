@@ -32,10 +32,11 @@ READ = {"source": SOURCE, "storage": o.STORAGE}
 def run(given: Given) -> tuple[Study, Any]:
     """From images to a proved answer, with its report.
 
-    Trains few configurations, fits models, chooses, and verifies the choice on fresh seeds. With --curve:
-    trains where the least complexity C(P) is least certain, and ends with the curve and its band.
-    Stop it anywhere; the same command goes on from there. Values of the family's parameters are set by their
-    names: --f 8,16,32.
+    Trains few configurations, fits models, chooses, and verifies the choice on
+    fresh seeds. With --curve: trains where the least complexity C(P) is least
+    certain, and ends with the curve and its band. Stop it anywhere; the same
+    command goes on from there. Values of the family's parameters are set by
+    their names: --f 8,16,32.
 
     Example: cpmodel run --target 0.88 --budget 40
     """
@@ -53,7 +54,8 @@ def run(given: Given) -> tuple[Study, Any]:
 def sample(given: Given) -> tuple[Study, Any]:
     """Train the configurations of a design, and write samples.csv.
 
-    Several of these on one study share the work. Stop it anywhere; the same command goes on from there.
+    Several of these on one study share the work. Stop it anywhere; the same
+    command goes on from there.
 
     Example: cpmodel sample --design sweep --f 8,16,32
     """
@@ -78,8 +80,8 @@ def verify(given: Given) -> tuple[Study, Any]:
 def measure(given: Given) -> tuple[None, Any]:
     """Measure run-times of untrained networks, or import them.
 
-    No training of the study runs meanwhile.
-    On another device no study is needed: cpmodel measure --image 28x28x1 --out costs.csv there, and
+    No training of the study runs meanwhile. Another device needs no study:
+    cpmodel measure --image 28x28x1 --out costs.csv there, and
     cpmodel measure --costs costs.csv here.
 
     Example: cpmodel measure --count 100 --batch 1 --out costs.csv

@@ -52,7 +52,7 @@ def test_the_baseline_beside_the_answer() -> None:
     rows = comparison(page)
     labels = [row.label for row in rows]
     assert labels[:3] == ["Precision, validation", "Precision, test", "MACs of one image"]
-    assert labels[-1] == "Run-time of one batch"
+    assert labels[-1] == "Run-time of one batch, 64 images"
     assert rows[0].detail == "baseline: 5 seeds; answer: 3 fresh seeds"
     assert rows[0].answer == "90.6 %"
     assert rows[1].baseline == "–"
