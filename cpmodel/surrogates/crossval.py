@@ -22,7 +22,7 @@ def fold_numbers(
     """The fold of each row of X, shape (n,): equal rows in one, whatever the order of the rows.
 
     Where there are fewer than twice as many configurations, `singly` gives each of them a fold of its own.
-    `turned` deals by the inverse permutation, as models of complexity were always judged.
+    `turned` deals by the inverse permutation.
     """
     labels = group_labels(X)
     count = int(labels.max(initial=-1)) + 1
@@ -40,9 +40,9 @@ def left_out(
     fold: NDArray[np.int64],
     begin_at: Floats | None = None,
 ) -> list[tuple[NDArray[np.bool_], Any]]:
-    """For every fold, which rows it holds, and what a clone fitted to the others says of them.
+    """For every fold, which rows it holds, and what a clone fitted to all others says of them.
 
-    `fold`, shape (n,), counts from 0, below which rows are in none. Each clone's search starts at `begin_at`.
+    Folds are numbers from 0; a row below is in none. Each clone's search starts at `begin_at`.
     """
     found = []
     for number in range(int(fold.max()) + 1):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self, get_args, get_origin, get_type_hints
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
@@ -45,15 +45,12 @@ def variances(jacobian: Floats, covariance: Floats) -> Floats:
 class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """Base of all models of a table: dataclasses, whose constructors take their parameters.
 
-    What is fitted has a name that ends in "_" and a type hint, by which it is saved and read; no constructor
-    takes it.
+    What is fitted has a name that ends in "_" and a type hint, by which it is saved and read.
     """
 
     name: ClassVar[str]
     kind: ClassVar[str]
 
-    n_features_in_: int
-    feature_names_in_: NDArray[np.object_]
     coefficients_: tuple[Coefficient, ...]
     names: Sequence[str] | None
     categorical: Sequence[Any] | Mapping[Any, Sequence[float]]
@@ -83,9 +80,9 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def _said(self, X: Floats) -> Any:
         """All that cross-validation needs to know of rows."""
 
-    @abstractmethod
     def _settled(self, X: Floats) -> dict[str, Any]:
         """Parameters that parts of the table X must have in common, whichever rows they lack."""
+        return {"categorical": self._codes(X)}
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Fit to the rows of a table.
@@ -104,30 +101,22 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         FitError
             Not numbers, not finite, not of these shapes or ranges, or without columns that the model needs.
         """
-        rows, target, weight = self._checked(X, y, sample_weight)
-        self._check(rows, target)
-        # rows of weight 0 are as if they were not there
-        used = weight > 0
-        rows, target, weight = rows[used], target[used], weight[used]
-        self._learn(rows, target, weight)
-        self._describe(rows, target, weight)
-        return self
-
-    def _checked(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None
-    ) -> tuple[Floats, Floats, Floats]:
-        """Rows, target and weights as finite numbers of fitting shapes."""
         try:
             table, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
             weight = _check_sample_weight(sample_weight, table, dtype=np.float64, ensure_non_negative=True)
         except ValueError as error:
             raise FitError(str(error)) from error
-        if not weight.any():
+        # rows of weight 0 are as if they were not there
+        used = weight > 0
+        if not used.any():
             raise FitError("sample_weight: expected at least one weight above zero")
-        rows = np.asarray(table, dtype=np.float64)
-        if self.names is not None and len(self.names) != rows.shape[1]:
-            raise FitError(f"names: expected {rows.shape[1]}, one a column, got {len(self.names)}")
-        return rows, np.asarray(target, dtype=np.float64), np.asarray(weight, dtype=np.float64)
+        if self.names is not None and len(self.names) != table.shape[1]:
+            raise FitError(f"names: expected {table.shape[1]}, one a column, got {len(self.names)}")
+        target = np.asarray(target, dtype=np.float64)
+        self._check(table, target)
+        self._learn(table[used], target[used], weight[used])
+        self._describe(table[used], target[used], weight[used])
+        return self
 
     def _asked(self, X: ArrayLike) -> Floats:
         """Rows to predict, of the columns that the model was fitted to."""
@@ -168,30 +157,13 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         description["n_features_in"] = self.n_features_in_
         if hasattr(self, "feature_names_in_"):
             description["feature_names_in"] = list(map(str, self.feature_names_in_))
-        return {**description, "state": self._state()}
+        state = {name.strip("_"): _described(getattr(self, name)) for name in self._fitted()}
+        return {**description, "state": state}
 
     @classmethod
     def _fitted(cls) -> dict[str, Any]:
         """The fitted attributes that are saved, with their type hints."""
-        apart = ("n_features_in_", "feature_names_in_")
-        hints = get_type_hints(cls)
-        return {name: hint for name, hint in hints.items() if name.endswith("_") and name not in apart}
-
-    def _state(self) -> dict[str, Any]:
-        return {name.strip("_"): _described(getattr(self, name)) for name in self._fitted()}
-
-    def _restore(self, state: Mapping[str, Any]) -> None:
-        derived = getattr(self, "derived", None)
-        for name, hint in self._fitted().items():
-            data = state[name.strip("_")]
-            inner = get_args(hint)[0] if get_origin(hint) is tuple else hint
-            if not isinstance(inner, type) or not issubclass(inner, TableModel):
-                value = codec.load(hint, data, what=name.strip("_"))
-            elif inner is hint:
-                value = inner.from_dict(data, derived)
-            else:
-                value = tuple(inner.from_dict(each, derived) for each in data)
-            setattr(self, name, value)
+        return {name: hint for name, hint in get_type_hints(cls).items() if name.endswith("_")}
 
     @classmethod
     def from_dict(cls, description: Any, derived: Derived | None = None) -> Self:
@@ -221,7 +193,9 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
             model.n_features_in_ = int(description["n_features_in"])
             if "feature_names_in" in description:
                 model.feature_names_in_ = np.array(description["feature_names_in"], dtype=object)
-            model._restore(description["state"])
+            for attribute, hint in made._fitted().items():
+                data = description["state"][attribute.strip("_")]
+                setattr(model, attribute, _read_back(hint, data, parameters.get("derived")))
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise BadInputError(f"{cls.kind} {made.name}: {error!r}", expected="a saved fit") from error
         return model
@@ -234,10 +208,17 @@ def _described(value: Any) -> Any:
     return value.to_dict() if isinstance(value, TableModel) else codec.dump(value)
 
 
-def relative_error(y: ArrayLike, predicted: ArrayLike, weight: ArrayLike | None = None) -> float:
+def _read_back(hint: Any, data: Any, derived: Derived | None) -> Any:
+    """What `_described` made of something that has this type hint."""
+    kind, several = (get_args(hint)[0], True) if get_origin(hint) is tuple else (hint, False)
+    if not isinstance(kind, type) or not issubclass(kind, TableModel):
+        return codec.load(hint, data, what="state")
+    return tuple(kind.from_dict(each, derived) for each in data) if several else kind.from_dict(data, derived)
+
+
+def relative_error(y: Floats, predicted: Floats, weight: Floats | None = None) -> float:
     """Mean of |predicted - measured| / measured; rows whose measured value is 0 are left out."""
-    y, predicted = np.asarray(y, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
-    weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
+    weight = np.ones(len(y)) if weight is None else weight
     kept = (y > 0) & (weight > 0)
     if not kept.any():
         return 0.0

@@ -32,7 +32,7 @@ class Column:
     codes: tuple[float, ...] = ()
 
     def _scaled(self, x: Floats) -> Floats:
-        """The values x on the scale on which features are linear: logs, powers or themselves."""
+        """Values on the scale on which features are linear: logs, powers or themselves."""
         if self.kind == "log":
             # a value that has no log lies below every one that has
             return np.log(np.maximum(x, self.low * 1e-9))
@@ -48,14 +48,12 @@ class Column:
         return float(high - low)
 
     def encode(self, x: Floats) -> Floats:
-        """Features of the values x, shape (n,): shape (n, 1), (n, codes - 1) or (n, 0); 0 to 1 on the range.
-
-        A code that was not declared counts as the mean of all that were.
-        """
+        """Features, 0 to 1 on the range, of the values x, shape (n,): (n, 1), (n, codes - 1) or (n, 0)."""
         if self.kind == "constant":
             return np.empty((len(x), 0))
         if self.kind == "onehot":
             table: Floats = np.equal.outer(x, np.array(self.codes)).astype(np.float64)
+            # a code that was not declared counts as the mean of all that were
             table[~table.any(axis=1)] = 1.0 / len(self.codes)
             return table[:, 1:]
         if self.kind == "linear":
@@ -124,7 +122,7 @@ class Features:
         """Choose an encoding for each column of X, shape (n, d), scaled over its range and its domain.
 
         Columns that are `costs` act by powers where they can. The codes of a categorical column are those
-        declared, so that a table which lacks some has the same features; else those in its rows.
+        declared, else those in its rows.
         """
         declared = categorical if isinstance(categorical, Mapping) else {}
         columns: list[Column] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Literal, Self
 
 import numpy as np
@@ -34,22 +34,17 @@ HOPELESS = 1e25
 class Prior:
     """Beliefs about values of order 1 on features that run from 0 to 1.
 
-    Each pair is a median and a standard deviation of the log unless another meaning is told.
-
     Parameters
     ----------
     shape : how values deviate from the linear mean: "matern" (smoothly, with a length for each feature, once
         differentiable), "quadratic" (by squares and products of features), "additive" (roughly along each
         feature by itself) or "steps" (smoothly, twice differentiable, and by an offset for each value of the
         columns beyond the features)
-    slope, slope_spread : expected change of the value over each feature's range, shape (m,), and the standard
-        deviation of that belief
-    amplitude, length, scatter : of the deviations, of the distance over which they live ("matern", "steps"),
-        and of one observation about both
-    step : of the offsets of the values of one column ("steps")
+    slope, slope_spread : expected change over each feature's range, shape (m,), and its standard deviation
+    amplitude, length, step, scatter : median, and standard deviation of the log, of the deviations, of the
+        distance over which they live, of the offsets, and of one observation about all of these
     own : mean, and standard deviation, of the logit of the share of that scatter's variance which is the
-        row's own, in all its observations; the rest is noise, and only repeats tell the two apart. None: all
-        scatter is noise
+        row's own, in all its observations; the rest, all where None, is noise; only repeats tell them apart
     level : standard deviation of the mean of all values, about that of the rows where `centred`, else about 0
     jitter : added to the noise's variance, so that covariances of noiseless rows can be factored
     unit : 2 pi, so that densities of different models compare; 1 leaves out what moves no hyperparameter
@@ -133,8 +128,8 @@ class GaussianProcess:
     ----------
     F, z, weight : shapes (n, m), (n,), (n,), of distinct rows: features (and, for "steps", columns whose
         values have offsets), mean value, number of observations
-    theta : logs of the hyperparameters, in the order amplitudes ("quadratic": of squares, of products),
-        lengths, steps, scatter; before the last, where there is one, the logit of the share of the rows' own
+    theta : logs of the hyperparameters: amplitudes ("quadratic": of squares, of products), lengths, steps,
+        scatter; before the last, where there is one, the logit of the share of the rows' own
     evidence : log density of the rows at `theta`, per unit of z, less half the square of how many standard
         deviations `theta` lies from the beliefs: hyperparameters that the rows leave alone cost nothing
     """
@@ -156,28 +151,21 @@ class GaussianProcess:
         tolerance: float | None = None,
         search_rows: int = _SEARCH_ROWS,
     ) -> Self:
-        """The process whose hyperparameters have the greatest posterior density.
+        """The process whose hyperparameters have the greatest posterior density, searched for from `start`.
 
-        Parameters
-        ----------
-        rows : features, mean value and number of observations of distinct rows
-        start : hyperparameters to search from, or None to start from the beliefs
-        tolerance : relative change of the log density at which the search ends; by `start` when None
-        search_rows : of more rows, so many taken at random give the hyperparameters; 1500 are conditioned on
+        `search_rows` of the rows, taken at random, give the hyperparameters; 1500 are conditioned on.
         """
         objective = Objective(prior, rows, chosen(len(rows), search_rows))
         middle, reach = objective.middle, _REACH * objective.spread
-        found = [
-            optimize.minimize(
-                objective.loss_and_gradient,
-                place,
-                jac=True,
-                method="L-BFGS-B",
-                bounds=list(zip(middle - reach, middle + reach, strict=True)),
-                options={"ftol": tolerance or (_PRECISE if start is None else _NEARLY)},
-            )
-            for place in (objective.starts() if start is None else (start,))
-        ]
+        search = partial(
+            optimize.minimize,
+            objective.loss_and_gradient,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=optimize.Bounds(middle - reach, middle + reach),
+            options={"ftol": tolerance or (_PRECISE if start is None else _NEARLY)},
+        )
+        found = [search(place) for place in (objective.starts() if start is None else (start,))]
         best = min(found, key=lambda result: result.fun)
         if not np.isfinite(best.fun) or best.fun >= HOPELESS:
             raise FitError("Gaussian process: no covariance of these rows can be factored")

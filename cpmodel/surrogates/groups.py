@@ -21,8 +21,8 @@ class Groups:
     ----------
     X : shape (m, d), distinct rows in lexicographic order, so that the order of the table cannot matter
     y, weight : shape (m,), weighted mean of each, and its number of trainings: the sum of their weights
-    within : sum of weighted squared deviations from the means, over all groups
-    freedom : trainings beyond the first of each configuration: degrees of freedom of `within`
+    within, freedom : sum of weighted squared deviations from the means, over all groups, and its degrees of
+        freedom: trainings beyond the first of each configuration
     """
 
     X: Floats
@@ -34,19 +34,9 @@ class Groups:
     def __len__(self) -> int:
         return len(self.y)
 
-    @property
-    def trainings(self) -> float:
-        """Sum of all weights."""
-        return float(self.weight.sum())
-
-    @property
-    def noise(self) -> float | None:
-        """Standard deviation of one training about the mean of its configuration; None without repeats."""
-        return float(np.sqrt(self.within / self.freedom)) if self.freedom > 0 else None
-
     def noise_of(self, scatter: float) -> float:
         """The part of a model's scatter that is noise of seeds: what repeats say, else all of it."""
-        return scatter if self.noise is None or self.freedom < _TELLING else self.noise
+        return float(np.sqrt(self.within / self.freedom)) if self.freedom >= _TELLING else scatter
 
 
 def group(X: Floats, y: Floats, weight: Floats) -> Groups:

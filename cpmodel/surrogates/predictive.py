@@ -1,20 +1,84 @@
-"""What a model says of configurations: one Student-t law each, on the scale of its link."""
+"""What a model says of configurations: one Student-t law each, on the scale on which it is smooth."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import linalg, special
 
 from cpmodel.errors import BadInputError
 from cpmodel.space import Floats
-from cpmodel.surrogates.link import Link
 
+Kind = Literal["precision", "error", "log_error"]
+
+# Errors are never told from smaller ones than this
+_LEAST = 1e-12
 # Scales beyond this, on the log of the error, say "anything is possible" already
 _WIDEST = 3.0
+# Share of its variance by which a row is told apart from a near twin, so that correlations can be factored
 _APART = 1e-6
+
+
+@dataclass(frozen=True)
+class Link:
+    """The scale on which a model is smooth: z = P, or (1 - P) / unit, or log(1 - P - asymptote).
+
+    Parameters
+    ----------
+    unit : for "error", above 0: what counts as 1
+    asymptote : for "log_error", fraction in [0, 1): the error that no configuration gets below
+    floor : for "log_error", above 0: what 1 - P - asymptote is held at, so that a perfect precision is finite
+
+    Examples
+    --------
+    >>> Link("log_error", asymptote=0.1).inverse(np.log([0.1, 0.9]))
+    array([0.8, 0. ])
+    """
+
+    kind: Kind = "log_error"
+    unit: float = 1.0
+    asymptote: float = 0.0
+    floor: float = 1e-3
+
+    @property
+    def sign(self) -> int:
+        """1 when z rises with the precision, -1 when it falls."""
+        return 1 if self.kind == "precision" else -1
+
+    def forward(self, precision: ArrayLike) -> Floats:
+        """Z of fractions of any shape."""
+        precision = np.asarray(precision, dtype=np.float64)
+        if self.kind == "precision":
+            return precision
+        if self.kind == "error":
+            return (1.0 - precision) / self.unit
+        return np.log(np.maximum(1.0 - precision - self.asymptote, self.floor))
+
+    def inverse(self, z: Floats) -> Floats:
+        """Precision of z, held within [0, 1]."""
+        if self.kind == "precision":
+            return np.clip(z, 0.0, 1.0)
+        if self.kind == "error":
+            return np.clip(1.0 - z * self.unit, 0.0, 1.0)
+        return np.clip(1.0 - self.asymptote - self.slope(z), 0.0, 1.0)
+
+    def unheld(self, precision: float) -> float:
+        """Z of one precision wherever it lies, without `floor`: infinite where no z reaches it."""
+        if self.kind != "log_error":
+            return float(self.forward(precision))
+        room = 1.0 - precision - self.asymptote
+        return float(np.log(room)) if room > _LEAST else -np.inf
+
+    def slope(self, z: Floats) -> Floats:
+        """|dP/dz| at z; what turns a small spread of z into one of P."""
+        if self.kind == "log_error":
+            # z above 0 is an error above 1 already; cutting there keeps exp() finite
+            return np.exp(np.minimum(z, 0.0))
+        return np.full_like(z, 1.0 if self.kind == "precision" else self.unit)
 
 
 def student_log_density(t: Floats, freedom: float) -> Floats:
@@ -100,7 +164,6 @@ class Predictive:
         """
         spread = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
         correlation = covariance / np.multiply.outer(spread, spread)
-        # near twins are told apart a little, so that the correlations can be factored
         np.fill_diagonal(correlation, 1.0 + _APART)
         vary = rng.standard_normal((count, len(spread))) @ linalg.cholesky(correlation, lower=True).T
         if np.isfinite(self.freedom):
@@ -116,12 +179,8 @@ class Predictive:
         return cls(link, location, np.clip(scale, 1e-9, _WIDEST), np.full_like(location, noise), freedom)
 
     @classmethod
-    def in_chunks(cls, X: Floats, predict: Callable[[Floats], Predictive], rows: int) -> Predictive:
-        """`predict` on at most `rows` rows of X at a time, so that memory stays small."""
-        if len(X) <= rows:
-            return predict(X)
-        parts = [predict(X[start : start + rows]) for start in range(0, len(X), rows)]
-        location, scale, noise = np.concatenate(
-            [(part.location, part.scale, part.noise) for part in parts], axis=1
-        )
+    def joined(cls, parts: Sequence[Predictive]) -> Predictive:
+        """The laws of several parts, of one link, as one."""
+        columns = zip(*((part.location, part.scale, part.noise) for part in parts), strict=True)
+        location, scale, noise = map(np.concatenate, columns)
         return replace(parts[0], location=location, scale=scale, noise=noise)

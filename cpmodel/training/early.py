@@ -21,7 +21,7 @@ import numpy as np
 from cpmodel.samples import Samples
 from cpmodel.space import Configuration, Floats, Space
 from cpmodel.surrogates.features import Features
-from cpmodel.surrogates.link import Link
+from cpmodel.surrogates.predictive import Link
 
 # Whole trainings that a rule needs; with fewer, coefficients and their spread cannot be told
 LEAST_WHOLE = 12

@@ -19,8 +19,7 @@ from cpmodel.search.acquisition import (
 )
 from cpmodel.search.belief import Belief, Walk, likeliest
 from cpmodel.space import Floats
-from cpmodel.surrogates.link import Link
-from cpmodel.surrogates.predictive import Predictive
+from cpmodel.surrogates.predictive import Link, Predictive
 
 TARGET = 0.9
 # four equally likely truths about three configurations of cost 1, 2 and 4: which reach the target

@@ -17,8 +17,7 @@ from cpmodel.search.decide import SearchModel, Step, View, decide
 from cpmodel.search.evidence import FRESH_SEED, LEAST_SEEDS, LOOKS, fresh_evidence
 from cpmodel.search.first import first_requests, first_size
 from cpmodel.space import Floats, Parameter, Space
-from cpmodel.surrogates.link import Link
-from cpmodel.surrogates.predictive import Predictive
+from cpmodel.surrogates.predictive import Link, Predictive
 
 BUDGET = 40
 

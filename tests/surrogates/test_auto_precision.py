@@ -9,11 +9,10 @@ from precision_tables import DOMAIN, precision, table
 from cpmodel.errors import BadInputError, FitError, FitWarning
 from cpmodel.surrogates.crossval import cross_validate, fold_numbers
 from cpmodel.surrogates.features import Derived
-from cpmodel.surrogates.link import Link
 from cpmodel.surrogates.precision.auto import AutoPrecision, averaged, calibrated, stacked, weighed
 from cpmodel.surrogates.precision.logpower import LogErrorPower
 from cpmodel.surrogates.precision.process import LogErrorGP
-from cpmodel.surrogates.predictive import Predictive
+from cpmodel.surrogates.predictive import Link, Predictive
 
 
 def test_report_says_which_and_why():

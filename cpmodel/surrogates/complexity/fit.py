@@ -26,13 +26,7 @@ HELD_OUT = 50
 
 @dataclass(frozen=True, eq=False)
 class Apart:
-    """What a model says of configurations that were kept apart at random, fitted to all others.
-
-    Parameters
-    ----------
-    rows, predicted : shape (n,), which rows were kept apart, and their predictions; NaN elsewhere
-    relative_error, within_10 : mean relative error of those, and their share with 0.1 or less
-    """
+    """What a model says of rows, shape (n,), kept apart at random, fitted to all others; NaN elsewhere."""
 
     rows: NDArray[np.bool_]
     predicted: Floats
@@ -62,8 +56,7 @@ class ComplexityFit:
     name : of the model that was asked for
     relative_error, within_10 : mean of |predicted - measured| / measured, and share of rows within 10 %
     cv_relative_error, cv_within_10 : the same on rows it had not seen, by cross-validation
-    measured, predicted : shape (n,), the latter by cross-validation; NaN, like these two errors, with fewer
-        than 3 configurations
+    measured, predicted : shape (n,), the latter by cross-validation; NaN with fewer than 3 configurations
     why : why this model was chosen, in a sentence; empty when it was asked for
     warnings : what the data cannot support
     apart : how it did on 50 random configurations when fitted to the others, where there are 100 or more
@@ -86,9 +79,9 @@ class ComplexityFit:
         told = ("why", "relative_error", "within_10", "cv_relative_error", "cv_within_10", "warnings")
         description = {"model": self.name, **codec.dump({name: getattr(self, name) for name in told})}
         held_out = None
-        if self.apart is not None:
-            said = {"relative_error": self.apart.relative_error, "within_10": self.apart.within_10}
-            held_out = {"rows": int(self.apart.rows.sum()), **said}
+        if (apart := self.apart) is not None:
+            rows = int(apart.rows.sum())
+            held_out = {"rows": rows, "relative_error": apart.relative_error, "within_10": apart.within_10}
         return {**description, "held_out": held_out, "fit": self.model.to_dict()}
 
 

@@ -1,9 +1,4 @@
-"""The interface of the complexity models C(T).
-
-A table of complexities has a row for each measured configuration. Its columns are amounts of work
-(`cpmodel.families.Family.costs`: multiply-accumulates, weights, activations, ...), the raw parameters, or
-both; a column's name tells which.
-"""
+"""The interface of the complexity models C(T), of tables of work, raw parameters or both, as names tell."""
 
 from __future__ import annotations
 
@@ -39,11 +34,7 @@ _REPEATED = {
 
 
 def is_work(name: str) -> bool:
-    """Whether a column of this name is an amount of work, rather than a raw parameter.
-
-    >>> is_work("conv_macs"), is_work("f")
-    (True, False)
-    """
+    """Whether a column of this name is an amount of work, rather than a raw parameter."""
     return name in _WORK or name.endswith(_WORK_ENDINGS)
 
 
@@ -70,9 +61,8 @@ class ComplexityModel(TableModel):
 
     Notes
     -----
-    Rows count by their relative error unless a model says otherwise: a run-time of 0.1 ms matters as much
-    as one of 10 ms. A table without any names is taken as amounts of work by the models of work, and as raw
-    parameters by the others. Predictions are never negative.
+    Rows count by their relative error unless a model says otherwise. A table without any names is taken as
+    amounts of work by the models of work, and as raw parameters by the others.
     """
 
     kind: ClassVar[str] = "complexity model"
@@ -107,27 +97,20 @@ class ComplexityModel(TableModel):
             raise FitError(f"complexity: expected numbers above 0, got {c.min():g}")
         for column in self._work() if self._reads_work else ():
             if (least := X[:, column].min()) < 0:
-                raise FitError(
-                    f"Negative values in data: column '{columns[column]}': expected 0 or more, got {least:g}"
-                )
+                told = f"column '{columns[column]}': expected 0 or more, got {least:g}"
+                raise FitError(f"Negative values in data: {told}")
 
     def _describe(self, X: Floats, c: Floats, weight: Floats) -> None:
         self.relative_error_, self.within_10_ = errors(c, self._mean(X), weight)
 
     def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
-        """Expected complexity of the rows of X, shape (n,), 0 or more.
-
-        With `return_std` also the standard deviation of a measured complexity about it.
-        """
+        """Expected complexity of the rows of X, shape (n,), and the standard deviation of a measured one."""
         rows = self._asked(X)
         mean = self._mean(rows)
         return (mean, self._std(rows, mean)) if return_std else mean
 
     def _said(self, X: Floats) -> Floats:
         return self._mean(X)
-
-    def _settled(self, X: Floats) -> dict[str, Any]:
-        return {"categorical": self._codes(X)}
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -6,6 +6,7 @@ parameter takes in several rows therefore has an offset of its own, beside a smo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
@@ -42,7 +43,7 @@ _TOLERANCE = 1e-6
 _FAR = 2.5
 # Rounds of finding such rows
 _REWEIGHTED = 3
-# Rows that are predicted at once, so that memory stays small
+# Rows that are predicted at once
 _ROWS_AT_ONCE = 4096
 
 
@@ -125,13 +126,13 @@ class WorkSteps(ComplexityModel):
         return np.column_stack([self.features_.encode(np.maximum(smooth, floor)), X[:, list(self.stepped_)]])
 
     def _mean(self, X: Floats) -> Floats:
-        parts = [self.process_.mean(self._features(rows)) for rows in _chunks(X)]
+        parts = [self.process_.mean(rows) for rows in self._chunks(X)]
         return self._lawful(X) * np.exp(np.clip(np.concatenate(parts), -_WIDEST, _WIDEST))
 
     def _std(self, X: Floats, mean: Floats) -> Floats:
-        parts = [self.process_.predict(self._features(rows))[1] for rows in _chunks(X)]
+        parts = [self.process_.predict(rows)[1] for rows in self._chunks(X)]
         return mean * np.hypot(np.concatenate(parts), self.process_.noise)
 
-
-def _chunks(X: Floats) -> list[Floats]:
-    return [X[start : start + _ROWS_AT_ONCE] for start in range(0, max(len(X), 1), _ROWS_AT_ONCE)]
+    def _chunks(self, X: Floats) -> Iterator[Floats]:
+        """What the process sees of the rows of X, so many at once that memory stays small."""
+        return map(self._features, np.split(X, range(_ROWS_AT_ONCE, len(X), _ROWS_AT_ONCE)))

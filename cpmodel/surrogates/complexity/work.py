@@ -45,19 +45,41 @@ class _Linear(ComplexityModel):
     def _sum(self, X: Floats) -> Floats:
         return np.asarray(self._features(X) @ self.slopes_ + self.constant_)
 
+    def _least_squares(
+        self, X: Floats, y: Floats, row: Floats, trainings: float, *, positive: bool = False
+    ) -> NDArray[np.bool_]:
+        """Least squares of (sum - y) times `row`, with no coefficient below 0 where `positive`.
+
+        Says which of the slopes and the constant have a standard error.
+        """
+        design = self._design(X)
+        sizes = np.abs(design).max(axis=0)
+        # a column that is as good as nothing becomes nothing
+        scale = np.where(sizes > _NOTHING, sizes, np.inf)
+        A, b = design / scale * row[:, None], y * row
+        solution = _non_negative(A, b) if positive else np.asarray(linalg.lstsq(A, b, cond=_RANK)[0])
+        active = solution > 0 if positive else np.ones(len(solution), dtype=bool)
+        residual = A @ solution - b
+        freedom = trainings - int(active.sum())
+        variance = float(residual @ residual) / max(freedom, 1.0)
+        covariance = np.zeros((len(solution), len(solution)))
+        inner = linalg.pinvh(A[:, active].T @ A[:, active]) if active.any() else np.empty((0, 0))
+        covariance[np.ix_(active, active)] = variance * inner / np.outer(scale[active], scale[active])
+        solution = solution / scale
+        self.slopes_, self.constant_ = solution[:-1], float(solution[-1])
+        self.covariance_, self.residual_ = covariance, float(np.sqrt(variance))
+        return active & (freedom > 0)
+
     def _solve(self, X: Floats, c: Floats, weight: Floats, *, relative: bool, positive: bool) -> None:
         """Least squares of (prediction - c), or of its ratio to c, over the columns `at_`."""
         row = np.sqrt(weight) / (c if relative else np.exp(np.mean(np.log(c))))
-        solved = _least_squares(self._design(X), c, row, float(weight.sum()), positive=positive)
-        self.slopes_, self.constant_ = solved.solution[:-1], float(solved.solution[-1])
-        self.covariance_ = solved.covariance
-        self.residual_ = solved.scatter
+        told = self._least_squares(X, c, row, float(weight.sum()), positive=positive)
         if not relative:
             self.residual_ = float(np.sqrt(np.average((self._mean(X) / c - 1.0) ** 2, weights=weight)))
         columns = self._column_names()
         names = [*(columns[index] for index in self.at_), "constant"]
         sure = np.sqrt(np.diag(self.covariance_))
-        self.coefficients_ = coefficients(names, solved.solution, sure, solved.told)
+        self.coefficients_ = coefficients(names, [*self.slopes_, self.constant_], sure, told)
 
     def _mean(self, X: Floats) -> Floats:
         return np.maximum(self._sum(X), 0.0)
@@ -78,10 +100,9 @@ class Eq1(_Linear):
 
     Notes
     -----
-    Source: Ke, Cao, Lv, eq. 1. The sum is the column ``conv_macs``; a table without it has ``macs`` instead
-    (in a table without names it is the first column). alpha1 is the coefficient of that column, alpha0 the
-    constant, both in the unit of the complexity; divided by the baseline's complexity they are those of the
-    relative complexity.
+    Source: Ke, Cao, Lv, eq. 1. The sum is the column ``conv_macs``, else ``macs`` (in a table without names
+    the first column). alpha1 is the coefficient of that column, alpha0 the constant, both in the unit of the
+    complexity.
     """
 
     name: ClassVar[str] = "eq1"
@@ -113,11 +134,10 @@ class LinearWork(_Linear):
 
     Notes
     -----
-    Each coefficient is a price: of a multiply-accumulate, of an activation written and read, of a weight
-    loaded, of a layer launched. None is below zero; one of exactly zero has no standard error. The absolute
-    loss is least squares with weights 1 / |relative error|, errors under 2 % counted as 2 %. Of columns that
-    are proportional to each other in every row the first takes the whole price, and the constant comes last:
-    a constant number of layers is paid by the layer, which carries over to networks with more of them.
+    Each coefficient is a price: of a multiply-accumulate, an activation, a weight, a layer. None is below
+    zero; one of exactly zero has no standard error. The absolute loss is least squares with weights
+    1 / |relative error|, errors under 2 % counted as 2 %. Of proportional columns the first takes the whole
+    price, and the constant comes last: a constant number of layers is paid by the layer.
     """
 
     name: ClassVar[str] = "linear"
@@ -177,16 +197,14 @@ class PowerLaw(_Linear):
         self.codes_ = tuple((at, code) for at in codes for code in codes[at][1:])
         self.middle_ = np.zeros(len(self.at_) + len(self.codes_))
         self.middle_ = np.average(self._features(X), axis=0, weights=weight)
-        solved = _least_squares(self._design(X), np.log(c), np.sqrt(weight), float(weight.sum()))
-        self.covariance_, self.residual_ = solved.covariance, solved.scatter
-        self.slopes_, self.constant_ = solved.solution[:-1], float(solved.solution[-1])
+        told = self._least_squares(X, np.log(c), np.sqrt(weight), float(weight.sum()))
         sure = np.sqrt(np.diag(self.covariance_))
         to_zero = np.append(-self.middle_, 1.0)
         sure[-1] = np.sqrt(max(to_zero @ self.covariance_ @ to_zero, 0.0))
         values = [*self.slopes_, self.constant_ - float(self.slopes_ @ self.middle_)]
         names = [columns[at] for at in self.at_]
         names += [f"effect of {columns[at]}={code:g}" for at, code in self.codes_]
-        self.coefficients_ = coefficients([*names, "constant"], values, sure, solved.told)
+        self.coefficients_ = coefficients([*names, "constant"], values, sure, told)
         self._check_few(weight)
 
     def _mean(self, X: Floats) -> Floats:
@@ -196,35 +214,6 @@ class PowerLaw(_Linear):
     def _std(self, X: Floats, mean: Floats) -> Floats:
         unsure = variances(self._design(X), self.covariance_)
         return mean * np.sqrt(np.clip(unsure, 0.0, _WIDEST) + self.residual_**2)
-
-
-@dataclass(frozen=True, eq=False)
-class _Solved:
-    """Coefficients of least squares, what is known of them, and which of them have a standard error."""
-
-    solution: Floats
-    covariance: Floats
-    scatter: float
-    told: NDArray[np.bool_]
-
-
-def _least_squares(
-    design: Floats, y: Floats, row: Floats, trainings: float, *, positive: bool = False
-) -> _Solved:
-    """Least sum of squares of (design x - y) times `row`, with x not below zero where `positive`."""
-    sizes = np.abs(design).max(axis=0)
-    # a column that is as good as nothing becomes nothing
-    scale = np.where(sizes > _NOTHING, sizes, np.inf)
-    A, b = design / scale * row[:, None], y * row
-    solution = _non_negative(A, b) if positive else np.asarray(linalg.lstsq(A, b, cond=_RANK)[0])
-    active = solution > 0 if positive else np.ones(len(solution), dtype=bool)
-    residual = A @ solution - b
-    freedom = trainings - int(active.sum())
-    variance = float(residual @ residual) / max(freedom, 1.0)
-    covariance = np.zeros((len(solution), len(solution)))
-    inner = linalg.pinvh(A[:, active].T @ A[:, active]) if active.any() else np.empty((0, 0))
-    covariance[np.ix_(active, active)] = variance * inner / np.outer(scale[active], scale[active])
-    return _Solved(solution / scale, covariance, float(np.sqrt(variance)), active & (freedom > 0))
 
 
 def _non_negative(A: Floats, b: Floats) -> Floats:

@@ -15,7 +15,6 @@ from cpmodel.space import Floats
 from cpmodel.surrogates.crossval import fold_numbers, left_out
 from cpmodel.surrogates.estimator import Coefficient, relative_error
 from cpmodel.surrogates.features import Derived
-from cpmodel.surrogates.link import Link
 from cpmodel.surrogates.precision.model import PrecisionModel, least_error
 from cpmodel.surrogates.precision.process import (
     AdditivePrecision,
@@ -23,7 +22,7 @@ from cpmodel.surrogates.precision.process import (
     ProcessModel,
     QuadraticPrecision,
 )
-from cpmodel.surrogates.predictive import Predictive, student_log_density
+from cpmodel.surrogates.predictive import Link, Predictive, student_log_density
 
 # What each model weighs before the rows speak. This, the temper and the beliefs below were chosen over all
 # tables of scripts/bench/surrogates.py together

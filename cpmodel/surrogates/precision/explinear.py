@@ -14,12 +14,11 @@ from cpmodel.errors import FitError
 from cpmodel.space import Floats
 from cpmodel.surrogates.estimator import coefficients, variances
 from cpmodel.surrogates.groups import Groups
-from cpmodel.surrogates.link import Link
 from cpmodel.surrogates.precision.explinear_terms import Form, Terms
 from cpmodel.surrogates.precision.exponents import OneExponential
 from cpmodel.surrogates.precision.model import PrecisionModel
 from cpmodel.surrogates.precision.separable import SeparableFit, fit_separable, fit_separable_within
-from cpmodel.surrogates.predictive import Predictive
+from cpmodel.surrogates.predictive import Link, Predictive
 
 Loss = Literal["linear", "soft_l1", "huber"]
 
@@ -125,25 +124,15 @@ class ExponentialLinear(PrecisionModel):
     def _chosen_form(self, terms: Terms, rows: int) -> Form:
         """The form asked for, or the largest the rows can support; warns when that is doubtful."""
         sizes: dict[Form, int] = {form: terms.of_form(form).size for form in get_args(Form)}
-        form = next(form for form, size in sizes.items() if size <= rows)
-        if self.form != "auto":
-            if rows < sizes[self.form]:
-                self._warn(
-                    f"{rows} configurations cannot tell the {sizes[self.form]} coefficients of form "
-                    f"'{self.form}'; form '{form}' has {sizes[form]}"
-                )
-            return self.form
-        if form != "full":
-            self._warn(
-                f"{rows} configurations are too few for the {sizes['full']} coefficients of the full form; "
-                f"form '{form}' with {sizes[form]} is used"
-            )
-        elif rows < 2 * sizes["full"] and sizes["exponential"] < sizes["full"]:
-            self._warn(
-                f"{rows} configurations for {sizes['full']} coefficients are few; "
-                f"form 'exponential' has {sizes['exponential']}"
-            )
-        return form
+        largest = next(form for form, size in sizes.items() if size <= rows)
+        wanted = "full" if self.form == "auto" else self.form
+        told = f"{rows} configurations for {sizes[wanted]} coefficients of form '{wanted}' are"
+        if rows < sizes[wanted]:
+            use = " and is used" if self.form == "auto" else ""
+            self._warn(f"{told} too few; form '{largest}' has {sizes[largest]}{use}")
+        elif self.form == "auto" and rows < 2 * sizes["full"] and sizes["exponential"] < sizes["full"]:
+            self._warn(f"{told} few; form 'exponential' has {sizes['exponential']}")
+        return largest if self.form == "auto" else self.form
 
     def _search(
         self, groups: Groups, weight: Floats, lattice: Floats, start: Floats | None = None
@@ -254,7 +243,7 @@ class ExponentialLinear(PrecisionModel):
         jacobian = self.terms_.jacobian(groups.X, self.theta_, self.beta_)
         residual = groups.y - self.surface(groups.X)
         self.sse_ = float(groups.weight @ residual**2) + groups.within
-        self.freedom_ = 1.0 + max(groups.trainings - jacobian.shape[1], 0.0)
+        self.freedom_ = 1.0 + max(float(groups.weight.sum()) - jacobian.shape[1], 0.0)
         self.scatter_ = float(np.sqrt((_PRIOR_SCATTER**2 + self.sse_) / self.freedom_))
         self.noise_ = min(groups.noise_of(self.scatter_), self.scatter_)
         # no row tells the effect of a code that none has

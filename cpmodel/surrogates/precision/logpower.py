@@ -72,7 +72,7 @@ class LogErrorPower(PrecisionModel):
         misfit = float(groups.weight @ residual**2 + precision @ self.center_**2) + groups.within
         self.center_[0] += middle
         # all trainings tell the scatter, each coefficient uses one of them up
-        self.freedom_ = _PRIOR_FREEDOM + max(groups.trainings - F.shape[1], 0.0)
+        self.freedom_ = _PRIOR_FREEDOM + max(float(groups.weight.sum()) - F.shape[1], 0.0)
         scatter2 = (_PRIOR_FREEDOM * _PRIOR_SCATTER**2 + misfit) / self.freedom_
         self.scatter_ = float(np.sqrt(scatter2))
         self.noise_ = min(groups.noise_of(self.scatter_), self.scatter_)

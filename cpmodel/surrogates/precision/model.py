@@ -15,8 +15,7 @@ from cpmodel.errors import BadInputError, FitError
 from cpmodel.space import Floats
 from cpmodel.surrogates.estimator import TableModel, relative_error
 from cpmodel.surrogates.groups import Groups, group
-from cpmodel.surrogates.link import Link
-from cpmodel.surrogates.predictive import Predictive
+from cpmodel.surrogates.predictive import Link, Predictive
 
 # The least error (1 - P) that is told from a perfect precision, where no smaller one was measured
 _LEAST_ERROR = 1e-3
@@ -100,10 +99,9 @@ class PrecisionModel(TableModel):
             raise FitError(f"precision: expected fractions in [0, 1], got {y.min():g} to {y.max():g}")
         if domain.shape != (d, 2) or not np.isfinite(domain).all() or np.any(domain[:, 0] > domain[:, 1]):
             raise FitError(f"domain: expected {d} rows of least and greatest value, got {domain.tolist()}")
-        if any(not 0 <= index < d for index in self.categorical):
-            raise FitError(
-                f"categorical: expected column numbers from 0 to {d - 1}, got {list(self.categorical)}"
-            )
+        if not set(self.categorical) <= set(range(d)):
+            columns = list(self.categorical)
+            raise FitError(f"categorical: expected column numbers from 0 to {d - 1}, got {columns}")
 
     def _domain(self, X: Floats) -> Floats:
         """The domain as given, or else the range of X; shape (d, 2)."""
@@ -112,7 +110,7 @@ class PrecisionModel(TableModel):
         return np.stack([X.min(axis=0), X.max(axis=0)], axis=1)
 
     def _settled(self, X: Floats) -> dict[str, Any]:
-        return {"domain": self._domain(X), "categorical": self._codes(X)}
+        return {**super()._settled(X), "domain": self._domain(X)}
 
     def _describe(self, X: Floats, y: Floats, weight: Floats) -> None:
         law = self._said(X)
@@ -122,7 +120,8 @@ class PrecisionModel(TableModel):
         self.relative_error_ = relative_error(y, law.mean(), weight)
 
     def _said(self, X: Floats) -> Predictive:
-        return Predictive.in_chunks(X, self._predictive, _ROWS_AT_ONCE)
+        chunks = np.split(X, range(_ROWS_AT_ONCE, len(X), _ROWS_AT_ONCE))
+        return Predictive.joined([self._predictive(rows) for rows in chunks])
 
     def predictive(self, X: ArrayLike) -> Predictive:
         """The laws behind all predictions for the rows of X, shape (n, d)."""

@@ -12,9 +12,8 @@ from cpmodel.surrogates.estimator import Coefficient, coefficients
 from cpmodel.surrogates.features import Derived, Features
 from cpmodel.surrogates.gaussian import MOST_ROWS, GaussianProcess, Prior, chosen
 from cpmodel.surrogates.groups import Groups
-from cpmodel.surrogates.link import Link
 from cpmodel.surrogates.precision.model import PrecisionModel, least_error
-from cpmodel.surrogates.predictive import Predictive
+from cpmodel.surrogates.predictive import Link, Predictive
 
 # Expected change of a log error over a parameter's range: a factor of 0.75 is usual in the tables of
 # scripts/bench/surrogates.py

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -55,28 +56,20 @@ def fit_separable(
 
     `options` go to `scipy.optimize.least_squares`.
     """
-    last: dict[bytes, tuple[Floats, Floats, Floats]] = {}
 
-    def at(theta: Floats) -> tuple[Floats, Floats, Floats]:
-        # residual and Jacobian are asked for one after the other, at the same place
-        key = theta.tobytes()
-        if key not in last:
-            last.clear()
-            last[key] = projected_residual(basis, theta, y)
-        return last[key]
+    @lru_cache(maxsize=1)  # residual and Jacobian are asked for one after the other, at the same place
+    def at(theta: bytes) -> tuple[Floats, Floats, Floats]:
+        return projected_residual(basis, np.frombuffer(theta), y)
 
-    def residual_at(theta: Floats) -> Floats:
-        return at(theta)[0]
+    def residual(theta: Floats) -> Floats:
+        return at(theta.tobytes())[0]
 
-    def jacobian_at(theta: Floats) -> Floats:
-        return at(theta)[1]
+    def jacobian(theta: Floats) -> Floats:
+        return at(theta.tobytes())[1]
 
-    found = optimize.least_squares(
-        residual_at, np.clip(start, *bounds), jac=jacobian_at, bounds=bounds, **options
-    )
-    theta = np.asarray(found.x, dtype=np.float64)
-    residual, _, beta = at(theta)
-    return SeparableFit(theta, beta, float(residual @ residual), bool(found.status > 0))
+    found = optimize.least_squares(residual, np.clip(start, *bounds), jacobian, bounds, **options)
+    missed, _, beta = at(found.x.tobytes())
+    return SeparableFit(found.x, beta, float(missed @ missed), bool(found.status > 0))
 
 
 def solve_within(phi: Floats, y: Floats, G: Floats, h: Floats) -> tuple[Floats, Floats]:
@@ -129,13 +122,8 @@ def fit_separable_within(
 
     theta, converged = start, True
     if len(start):
-        found = optimize.minimize(
-            loss_and_gradient,
-            np.clip(start, *bounds),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=list(zip(*bounds, strict=True)),
-        )
-        theta, converged = np.asarray(found.x, dtype=np.float64), bool(found.success)
+        start, limited = np.clip(start, *bounds), optimize.Bounds(*bounds)
+        found = optimize.minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=limited)
+        theta, converged = found.x, bool(found.success)
     beta, _, sse = solved(theta)
     return SeparableFit(theta, beta, sse, converged)
