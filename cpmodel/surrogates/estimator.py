@@ -85,7 +85,7 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         return {"categorical": self._codes(X)}
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Fit to the rows of a table.
+        """Fit to the rows of a table; one that cannot be fitted is refused (`FitError`).
 
         Parameters
         ----------
@@ -95,11 +95,6 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
             Precision of each training, a fraction in [0, 1]; or complexity, in any unit, above 0.
         sample_weight : shape (n,), not negative, or None
             A weight w stands for w equal rows.
-
-        Raises
-        ------
-        FitError
-            Not numbers, not finite, not of these shapes or ranges, or without columns that the model needs.
         """
         try:
             table, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
@@ -169,10 +164,7 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def from_dict(cls, description: Any, derived: Derived | None = None) -> Self:
         """The model that `to_dict` described: one of this class; of `PrecisionModel`, say, whichever it is.
 
-        Parameters
-        ----------
-        derived : what the model was given to derive columns with, which no text can hold
-            Without it a model that needs it says all that was fitted, but predicts nothing.
+        No text can hold what it was given to derive columns with; without `derived` it predicts nothing then.
         """
         if not isinstance(description, Mapping) or "model" not in description:
             raise BadInputError(cls.kind, expected="a saved fit", got=type(description).__name__)

@@ -229,8 +229,7 @@ class GaussianProcess:
             variance += size[0] * np.sum(squares**2, axis=1) + size[1] * np.sum(pairs**2, axis=1)
             return variance
         variance += size[0] * (m if prior.shape == "additive" else 1.0)
-        if prior.shape == "steps":
-            variance += np.sum(size[1 + m : 1 + F.shape[1]])
+        variance += np.sum(size[1 + m : 1 + F.shape[1]])
         return variance
 
     def _with_seen(self, F: Floats) -> Floats:
@@ -297,9 +296,8 @@ class Objective:
         F, z, self.weight = rows.X[some], rows.y[some], rows.weight[some]
         self.prior, self.within, self.freedom = prior, rows.within, rows.freedom
         level = float(np.average(z, weights=self.weight)) if prior.centred else 0.0
-        m = len(prior.slope)
+        m, linear = len(prior.slope), prior.linear(F)
         self.deviation = z - level - (F[:, :m] - 0.5) @ prior.slope
-        linear = prior.linear(F)
         self.fixed = linear @ linear.T + np.diag(prior.jitter / self.weight)
         if prior.shape in ("quadratic", "additive"):
             self.parts = prior.amplified(F, F)
@@ -355,13 +353,9 @@ class Objective:
             sized = [amplitude * part for amplitude, part in zip(size, self.parts, strict=False)]
             return self.fixed + sum(sized), [2.0 * part for part in sized]
         scaled = [part / np.exp(2.0 * log) for part, log in zip(self.parts, theta[1 : 1 + m], strict=True)]
-        correlation, fall = self.prior.correlation(
-            np.sum(scaled, axis=0) if scaled else np.zeros_like(self.fixed)
-        )
+        correlation, fall = self.prior.correlation(sum(scaled, np.zeros_like(self.fixed)))
         deviations = size[0] * correlation
         lengths = [size[0] * fall * part for part in scaled]
         offsets = [step * equal for step, equal in zip(size[1 + m :], self.equal, strict=False)]
-        covariance = self.fixed + deviations
-        for offset in offsets:
-            covariance += offset
-        return covariance, [2.0 * deviations, *lengths, *[2.0 * offset for offset in offsets]]
+        derivatives = [2.0 * deviations, *lengths, *[2.0 * offset for offset in offsets]]
+        return sum(offsets, self.fixed + deviations), derivatives

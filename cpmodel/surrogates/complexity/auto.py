@@ -39,7 +39,7 @@ class AutoComplexity(ComplexityModel):
     chosen_ : the model itself, fitted to all rows
     scores_ : cross-validated relative error, and share of rows within 10 %, of each that could be fitted
     report_ : which was chosen and why, in a sentence
-    cv_predicted_ : the chosen model's cross-validated predictions; None with fewer than 3 configurations
+    cv_predicted_ : the chosen model's predictions by cross-validation; None with fewer than 3 configurations
     """
 
     name: ClassVar[str] = "auto"
@@ -60,29 +60,23 @@ class AutoComplexity(ComplexityModel):
                 self.scores_[name] = errors(c, predictions[name], weight)
             except FitError as error:
                 why_not = why_not or str(error)
-        chosen = self._choose(columns is not None and not self._work())
+        if self.scores_:
+            least = min(error for error, _ in self.scores_.values())
+            chosen = next(n for n, (e, _) in self.scores_.items() if e <= least + _SAME)
+            missed, within = self.scores_[chosen]
+            others = ", ".join(f"{n} {e:.2%}" for n, (e, _) in self.scores_.items() if n != chosen)
+            why = f"relative error {missed:.2%} by cross-validation, {within:.0%} within 10 %"
+            why += f" ({others})" if others else ""
+        else:
+            chosen = "linear" if columns is None or self._work() else "power"
+            why = "too few rows to compare models by cross-validation"
+            self._warn(f"too few rows to compare models ({why_not}); {chosen} taken unseen")
+        self.report_, self.cv_predicted_ = f"{chosen}: {why}", predictions.get(chosen)
         self.chosen_ = complexity_class(chosen)(names=columns, categorical=categorical).fit(X, c, weight)
         self.coefficients_ = self.chosen_.coefficients_
-        self.cv_predicted_ = predictions.get(chosen)
-        if not self.scores_:
-            self._warn(f"too few rows to compare models ({why_not}); {chosen} taken unseen")
 
-    def _choose(self, without_work: bool) -> str:
-        """The name of the model to take; sets `report_`."""
-        if not self.scores_:
-            chosen = "power" if without_work else "linear"
-            self.report_ = f"{chosen}: too few rows to compare models by cross-validation"
-            return chosen
-        least = min(error for error, _ in self.scores_.values())
-        chosen = next(n for n, (e, _) in self.scores_.items() if e <= least + _SAME)
-        others = ", ".join(f"{n} {e:.2%}" for n, (e, _) in self.scores_.items() if n != chosen)
-        error, within = self.scores_[chosen]
-        self.report_ = f"{chosen}: relative error {error:.2%} by cross-validation, {within:.0%} within 10 %"
-        self.report_ += f" ({others})" if others else ""
-        return chosen
-
-    def _mean(self, X: Floats) -> Floats:
-        return self.chosen_._mean(X)
+    def _said(self, X: Floats) -> Floats:
+        return self.chosen_._said(X)
 
     def _std(self, X: Floats, mean: Floats) -> Floats:
         return self.chosen_._std(X, mean)

@@ -102,30 +102,21 @@ def fit_complexity(
     categorical : raw parameters whose numbers are codes without order, best with all codes there are
     """
     measured = np.asarray(c, dtype=np.float64)
-    new = complexity_class(name)(categorical=categorical)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", FitWarning)
-        model = clone(new).fit(X, measured)
+        model = complexity_class(name)(categorical=categorical).fit(X, measured)
     said = tuple(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, FitWarning)))
-    rows = np.asarray(X, dtype=np.float64)
+    rows, new = np.asarray(X, dtype=np.float64), clone(model)
     if model._named():
         new.set_params(names=list(model._column_names()))
     predicted = getattr(model, "cv_predicted_", None)
+    unseen = (float("nan"), float("nan"))
     if predicted is None:
         predicted = np.full(len(measured), np.nan)
         with suppress(FitError):
             predicted = foreseen(new, rows, measured, np.ones(len(measured)))
-    cv_error, cv_within = errors(measured, predicted)
-    return ComplexityFit(
-        name,
-        model,
-        model.relative_error_,
-        model.within_10_,
-        cv_error,
-        cv_within if np.isfinite(cv_error) else float("nan"),
-        measured,
-        predicted,
-        str(getattr(model, "report_", "")),
-        said,
-        kept_apart(new, rows, measured),
-    )
+    if np.isfinite(predicted).all():
+        unseen = errors(measured, predicted)
+    why, apart = str(getattr(model, "report_", "")), kept_apart(new, rows, measured)
+    seen = (model.relative_error_, model.within_10_)
+    return ComplexityFit(name, model, *seen, *unseen, measured, predicted, why, said, apart)

@@ -77,7 +77,7 @@ class ComplexityModel(TableModel):
     # ---- what a subclass provides, beside `_learn`
 
     @abstractmethod
-    def _mean(self, X: Floats) -> Floats:
+    def _said(self, X: Floats) -> Floats:
         """Predictions for rows of X."""
 
     @abstractmethod
@@ -101,16 +101,13 @@ class ComplexityModel(TableModel):
                 raise FitError(f"Negative values in data: {told}")
 
     def _describe(self, X: Floats, c: Floats, weight: Floats) -> None:
-        self.relative_error_, self.within_10_ = errors(c, self._mean(X), weight)
+        self.relative_error_, self.within_10_ = errors(c, self._said(X), weight)
 
     def predict(self, X: ArrayLike, return_std: bool = False) -> Any:
         """Expected complexity of the rows of X, shape (n,), and the standard deviation of a measured one."""
         rows = self._asked(X)
-        mean = self._mean(rows)
+        mean = self._said(rows)
         return (mean, self._std(rows, mean)) if return_std else mean
-
-    def _said(self, X: Floats) -> Floats:
-        return self._mean(X)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

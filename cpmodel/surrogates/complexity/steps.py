@@ -1,8 +1,4 @@
-"""The complexity model that learns a device's steps: a readable law, and a process for what it leaves.
-
-A device's run-time jumps where a size stops fitting its vectors, tiles or caches. Every value that a
-parameter takes in several rows therefore has an offset of its own, beside a smooth surface.
-"""
+"""The complexity model that learns a device's steps: a readable law, and a process for what it leaves."""
 
 from __future__ import annotations
 
@@ -24,19 +20,26 @@ _LEAST_PRICE = 1e-12
 _LEAST = 5e-324
 # Log of the largest factor between the law and the prediction
 _WIDEST = 5.0
-# Median, and standard deviation of the log, of the size of the smooth part of log ratios on features from 0
-# to 1 (this and the next three: scripts/bench/complexity.py)
-_SMOOTH = (0.15, 1.0)
-# of the length of the smooth part
-_LENGTH = (0.8, 1.0)
-# of the size of the steps
-_STEP = (0.03, 1.0)
-# and of the noise of one measurement
-_NOISE = (0.01, 1.0)
-# Standard deviation of the mean of all log ratios; the law before has seen to it that it is small
-_LEVEL = 0.3
-# Added to the noise's variance, so that covariances of noiseless rows can be factored
-_JITTER = 1e-8
+# Beliefs about log ratios to the law (medians and spreads of the logs: scripts/bench/complexity.py)
+_BELIEFS = Prior(
+    "steps",
+    slope=np.zeros(0),
+    slope_spread=0.0,
+    # of the size of the smooth part
+    amplitude=(0.15, 1.0),
+    # of its length
+    length=(0.8, 1.0),
+    # of the size of the steps
+    step=(0.03, 1.0),
+    # of the noise of one measurement
+    scatter=(0.01, 1.0),
+    own=None,
+    # the law before has seen to it that the mean is small
+    level=0.3,
+    centred=False,
+    jitter=1e-8,
+    unit=1.0,
+)
 # Relative change of the log density at which the search for hyperparameters ends
 _TOLERANCE = 1e-6
 # A row so many standard deviations from what the others say of it counts a quarter
@@ -52,8 +55,8 @@ class WorkSteps(ComplexityModel):
 
     g is a smooth function of the logs of the raw parameters (of the amounts of work where the table has no
     parameters), plus an offset for each value of a parameter that occurs in several rows, and for each code
-    of a categorical one. The law is `linear` where the table has amounts of work, else `power`;
-    `coefficients_` are the law's.
+    of a categorical one: a run-time jumps where a size stops fitting vectors, tiles or caches. The law is
+    `linear` where the table has amounts of work, else `power`; `coefficients_` are the law's.
     """
 
     name: ClassVar[str] = "steps"
@@ -71,14 +74,12 @@ class WorkSteps(ComplexityModel):
         law = complexity_class("linear" if work else "power")
         self.law_ = law(names=list(columns), categorical=self._codes(X)).fit(X, c, weight)
         self.coefficients_ = self.law_.coefficients_
-        smooth, stepped = [], []
-        for at in parameters or work:
-            distinct, categorical = len(np.unique(X[:, at])), columns[at] in self.categorical
-            if distinct > 1 and not categorical:
-                smooth.append(at)
-            if distinct > 1 and (categorical or (at in parameters and 2 * distinct <= len(X))):
-                stepped.append(at)
-        self.smooth_, self.stepped_ = tuple(smooth), tuple(stepped)
+        distinct = {at: len(np.unique(X[:, at])) for at in parameters or work}
+        varied = [at for at in distinct if distinct[at] > 1]
+        coded = {at for at in varied if columns[at] in self.categorical}
+        often = {at for at in parameters if 2 * distinct[at] <= len(X)}
+        smooth = [at for at in varied if at not in coded]
+        self.smooth_, self.stepped_ = tuple(smooth), tuple(at for at in varied if at in coded | often)
         seen = X[:, smooth]
         # an amount of work is a log although some networks do none of it
         least = np.where(seen > 0, seen, np.inf).min(axis=0, initial=np.inf)
@@ -92,20 +93,7 @@ class WorkSteps(ComplexityModel):
         rows = group(X, ratio, weight)
         kept = chosen(len(rows), MOST_ROWS)
         rows = replace(rows, X=self._features(rows.X[kept]), y=rows.y[kept], weight=rows.weight[kept])
-        prior = Prior(
-            "steps",
-            np.zeros(len(self.features_.owners())),
-            slope_spread=0.0,
-            amplitude=_SMOOTH,
-            length=_LENGTH,
-            scatter=_NOISE,
-            step=_STEP,
-            own=None,
-            level=_LEVEL,
-            centred=False,
-            jitter=_JITTER,
-            unit=1.0,
-        )
+        prior = replace(_BELIEFS, slope=np.zeros(len(self.features_.owners())))
         start, trust = prior.beliefs(rows.X.shape[1])[0], np.ones(len(rows))
         for _ in range(1 + _REWEIGHTED):
             trusted = replace(rows, weight=rows.weight * trust)
@@ -116,7 +104,7 @@ class WorkSteps(ComplexityModel):
     def _lawful(self, X: Floats) -> Floats:
         """The law's prediction, kept above zero."""
         # a law without a constant may say 0 for no work, which has no log
-        return np.maximum(self.law_._mean(X), _LEAST_PRICE * self.least_)
+        return np.maximum(self.law_._said(X), _LEAST_PRICE * self.least_)
 
     def _features(self, X: Floats) -> Floats:
         """What the process sees of the rows of X: the smooth part's features, and the stepped columns."""
@@ -125,7 +113,7 @@ class WorkSteps(ComplexityModel):
         floor = [max(c.low / 2.0, _LEAST) if c.kind == "log" else -np.inf for c in self.features_.columns]
         return np.column_stack([self.features_.encode(np.maximum(smooth, floor)), X[:, list(self.stepped_)]])
 
-    def _mean(self, X: Floats) -> Floats:
+    def _said(self, X: Floats) -> Floats:
         parts = [self.process_.mean(rows) for rows in self._chunks(X)]
         return self._lawful(X) * np.exp(np.clip(np.concatenate(parts), -_WIDEST, _WIDEST))
 

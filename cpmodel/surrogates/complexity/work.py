@@ -75,13 +75,13 @@ class _Linear(ComplexityModel):
         row = np.sqrt(weight) / (c if relative else np.exp(np.mean(np.log(c))))
         told = self._least_squares(X, c, row, float(weight.sum()), positive=positive)
         if not relative:
-            self.residual_ = float(np.sqrt(np.average((self._mean(X) / c - 1.0) ** 2, weights=weight)))
+            self.residual_ = float(np.sqrt(np.average((self._said(X) / c - 1.0) ** 2, weights=weight)))
         columns = self._column_names()
         names = [*(columns[index] for index in self.at_), "constant"]
         sure = np.sqrt(np.diag(self.covariance_))
         self.coefficients_ = coefficients(names, [*self.slopes_, self.constant_], sure, told)
 
-    def _mean(self, X: Floats) -> Floats:
+    def _said(self, X: Floats) -> Floats:
         return np.maximum(self._sum(X), 0.0)
 
     def _std(self, X: Floats, mean: Floats) -> Floats:
@@ -157,7 +157,7 @@ class LinearWork(_Linear):
             raise FitError(f"loss: expected absolute or squared, got {self.loss}")
         self._solve(X, c, weight, relative=True, positive=True)
         for _ in range(_REWEIGHTED if self.loss == "absolute" else 0):
-            misses = np.maximum(np.abs(self._mean(X) / c - 1.0), _SMALL_MISS)
+            misses = np.maximum(np.abs(self._said(X) / c - 1.0), _SMALL_MISS)
             again = weight / misses
             # weights of the same sum: they say how much is known
             self._solve(X, c, again * (weight.sum() / again.sum()), relative=True, positive=True)
@@ -207,7 +207,7 @@ class PowerLaw(_Linear):
         self.coefficients_ = coefficients([*names, "constant"], values, sure, told)
         self._check_few(weight)
 
-    def _mean(self, X: Floats) -> Floats:
+    def _said(self, X: Floats) -> Floats:
         # far outside the rows of the fit powers leave what a float can hold
         return np.exp(np.clip(self._sum(X), -_WIDEST, _WIDEST))
 

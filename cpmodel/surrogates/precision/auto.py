@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from sklearn.base import clone
@@ -13,15 +12,10 @@ from sklearn.base import clone
 from cpmodel.errors import FitError, FitWarning
 from cpmodel.space import Floats
 from cpmodel.surrogates.crossval import fold_numbers, left_out
-from cpmodel.surrogates.estimator import Coefficient, relative_error
+from cpmodel.surrogates.estimator import coefficients, relative_error
 from cpmodel.surrogates.features import Derived
+from cpmodel.surrogates.precision import process
 from cpmodel.surrogates.precision.model import PrecisionModel, least_error
-from cpmodel.surrogates.precision.process import (
-    AdditivePrecision,
-    LogErrorGP,
-    ProcessModel,
-    QuadraticPrecision,
-)
 from cpmodel.surrogates.predictive import Link, Predictive, student_log_density
 
 # What each model weighs before the rows speak. This, the temper and the beliefs below were chosen over all
@@ -61,7 +55,7 @@ class Candidate:
     Parameters
     ----------
     log_evidence : log density of the rows it was fitted to, before they were seen
-    log_score, relative_error : on the rows left out; None where those are too few, or its evidence hopeless
+    log_score, relative_error : on the rows left out; None where none were
     """
 
     name: str
@@ -90,8 +84,7 @@ class AutoPrecision(PrecisionModel):
     Notes
     -----
     Prior beliefs and evidence say what each model weighs before a row is left out. The weights are those of
-    the greatest log score of the mixture on the rows left out, together with as many rows that are spread as
-    they were weighed before. The width of the intervals is then set on the same rows.
+    the greatest log score of the mixture on the rows left out and on as many believed ones.
     """
 
     name = "auto"
@@ -105,32 +98,29 @@ class AutoPrecision(PrecisionModel):
     weights_: Floats = field(init=False)
     stretch_: float = field(init=False)
 
-    def _candidates(self, X: Floats) -> dict[str, ProcessModel]:
-        given: dict[str, Any] = {"domain": self.domain, "names": self._column_names()}
-        given["categorical"] = self._codes(X)
-        found: dict[str, ProcessModel] = {
-            "loggp": LogErrorGP(**given),
-            "loggp, saturating": LogErrorGP(saturation=_SATURATION, **given),
-            "additive": AdditivePrecision(**given),
-            "quadratic": QuadraticPrecision(**given),
+    def _candidates(self, X: Floats) -> dict[str, process.ProcessModel]:
+        found: dict[str, process.ProcessModel] = {
+            "loggp": process.LogErrorGP(),
+            "loggp, saturating": process.LogErrorGP(saturation=_SATURATION),
+            "additive": process.AdditivePrecision(),
+            "quadratic": process.QuadraticPrecision(),
         }
         for name in ("loggp", "loggp, saturating") if self.derived is not None else ():
             found[name + _DERIVED] = clone(found[name]).set_params(derived=self.derived)
+        for model in found.values():
+            model.set_params(domain=self.domain, names=self._column_names(), categorical=self._codes(X))
         return found
 
     def _learn(self, X: Floats, y: Floats, weight: Floats) -> None:
         if self.folds < 2:
             raise FitError(f"folds: expected 2 or more, got {self.folds}")
         self.link_ = Link("log_error", floor=least_error(1.0 - y))
-        rows = len(np.unique(X, axis=0))
-        candidates = self._candidates(X)
-        names = list(candidates)
+        rows, candidates = len(np.unique(X, axis=0)), self._candidates(X)
+        names, models = list(candidates), list(candidates.values())
         with warnings.catch_warnings():
             # what a single model lacks, the others may have
             warnings.simplefilter("ignore", FitWarning)
-            for model in candidates.values():
-                model.fit(X, y, weight)
-        evidence = np.array([model.log_evidence_ for model in candidates.values()])
+            evidence = np.array([model.fit(X, y, weight).log_evidence_ for model in models])
         weights = weighed(evidence, _beliefs(names, rows, X.shape[1]), 1.0 + _TEMPER_ROWS / rows)
         self.stretch_ = 1.0
         scores: dict[str, tuple[float, float]] = {}
@@ -138,35 +128,32 @@ class AutoPrecision(PrecisionModel):
             self._warn("too few configurations to compare models by leaving some out")
         else:
             tried = np.flatnonzero(weights)
-            named = [names[i] for i in tried]
-            laws, densities = self._foreseen([candidates[name] for name in named], X, y, weight)
+            laws, densities = self._foreseen([models[i] for i in tried], X, y, weight)
             weights[tried] = _kept(stacked(densities, weight, weights[tried] * weight.sum()))
             self.stretch_ = calibrated(averaged(laws, weights[tried], self.link_, _FREEDOM), y, weight)
-            scores = {
-                name: (float(np.average(density, weights=weight)), relative_error(y, law.mean(), weight))
-                for name, density, law in zip(named, densities, laws, strict=True)
-            }
+            for i, density, law in zip(tried, densities, laws, strict=True):
+                score = float(np.average(density, weights=weight))
+                scores[names[i]] = score, relative_error(y, law.mean(), weight)
         order = np.argsort(-weights, kind="stable")
         used = order[weights[order] > 0]
-        self.members_, self.weights_ = tuple(candidates[names[i]] for i in used), weights[used]
+        self.members_, self.weights_ = tuple(models[i] for i in used), weights[used]
         self.candidates_ = tuple(
             Candidate(names[i], float(weights[i]), float(evidence[i]), *scores.get(names[i], (None, None)))
             for i in order
         )
         self.report_ = _sentence(self.candidates_)
-        self.coefficients_ = tuple(
-            Coefficient(f"weight of {names[i]}", float(weights[i]), None) for i in used
-        )
+        labels = [f"weight of {names[i]}" for i in used]
+        self.coefficients_ = coefficients(labels, self.weights_, np.full(len(used), np.nan))
 
     def _foreseen(
-        self, candidates: Sequence[PrecisionModel], X: Floats, y: Floats, weight: Floats
+        self, candidates: Sequence[process.ProcessModel], X: Floats, y: Floats, weight: Floats
     ) -> tuple[list[Predictive], Floats]:
         """What each candidate, fitted without a row's fold, says of it: laws, and log densities (m, n)."""
         fold = fold_numbers(X, self.folds, seed=0, singly=True)
         laws, densities = [], np.empty((len(candidates), len(y)))
         for density, model in zip(densities, candidates, strict=True):
             location, scale, noise = np.empty((3, len(y)))
-            for test, law in left_out(model, X, y, weight, fold, model._ended_at()):
+            for test, law in left_out(model, X, y, weight, fold, model.process_.theta):
                 density[test] = law.log_density(y[test])
                 common = law.on(self.link_)
                 location[test], scale[test], noise[test] = common.location, common.scale, common.noise
@@ -208,12 +195,9 @@ def _kept(weights: Floats) -> Floats:
 
 
 def stacked(densities: Floats, weight: Floats, belief: Floats) -> Floats:
-    """Weights of the mixture with the greatest log score, shape (m,).
+    """Weights of the mixture with the greatest log score, shape (m,), by log densities, shape (m, n).
 
-    Parameters
-    ----------
-    densities : shape (m, n), of each row under each model, logs
-    belief : shape (m,), above 0: rows that each model is believed to have foreseen already
+    Each model is believed to have foreseen already so many rows as `belief` says, shape (m,), above 0.
     """
     likelihood: Floats = np.exp(densities - densities.max(axis=0))
     weights: Floats = belief / belief.sum()
@@ -250,10 +234,8 @@ def _sentence(candidates: Sequence[Candidate]) -> str:
     best = candidates[0]
     used = ", ".join(f"{c.name} ({c.weight:.0%})" for c in candidates if c.weight > 0)
     if best.relative_error is None:
-        why = "beliefs and evidence: too few configurations to leave some out."
+        why = "beliefs and evidence: too few configurations to leave some out"
     else:
-        why = (
-            f"evidence and by how well each foresaw configurations left out; {best.name} alone missed "
-            f"those by {best.relative_error:.2%} on average."
-        )
-    return f"Average of {used}, weighted by {why}"
+        why = "evidence and by how well each foresaw configurations left out; "
+        why += f"{best.name} alone missed those by {best.relative_error:.2%} on average"
+    return f"Average of {used}, weighted by {why}."

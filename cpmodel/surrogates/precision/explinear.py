@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -57,8 +57,8 @@ class ExponentialLinear(PrecisionModel):
 
     Parameters
     ----------
-    form : "auto", "full", "exponential" (no linear terms), "linear" (no exponential) or "constant"
-        "auto" takes the first of them that has no more coefficients than there are configurations.
+    form : "full", "exponential" (no linear terms), "linear" (no exponential) or "constant"; "auto" is the
+        first of them that has no more coefficients than there are configurations
     scale : shape (d,), what gamma is relative to: the baseline's values; the greatest of the domain when None
     loss : "linear" (least squares), "soft_l1" or "huber" (rows far off count less)
     domain, names, categorical : as in `PrecisionModel`; the predictions' limits hold over the domain
@@ -66,8 +66,7 @@ class ExponentialLinear(PrecisionModel):
     Attributes
     ----------
     form_ : the form that was used
-    coefficients_ : ``b1``, ``c <name>``, ``d <name>``, ``e``, in units of gamma; a standard error is None
-        where a coefficient lies at its bound
+    coefficients_ : ``b1``, ``c <name>``, ``d <name>``, ``e``, in units of gamma
     sse_ : weighted sum of squared residuals of the rows
 
     Notes
@@ -107,7 +106,7 @@ class ExponentialLinear(PrecisionModel):
         self.form_ = self._chosen_form(terms, len(groups))
         self.terms_ = terms.of_form(self.form_)
         lattice = self._lattice(X)
-        fit = self._search(groups, groups.weight, lattice, self._begin_at)
+        fit = self._search(groups, groups.weight, lattice)
         if self.loss != "linear":
             fit = self._reweighted(fit, groups, lattice)
         self._settle(fit, groups, lattice)
@@ -146,13 +145,8 @@ class ExponentialLinear(PrecisionModel):
             value = on_lattice(fit.theta)[0] @ fit.beta
             return np.maximum(np.maximum(_HELD[0] - value, value - _HELD[1]), 0.0)
 
-        # a start from other rows may be of another form
-        if start is not None and len(start) == len(bounds[1]):
-            optima: Iterable[Floats] = (np.clip(start, *bounds),)
-        else:
-            optima = self._optima(groups.X, y, root, bounds)
         best: SeparableFit | None = None
-        for theta in optima:
+        for theta in self._optima(groups.X, y, root, bounds) if start is None else (start,):
             fit = fit_separable(basis, y, theta, bounds)
             within = bool(violated_by(fit).max() <= _TOLERATED)
             if within:
@@ -240,7 +234,7 @@ class ExponentialLinear(PrecisionModel):
         if at_bound.any():
             names = [self._column_names()[self.terms_.exponential[i]] for i in np.flatnonzero(at_bound)]
             self._warn(f"the exponent of {', '.join(names)} is at its bound: these rows do not tell it")
-        jacobian = self.terms_.jacobian(groups.X, self.theta_, self.beta_)
+        jacobian = self._jacobian(groups.X)
         residual = groups.y - self.surface(groups.X)
         self.sse_ = float(groups.weight @ residual**2) + groups.within
         self.freedom_ = 1.0 + max(float(groups.weight.sum()) - jacobian.shape[1], 0.0)
@@ -257,23 +251,21 @@ class ExponentialLinear(PrecisionModel):
         errors = np.sqrt(np.maximum(np.diag(back @ self.covariance_ @ back.T), 0.0))
         self.coefficients_ = coefficients(labels, values, errors, ~np.any((back != 0) & ~free, axis=1))
 
-    def _ended_at(self) -> Floats:
-        return self.theta_
-
     def surface(self, X: ArrayLike) -> Floats:
         """Values of the formula, shape (n,), not cut to [0, 1]; within [-0.05, 1.05] over the domain."""
         basis = self.terms_.basis(np.asarray(X, dtype=np.float64))
         return np.asarray(basis(self.theta_)[0] @ self.beta_)
 
+    def _jacobian(self, X: Floats) -> Floats:
+        return self.terms_.jacobian(X, self.theta_, self.beta_)
+
     def _predictive(self, X: Floats) -> Predictive:
         # what the scatter holds beyond the seeds' noise is misfit, and misfit is not averaged out by seeds
         misfit2 = self.scatter_**2 - self.noise_**2
-        variance = variances(self.terms_.jacobian(X, self.theta_, self.beta_), self.covariance_) + misfit2
-        scale = np.sqrt(np.maximum(variance, 0.0))
+        scale = np.sqrt(np.maximum(variances(self._jacobian(X), self.covariance_) + misfit2, 0.0))
         return Predictive.of(self.link_, self.surface(X), scale, self.noise_, self.freedom_)
 
     def _covariance(self, X: Floats) -> Floats:
-        jacobian = self.terms_.jacobian(X, self.theta_, self.beta_)
+        jacobian = self._jacobian(X)
         # misfit is smooth: near rows have the same
-        misfit2 = max(self.scatter_**2 - self.noise_**2, 0.0)
-        return np.asarray(jacobian @ self.covariance_ @ jacobian.T + misfit2)
+        return np.asarray(jacobian @ self.covariance_ @ jacobian.T + (self.scatter_**2 - self.noise_**2))

@@ -34,9 +34,9 @@ class Terms:
 
     Notes
     -----
-    theta holds the fall of the exponent from each exponential column's greatest to its least gamma. beta
-    holds the size of the exponential at the greatest gammas (if there is one), the rise over each linear
-    column's range, the effect of each code, and the value where all of these are zero.
+    theta: the fall of the exponent from each exponential column's greatest to its least gamma. beta: the size
+    of the exponential at the greatest gammas (if there is one), the rise over each linear column's range, the
+    effect of each code, and the value where all of these are zero.
     """
 
     scale: Floats
@@ -54,9 +54,8 @@ class Terms:
         least = X.min(axis=0)
         varied = (least < X.max(axis=0)) & (high - low > _LEAST_WIDTH * np.maximum(abs(low), abs(high)))
         varied[list(categorical)] = False
-        return cls(
-            scale, low, high, np.flatnonzero(varied & (low > 0) & (least > 0)), np.flatnonzero(varied), codes
-        )
+        exponential = np.flatnonzero(varied & (low > 0) & (least > 0))
+        return cls(scale, low, high, exponential, np.flatnonzero(varied), codes)
 
     def of_form(self, form: Form) -> Self:
         """The terms that a form has; "exponential" has the linear ones of columns without 1/gamma."""

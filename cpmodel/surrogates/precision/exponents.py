@@ -31,8 +31,7 @@ class OneExponential:
     """y = b exp(-inverse theta) + linear beta by least squares: b and beta are the best ones for each theta.
 
     `inverse` and `linear` have shapes (n, q) and (n, p); `y` is weighted already, by the root weights.
-    The linear columns do not move with theta, so they are projected out once, and of each theta there is
-    left a fit by one column: many are worked out together, without a factorisation each.
+    The linear columns are projected out once: of each theta is left a fit by one column, many together.
     """
 
     inverse: Floats

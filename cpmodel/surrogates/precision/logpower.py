@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cpmodel.space import Floats
-from cpmodel.surrogates.estimator import Coefficient, coefficients, variances
+from cpmodel.surrogates.estimator import coefficients, variances
 from cpmodel.surrogates.features import Features
 from cpmodel.surrogates.groups import Groups
 from cpmodel.surrogates.precision.model import PrecisionModel
@@ -28,12 +28,11 @@ class LogErrorPower(PrecisionModel):
     ----------
     coefficients_ : ``constant`` (b0) and an ``exponent of <name>`` for each parameter that has logs; a
         ``slope of <name>`` for one with zero or negative values; an ``effect of <name>=<code>``, against the
-        first code, for each further code of a categorical one.
+        first code, for each further code of a categorical one
 
     Notes
     -----
-    The predictive law is Student's t: the conjugate Bayesian regression with beliefs so weak that they
-    matter only where the data say nothing (a parameter that never varied, fewer rows than coefficients).
+    Conjugate Bayesian regression, with beliefs so weak that they matter only where the data say nothing.
 
     Examples
     --------
@@ -57,10 +56,8 @@ class LogErrorPower(PrecisionModel):
         self.features_ = Features.of(groups.X, domain, self._codes(groups.X))
         F = self._design(groups.X)
         if len(groups) <= F.shape[1]:
-            self._warn(
-                f"{len(groups)} configurations for {F.shape[1]} coefficients; "
-                "where they say nothing, weak prior beliefs do"
-            )
+            few = f"{len(groups)} configurations for {F.shape[1]} coefficients"
+            self._warn(f"{few}; where they say nothing, weak prior beliefs do")
         precision = np.full(F.shape[1], _PRIOR_EFFECT**-2.0)
         precision[0] = _PRIOR_CONSTANT**-2.0
         normal = (F.T * groups.weight) @ F + np.diag(precision)
@@ -71,19 +68,12 @@ class LogErrorPower(PrecisionModel):
         residual = groups.y - middle - F @ self.center_
         misfit = float(groups.weight @ residual**2 + precision @ self.center_**2) + groups.within
         self.center_[0] += middle
-        # all trainings tell the scatter, each coefficient uses one of them up
         self.freedom_ = _PRIOR_FREEDOM + max(float(groups.weight.sum()) - F.shape[1], 0.0)
         scatter2 = (_PRIOR_FREEDOM * _PRIOR_SCATTER**2 + misfit) / self.freedom_
         self.scatter_ = float(np.sqrt(scatter2))
         self.noise_ = min(groups.noise_of(self.scatter_), self.scatter_)
         self.covariance_ = scatter2 * inverse
-        self.coefficients_ = self._coefficients()
-
-    def _design(self, X: Floats) -> Floats:
-        return np.column_stack([np.ones(len(X)), self.features_.encode(X)])
-
-    def _coefficients(self) -> tuple[Coefficient, ...]:
-        """The coefficients in the units of the parameters: of log x, not of its position in the range."""
+        # in the units of the parameters: of log x, not of its position in the range
         names, back, labels = self._column_names(), np.eye(len(self.center_)), ["constant"]
         for row, (index, code) in enumerate(self.features_.owners(), start=1):
             column = self.features_.columns[index]
@@ -94,7 +84,10 @@ class LogErrorPower(PrecisionModel):
             back[row, row] = 1.0 / column.width
             back[0, row] = -(np.log(column.low) if column.kind == "log" else column.low) / column.width
         errors = np.sqrt(np.diag(back @ self.covariance_ @ back.T))
-        return coefficients(labels, back @ self.center_, errors)
+        self.coefficients_ = coefficients(labels, back @ self.center_, errors)
+
+    def _design(self, X: Floats) -> Floats:
+        return np.column_stack([np.ones(len(X)), self.features_.encode(X)])
 
     def _predictive(self, X: Floats) -> Predictive:
         F = self._design(X)

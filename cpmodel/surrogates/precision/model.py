@@ -60,10 +60,6 @@ class PrecisionModel(TableModel):
 
     # ---- what a subclass provides
 
-    def _learn(self, X: Floats, y: Floats, weight: Floats) -> None:
-        self.link_ = self._choose_link(1.0 - y, weight)
-        self._fit(group(X, self.link_.forward(y), weight))
-
     def _choose_link(self, errors: Floats, weight: Floats) -> Link:
         """The scale to model these errors on, shape (n,): their logs unless a subclass says otherwise."""
         return Link("log_error", floor=least_error(errors))
@@ -83,13 +79,15 @@ class PrecisionModel(TableModel):
         """As `draws`, `stretch` times as wide."""
         return self._predictive(X).stretched(stretch).together(self._covariance(X), count, rng)
 
-    def _ended_at(self) -> Floats | None:
-        """Where the search for what is not solved exactly ended; None when there is none."""
-        return None
+    # ---- what follows
 
     @classmethod
     def _called(cls, name: str) -> type[TableModel]:
         return model_class(name)
+
+    def _learn(self, X: Floats, y: Floats, weight: Floats) -> None:
+        self.link_ = self._choose_link(1.0 - y, weight)
+        self._fit(group(X, self.link_.forward(y), weight))
 
     def _check(self, X: Floats, y: Floats) -> None:
         d, domain = X.shape[1], self._domain(X)

@@ -8,7 +8,7 @@ import numpy as np
 
 from cpmodel.errors import FitError
 from cpmodel.space import Floats
-from cpmodel.surrogates.estimator import Coefficient, coefficients
+from cpmodel.surrogates.estimator import coefficients
 from cpmodel.surrogates.features import Derived, Features
 from cpmodel.surrogates.gaussian import MOST_ROWS, GaussianProcess, Prior, chosen
 from cpmodel.surrogates.groups import Groups
@@ -41,14 +41,13 @@ class ProcessModel(PrecisionModel):
 
     Attributes
     ----------
-    coefficients_ : the linear mean: ``change over <name>``, the expected change over the whole range of each
-        parameter, and ``effect of <name>=<code>``, each with its posterior standard deviation
+    coefficients_ : the linear mean: ``change over <name>``, over the whole range of each parameter, and
+        ``effect of <name>=<code>``, each with its posterior standard deviation
     log_evidence_ : log density of the precisions that the hyperparameters were found by, comparable between
         models on any link; see `GaussianProcess` for what hyperparameters cost
 
     Notes
     -----
-    That precision seldom falls when a parameter grows is a belief about the linear mean, which data overrule.
     Scatter about the smooth part is noise, or each configuration's own: repeats tell how much of it is which.
     """
 
@@ -76,7 +75,12 @@ class ProcessModel(PrecisionModel):
         told = chosen(len(groups))
         slopes = self.link_.slope(groups.y[told])
         self.log_evidence_ = self.process_.evidence - float(groups.weight[told] @ np.log(slopes))
-        self.coefficients_ = self._changes()
+        names = self._column_names() + (() if self.derived is None else self.derived.names)
+        labels = [
+            f"change over {names[index]}" if code is None else f"effect of {names[index]}={code:g}"
+            for index, code in self.features_.owners()
+        ]
+        self.coefficients_ = coefficients(labels, *self.process_.slopes())
 
     def _beside(self, X: Floats) -> Floats:
         return X if self.derived is None else self.derived.beside(X)
@@ -87,18 +91,6 @@ class ProcessModel(PrecisionModel):
         own = self.features_.columns[: self.n_features_in_]
         falls = {at: _USUAL_SLOPE for at, column in enumerate(own) if column.kind == "log"}
         return np.array([falls.get(at, 0.0) for at, _ in self.features_.owners()])
-
-    def _changes(self) -> tuple[Coefficient, ...]:
-        names = self._column_names() + (() if self.derived is None else self.derived.names)
-        values, errors = self.process_.slopes()
-        labels = [
-            f"change over {names[index]}" if code is None else f"effect of {names[index]}={code:g}"
-            for index, code in self.features_.owners()
-        ]
-        return coefficients(labels, values, errors)
-
-    def _ended_at(self) -> Floats:
-        return self.process_.theta
 
     def _predictive(self, X: Floats) -> Predictive:
         location, scale = self.process_.predict(self.features_.encode(self._beside(X)))
@@ -138,9 +130,8 @@ class LogErrorGP(ProcessModel):
 class AdditivePrecision(ProcessModel):
     """log(1 - P) = power law + sum_i g_i(x_i) + noise of seeds, each g_i continuous but not smooth.
 
-    Grids have few values of each parameter, and one of them may do better or worse than its neighbours
-    wherever it is used (a width that another recipe was tuned for), which smooth deviations cannot follow.
-    g_i has an exponential covariance, that of a random walk over the parameter's range.
+    A value of a parameter may do better or worse than its neighbours wherever it is used. g_i has an
+    exponential covariance, that of a random walk over the parameter's range.
     """
 
     name = "additive"
