@@ -46,7 +46,7 @@ def called(words: Sequence[str]) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     known_commands = {each.work.__name__: each for each in COMMANDS}
     for each in COMMANDS:
-        each.add(commands, asked=not {"-h", "--help"}.isdisjoint(words))
+        each.add(commands, asked=each.work.__name__ in words and not {"-h", "--help"}.isdisjoint(words))
     known, rest = parser.parse_known_args(words)
     if known.command is None:
         parser.print_help(sys.stderr)
