@@ -27,10 +27,7 @@ _CALLED = {float: "a number", int: "a whole number", str: "a text", bool: "true 
 def dump(value: Any, *, omit_defaults: bool = False) -> Any:
     """`value`, a dataclass or anything made of them, as JSON-ready values.
 
-    Parameters
-    ----------
-    omit_defaults : bool
-        Leave out what equals its default, so that a new field with a default changes no hash.
+    Without what equals its default, if that is asked for: so a new field with a default changes no hash.
     """
     if is_dataclass(value) and not isinstance(value, type):
         told = [f for f in fields(value) if f.init and not (omit_defaults and _is_default(value, f))]
@@ -55,13 +52,7 @@ def _is_default(value: Any, field: Field[Any]) -> bool:
 
 
 def load(kind: type[T], data: Any, *, where: str = "", what: str = "record") -> T:
-    """The `kind` that `dump` described.
-
-    Raises
-    ------
-    BadInputError
-        Something is missing, unknown or of another type; the message names the first such place.
-    """
+    """The `kind` that `dump` described; the first place where something is wrong is named and refused."""
     try:
         made: T = _read(kind, data, "")
         return made

@@ -151,8 +151,6 @@ def mean(values: Floats, strata: Labels | None = None) -> float:
 def effective_images(counts: ArrayLike) -> float:
     """Images that tell a plain mean as well as strata of these sizes tell P: K^2 / sum 1 / n_s.
 
-    It is the number of all images where the K strata are equally large.
-
     >>> effective_images([40]), effective_images([30, 10])
     (40.0, 30.0)
     """

@@ -231,12 +231,9 @@ class _Cells:
     called: Mapping[str, str]  # the file's own names of renamed columns
 
     def wrong(self, name: str, row: int | np.integer[Any], expected: str) -> BadInputError:
-        return BadInputError(
-            f"column '{self.called.get(name, name)}', line {self.lines[int(row)]}",
-            expected=expected,
-            got=repr(cell) if (cell := self.frame[name].iloc[row]) else "none",
-            where=self.where,
-        )
+        what = f"column '{self.called.get(name, name)}', line {self.lines[int(row)]}"
+        got = repr(cell) if (cell := self.frame[name].iloc[row]) else "none"
+        return BadInputError(what, expected=expected, got=got, where=self.where)
 
     def empty(self, name: str) -> NDArray[np.bool_]:
         return np.array([cell.lower() in _NOTHING for cell in self.frame[name]], dtype=bool)
@@ -308,9 +305,8 @@ def _precision_scale(values: Floats, unit: str, table: _Cells) -> tuple[float, t
     name = table.called["precision"]
     present = values[~np.isnan(values)]
     if not len(present):
-        raise BadInputError(
-            f"column '{name}'", expected="at least one precision", got="none", where=table.where
-        )
+        expected = "at least one precision"
+        raise BadInputError(f"column '{name}'", expected=expected, got="none", where=table.where)
     notes: tuple[str, ...] = ()
     if unit == "auto":
         unit = "percent" if np.median(present) > 1 else "fraction"
@@ -353,7 +349,6 @@ def _with_defaults(frame: pd.DataFrame, space: Space) -> pd.DataFrame:
     defaults |= {"precision_sd": 0.0, "train_s": 0.0}
     frame = frame.copy()
     if "seed" not in frame.columns:
-        frame["seed"] = 0
         frame["seed"] = frame.groupby(list(space.names), dropna=False).cumcount()
     for name in COLUMNS:
         if name not in frame.columns:

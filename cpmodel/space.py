@@ -165,15 +165,12 @@ class Space:
         for position, parameter in enumerate(self.parameters):
             if parameter.when is None:
                 continue
-            if parameter.when.parameter not in names[:position]:
-                raise BadInputError(
-                    f"parameter {parameter.name}",
-                    expected="to depend on an earlier parameter",
-                    got=parameter.when.parameter,
-                )
-            parent = self[parameter.when.parameter]
+            what, depends_on = f"parameter {parameter.name}", parameter.when.parameter
+            if depends_on not in names[:position]:
+                raise BadInputError(what, expected="to depend on an earlier parameter", got=depends_on)
+            parent = self[depends_on]
             if parent.axis and not parameter.axis:  # else families would have to see the axis
-                raise BadInputError(f"parameter {parameter.name}", expected="to depend on no axis")
+                raise BadInputError(what, expected="to depend on no axis")
             for value in parameter.when.values:
                 parent.code(value)
         largest = {p.name: p.values[-1] for p in self.parameters}
@@ -193,9 +190,8 @@ class Space:
     @cached_property
     def size(self) -> int:
         """How many configurations can be built."""
-        return math.prod(
-            sum(ways) for p, ways in zip(self.parameters, self._ways, strict=True) if p.when is None
-        )
+        free = [ways for p, ways in zip(self.parameters, self._ways, strict=True) if p.when is None]
+        return math.prod(map(sum, free))
 
     @cached_property
     def _ways(self) -> tuple[list[int], ...]:
@@ -274,11 +270,8 @@ class Space:
     def configurations(self, X: ArrayLike) -> list[dict[str, Value]]:
         """The configurations that the rows of X, shape (n, d), stand for."""
         return [
-            {
-                p.name: p.value(code)
-                for p, code in zip(self.parameters, row, strict=True)
-                if code == code  # NaN: inactive
-            }
+            # an inactive parameter's code is NaN
+            {p.name: p.value(code) for p, code in zip(self.parameters, row, strict=True) if code == code}
             for row in np.asarray(X, dtype=np.float64)
         ]
 

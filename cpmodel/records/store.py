@@ -145,11 +145,9 @@ class Store:
                 here, there = _spelled(self.settings.space), _spelled(settings.space)
             if isinstance(here, dict):
                 here, there = _differing(here, there)
+            what, expected = f"another {_CALLED.get(name, name)}", f"{here} (or another folder)"
             raise StudyError(
-                f"the study there has another {_CALLED.get(name, name)}",
-                expected=f"{here} (or another folder)",
-                got=there,
-                where=str(self.folder),
+                f"the study there has {what}", expected=expected, got=there, where=str(self.folder)
             )
 
     def accept(self, images: ImageSet) -> None:
@@ -157,12 +155,10 @@ class Store:
         self._learn(images)
         s, got = self.settings, (images.data_hash, images.test_hash)
         if got != (s.data, s.test):
-            raise StudyError(
-                f"the images of '{s.dataset}' are others than when the study was made",
-                expected=" and ".join(filter(None, ("content " + s.data, s.test))),
-                got=" and ".join(got) if s.test else whole_hash(images),
-                where=str(self.folder),
-            )
+            what = f"the images of '{s.dataset}' are others than when the study was made"
+            expected = " and ".join(filter(None, ("content " + s.data, s.test)))
+            here = " and ".join(got) if s.test else whole_hash(images)
+            raise StudyError(what, expected=expected, got=here, where=str(self.folder))
 
     def _learn(self, images: ImageSet) -> None:
         """Bring a study of format 1 to today's, if these are its images: it takes their hashes of today."""

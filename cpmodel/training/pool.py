@@ -200,9 +200,8 @@ class Pool:
         workers = [_Worker(process, log, device, seat) for seat in range(seats)]
         self._workers += workers
         threading.Thread(target=self._listen, args=(workers,), daemon=True).start()
-        setup = Setup(
-            device, str(images), str(self.study.folder), settings.family, settings.recipe, settings.metric
-        )
+        folder = str(self.study.folder)
+        setup = Setup(device, str(images), folder, settings.family, settings.recipe, settings.metric)
         workers[0].send(dump(setup))
         return workers[0]
 

@@ -159,20 +159,18 @@ class Trainer:
         # float64 sums in one pass; the statistics are part of what an exported network needs to know
         self.mean = tuple(float(m) / 255 for m in pixels.mean(axis=0, dtype=np.float64))
         self.std = tuple(max(float(s) / 255, 1e-3) for s in pixels.std(axis=0, dtype=np.float64))
-        self._normalisation = Normalisation(
-            tuple(255 * m for m in self.mean), tuple(1 / (255 * s) for s in self.std)
-        )
+        factor = tuple(1 / (255 * s) for s in self.std)
+        self._normalisation = Normalisation(tuple(255 * m for m in self.mean), factor)
         self.resized = Resized(images, self.plan.device, cache)
         self._streams: dict[int, torch.cuda.Stream] = {}
         prepare(self.plan.device)
 
     def _engine(self, network: nn.Module, exact: bool = False, parts: int = 1) -> Engine:
         """What executes `network`: in float32 if `exact`, else in the plan's dtype."""
-        plan, dtype = self.plan, "float32" if exact else self.plan.dtype
-        fused = FusedEngine.of(network, self._normalisation, dtype) if plan.fused and parts == 1 else None
-        return fused or ModulesEngine(
-            network, self._normalisation, dtype, plan.device, plan.channels_last, parts
-        )
+        plan, pixels = self.plan, self._normalisation
+        dtype = "float32" if exact else plan.dtype
+        fused = FusedEngine.of(network, pixels, dtype) if plan.fused and parts == 1 else None
+        return fused or ModulesEngine(network, pixels, dtype, plan.device, plan.channels_last, parts)
 
     def _steps(self, engine: Engine, network: nn.Module, lesson: Lesson, after: After) -> Steps:
         if self._on_cpu and not self.plan.graphs:
