@@ -37,7 +37,7 @@ from cpmodel.pipeline.options import (
     Training,
     takes,
 )
-from cpmodel.pipeline.project import Plan, Project, plan, project_of, reopen, store_there
+from cpmodel.pipeline.project import Plan, Project, plan, reopen, store_there
 from cpmodel.pipeline.run import check_search, choose, run, sample, verify
 from cpmodel.pipeline.stages import (
     Fits,
@@ -186,7 +186,7 @@ class Study(Source):
             return
         there = store_there(folder, options.storage)
         if there is not None and options == StudyOptions(storage=options.storage):
-            self._project = project_of(there)
+            self._project = Project(there)
             return
         self._planned = plan(folder, options)
         if there is not None:

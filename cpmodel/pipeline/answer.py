@@ -34,12 +34,9 @@ class Grounds:
 
     Parameters
     ----------
-    goal, study : mapping
-        What was asked for; of what the study is made (data, recipe, seed, version).
-    samples : tuple of mapping
-        Every training: key, seed, purpose, status, precision (None where it failed), seconds.
-    model : mapping
-        The fitted P(T) with what it is made of and its errors.
+    goal, study : what was asked for; of what the study is made (data, recipe, seed, version)
+    samples : every training: key, seed, purpose, status, precision (None where it failed), seconds
+    model : the fitted P(T) with what it is made of and its errors
     """
 
     goal: Mapping[str, Any]
@@ -52,13 +49,9 @@ class Grounds:
         """The grounds of whatever follows from these samples and this fit."""
         settings = dump(project.study.settings)
         kept = {name: settings[name] for name in ("family", "dataset", "data", "recipe", "seed")}
-        columns = ("seed", "purpose", "status", "precision", "train_s")
-        cells = [samples.frame[name].tolist() for name in columns]
-        rows = [
-            {"key": key, **dict(zip(columns, row, strict=True))}
-            for key, row in zip(samples.keys, zip(*cells, strict=True), strict=True)
-        ]
-        return cls(dump(goal), {**kept, "version": __version__}, tuple(map(dump, rows)), dump(fit.to_dict()))
+        rows = samples.frame[["seed", "purpose", "status", "precision", "train_s"]].to_dict("records")
+        told = tuple(dump({"key": key, **row}) for key, row in zip(samples.keys, rows, strict=True))
+        return cls(dump(goal), {**kept, "version": __version__}, told, dump(fit.to_dict()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,25 +60,15 @@ class Answer:
 
     Parameters
     ----------
-    status : {"proved", "undecided", "missed", "not proved"}
-        What the test split says of the configuration that stood on fresh seeds: it reaches the target; it may
-        or may not; it does not. Or nothing stood, and the test split was not opened.
-    reason : str
-        Why the run ended.
-    target : float
-    choice : Choice
-        What the models fitted to all samples choose.
-    evidence : tuple of Evidence
-        Every candidate that was tried on fresh seeds, in order.
-    verdict : Verdict or None
-    openings : tuple of Opening
-        Every opening of the study's test split so far, with the error that each one spent.
-    trainings : int
-    train_s : float
-        Seconds of training, summed over workers.
-    grounds : Grounds
-    outlook : Outlook or None
-        How likely something cheaper than the answer exists, and how much cheaper; None where nobody searched.
+    status : what the test split says of the configuration that stood on fresh seeds: it reaches the target;
+        it may or may not; it does not. Or nothing stood, and the test split was not opened.
+    reason : why the run ended
+    choice : what the models fitted to all samples choose
+    evidence : every candidate that was tried on fresh seeds, in order
+    openings : every opening of the study's test split so far, with the error that each one spent
+    train_s : seconds of training, summed over workers
+    outlook : how likely something cheaper than the answer exists, and how much cheaper; None where nobody
+        searched
     """
 
     status: Status
@@ -107,13 +90,7 @@ def keep(path: Path, result: Any) -> None:
 
 
 def kept(path: Path, kind: type[T], what: str, command: str) -> T | None:
-    """The result that `path` holds, if it is there.
-
-    Raises
-    ------
-    BadInputError
-        The file is not one that cpmodel wrote, or a newer cpmodel did.
-    """
+    """The result that `path` holds, if it is there; refused where no cpmodel wrote it, or a newer one."""
     if not path.exists():
         return None
     fields = read_json(path)

@@ -17,13 +17,7 @@ _RECENT = 8  # trainings that tell what the next ones will be like
 
 @dataclass(frozen=True)
 class Clock:
-    """The time from now on, or any amount of it.
-
-    Parameters
-    ----------
-    seconds : float or None
-        None for no limit.
-    """
+    """The seconds from now on; None for no limit."""
 
     seconds: float | None
     started: float = field(default_factory=time.monotonic)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cpmodel import locks
-from cpmodel.cost import LATENCY, ComparedCost, Conditions, Cost
+from cpmodel.cost import LATENCY, ComparedCost, Cost
 from cpmodel.costs.table import CostsTable
 from cpmodel.errors import BadInputError, FitError
 from cpmodel.families import Family, Task
@@ -34,15 +34,10 @@ class Complexity:
 
     Parameters
     ----------
-    cost : Cost
-    of : callable
-        X of shape (n, d) -> complexity of shape (n,).
-    fit : ComplexityFit or None
-        The model behind it, where it is not computed exactly.
-    eq1 : ComplexityFit or None
-        The paper's eq. 1 fitted to the same measurements, to compare with.
-    X, measured : shape (n, d), (n,)
-        What the model was fitted to.
+    of : X of shape (n, d) -> complexity of shape (n,)
+    fit : the model behind it, where it is not computed exactly
+    eq1 : the paper's eq. 1 fitted to the same measurements, to compare with
+    X, measured : shape (n, d), (n,), what the model was fitted to
     """
 
     cost: Cost
@@ -52,25 +47,9 @@ class Complexity:
     X: Floats | None = None
     measured: Floats | None = None
 
-    @property
-    def name(self) -> str:
-        """The cost's."""
-        return self.cost.name
-
-    @property
-    def conditions(self) -> Conditions | None:
-        """What it was measured under."""
-        return self.cost.conditions
-
 
 def complexity_of(material: Material, name: str) -> Complexity:
-    """The complexity called `name` of all configurations of the material's space; a model is fitted once.
-
-    Raises
-    ------
-    BadInputError
-        No such complexity, or it must be measured and too little was.
-    """
+    """The complexity called `name` of all configurations of the material's space; a model is fitted once."""
     if name not in material.priced:
         material.priced[name] = _priced(material, name)
     complexity: Complexity = material.priced[name]
@@ -79,7 +58,7 @@ def complexity_of(material: Material, name: str) -> Complexity:
 
 def _priced(material: Material, name: str) -> Complexity:
     """What the family computes, else what was measured, else a column of the samples' table."""
-    computed = {cost.name: cost for cost in _computed(material)}
+    computed = {cost.name: cost for cost in material.computable}
     if name in computed:
         return Complexity(computed[name], lambda X: material.computed(X)[name])
     measured = [] if material.costs is None else [cost.name for cost in material.costs.kinds]
@@ -92,14 +71,11 @@ def _priced(material: Material, name: str) -> Complexity:
         raise BadInputError(f"complexity {LATENCY}", expected="run-times measured first (cpmodel measure)")
     _refuse_texts(material, name)
     known = list(dict.fromkeys([*computed, *measured, *([LATENCY] if computed else []), *columns]))
-    expected = "one of " + ", ".join(known) if known else "a cost column"
-    raise BadInputError("complexity", expected=expected, got=name, where=material.source)
+    raise _wrong(material, "complexity", "one of " + ", ".join(known) if known else "a cost column", name)
 
 
-def _computed(material: Material) -> tuple[Cost, ...]:
-    """What the family computes, if it is known."""
-    family, task = material.family, material.task
-    return () if family is None or task is None else family.cost_kinds(task)
+def _wrong(material: Material, what: str, expected: str, got: object) -> BadInputError:
+    return BadInputError(what, expected=expected, got=got, where=material.source)
 
 
 def within(material: Material, limits: Mapping[str, float] | None) -> Floats:
@@ -107,19 +83,13 @@ def within(material: Material, limits: Mapping[str, float] | None) -> Floats:
 
     Of a space of more than `CANDIDATES` configurations so many are drawn, always the same ones; the baseline
     and what was trained are among them.
-
-    Raises
-    ------
-    BadInputError
-        None does, or a limit is on something that is not known.
     """
     X = material.space.candidates(CANDIDATES, also=material.samples.X)
     for name, most in (limits or {}).items():
         values = complexity_of(material, name).of(X)
         if not (values <= most).any():
-            raise BadInputError(
-                f"{name} at most {most:g}", expected=f"{np.nanmin(values):g} or more, the least there is"
-            )
+            least = f"{np.nanmin(values):g} or more, the least there is"
+            raise BadInputError(f"{name} at most {most:g}", expected=least)
         X = X[values <= most]
     return X
 
@@ -127,13 +97,7 @@ def within(material: Material, limits: Mapping[str, float] | None) -> Floats:
 def require_complexities(
     family: Family, task: Task, names: Iterable[str], measured: Iterable[str] = ()
 ) -> None:
-    """Refuse names of complexities that networks of a family do not have.
-
-    Raises
-    ------
-    BadInputError
-        One of them is neither computed nor measured.
-    """
+    """Refuse names of complexities that networks of a family do not have and that were not measured."""
     known = list(dict.fromkeys([*(cost.name for cost in family.cost_kinds(task)), LATENCY, *measured]))
     for name in names:
         if name not in known:
@@ -146,20 +110,12 @@ def resolved(goal: G, material: Material) -> G:
 
 
 def default_complexity(material: Material) -> str:
-    """What the family minimises unless asked otherwise, else the first cost column of the table.
-
-    Raises
-    ------
-    BadInputError
-        Neither is there.
-    """
+    """What the family minimises unless asked otherwise, else the first cost column of the table."""
     if material.family is not None and material.task is not None:
         return material.family.main_cost(material.task)
     if not material.samples.cost_names:
         _refuse_texts(material, "macs")
-        raise BadInputError(
-            "complexity", expected="a cost column in the table, or --image", got="none", where=material.source
-        )
+        raise _wrong(material, "complexity", "a cost column in the table, or --image", "none")
     return material.samples.cost_names[0]
 
 
@@ -180,9 +136,8 @@ def compared_costs(material: Material, configuration: Configuration, first: str 
     """
     space = material.space
     X = space.matrix([space.baseline, configuration])
-    known: list[tuple[Cost, Floats]] = []
     computed = material.computed(X)
-    known += [(cost, computed[cost.name]) for cost in _computed(material)]
+    known = [(cost, computed[cost.name]) for cost in material.computable]
     if material.costs is not None:
         networks = space.networks_of(X)
         known += [(cost, material.costs.lookup(networks, cost)) for cost in material.costs.kinds]
@@ -204,20 +159,13 @@ def most_measured(table: CostsTable, name: str = "") -> Cost:
 
 
 def measured_cost(material: Material, cost: Cost) -> Complexity:
-    """A measured cost under its conditions: as measured where it was, modelled elsewhere.
-
-    Raises
-    ------
-    BadInputError
-        Too little of it was measured.
-    """
+    """A measured cost under its conditions: as measured where it was, modelled elsewhere."""
     assert material.costs is not None
     rows = material.costs.matching(cost)
     if len(rows) < LEAST_MEASURED:
-        what, more = (
-            ("run-times", " (cpmodel measure)") if cost.name == LATENCY else (f"measured {cost.name}", "")
-        )
-        expected = f"{LEAST_MEASURED} or more{more}"
+        what, expected = f"measured {cost.name}", f"{LEAST_MEASURED} or more"
+        if cost.name == LATENCY:
+            what, expected = "run-times", f"{expected} (cpmodel measure)"
         raise BadInputError(f"{what} under {cost.conditions}", expected=expected, got=len(rows))
     return _modelled(material, cost, material.space.networks, rows.X, rows.values)
 
@@ -226,20 +174,11 @@ def _of_column(material: Material, name: str) -> Complexity:
     """A cost column of a person's table: the mean of its rows where there are any, modelled elsewhere."""
     cost = material.samples.cost(name)
     for row in np.flatnonzero((cost <= 0) | np.isinf(cost)):
-        raise BadInputError(
-            f"column '{name}', line {row + 2}",
-            expected="a finite number above 0",
-            got=f"{cost[row]:g}",
-            where=material.source,
-        )
+        line = f"column '{name}', line {row + 2}"
+        raise _wrong(material, line, "a finite number above 0", f"{cost[row]:g}")
     rows, means = _means(material, name)
     if len(rows) < LEAST_MEASURED:
-        raise BadInputError(
-            f"column '{name}'",
-            expected=f"{LEAST_MEASURED} configurations or more",
-            got=len(rows),
-            where=material.source,
-        )
+        raise _wrong(material, f"column '{name}'", f"{LEAST_MEASURED} configurations or more", len(rows))
     return _modelled(material, Cost.called(name, "measured"), material.space, rows, means)
 
 
@@ -247,7 +186,7 @@ def _of_column(material: Material, name: str) -> Complexity:
 def _modelled(material: Material, cost: Cost, space: Space, X: Floats, values: Floats) -> Complexity:
     """A cost that is known for some rows X of `space`, the material's own or that of its networks."""
     rows = space.filled(X)
-    categorical = [p.name for p in space.parameters if p.categorical]
+    categorical = {p.name: range(len(p.values)) for p in space.parameters if p.categorical}
     table = work_columns(material, space, rows)
     fit = fit_complexity(table, values, categorical=categorical)
 
@@ -290,22 +229,11 @@ def _refuse_texts(material: Material, name: str) -> None:
     """Name the first cell that keeps a column from being a complexity, if it is there at all."""
     samples = material.samples
     if name in samples.frame and name not in (*samples.space.names, *COLUMNS):
-        cells = samples.frame[name]
-        for row in np.flatnonzero([not _is_number(cell) for cell in cells]):
-            raise BadInputError(
-                f"column '{name}', line {row + 2}",
-                expected="a number",
-                got=repr(cells.iloc[row]),
-                where=material.source,
-            )
-
-
-def _is_number(cell: object) -> bool:
-    try:
-        float(str(cell))
-    except ValueError:
-        return False
-    return True
+        for line, cell in enumerate(samples.frame[name], 2):
+            try:
+                float(str(cell))
+            except ValueError:
+                raise _wrong(material, f"column '{name}', line {line}", "a number", repr(cell)) from None
 
 
 def measure(
@@ -319,13 +247,7 @@ def measure(
     seed: int = 0,
     watch: Watcher = SILENT,
 ) -> CostsTable:
-    """Measure forward run-times of untrained networks: the baseline's, those given, those drawn.
-
-    Parameters
-    ----------
-    max_seconds : float
-        Time for each network.
-    """
+    """Measure forward run-times of untrained networks: the baseline's, those given, those drawn."""
     from cpmodel.costs.latency import Timing, measure_untrained
 
     everything = space.candidates()

@@ -15,7 +15,6 @@ from cpmodel.pipeline.fitting import PrecisionFit
 from cpmodel.pipeline.loop import Moment, searched
 from cpmodel.pipeline.options import CurveGoal, Effort
 from cpmodel.pipeline.project import Project
-from cpmodel.pipeline.run import said
 from cpmodel.pipeline.watch import SILENT, Watcher
 from cpmodel.records.sample import Purpose, Request
 from cpmodel.samples import Samples
@@ -23,7 +22,7 @@ from cpmodel.search.acquisition import least_certain, suggest_for_curve
 from cpmodel.search.belief import Belief, Rows
 from cpmodel.search.decide import Step
 from cpmodel.search.evidence import training_seed
-from cpmodel.search.first import first_requests, first_size
+from cpmodel.search.first import first_size
 from cpmodel.space import Floats, Space, rows_of
 
 TARGETS = 13  # precisions at which the band is told; between them the error falls by equal factors
@@ -39,29 +38,16 @@ class Curve:
 
     Parameters
     ----------
-    status : {"settled", "open"}
-        Whether the band is as narrow everywhere as was asked, or the budget ended before.
-    reason : str
-    complexity : str
-    unit : float
-        Complexity of the baseline.
-    level : float
-        Of the band.
-    targets : shape (m,)
-        Precisions, ascending.
-    keys : m texts
-        The cheapest configuration predicted to reach each; empty where none is.
-    least : shape (m,)
-        Its complexity; NaN where there is none.
-    low, high : shape (m,)
-        Between these the least complexity lies, with probability `level`; infinite where perhaps nothing
-        reaches the precision.
-    reachable : shape (m,)
-        Probability that any configuration reaches it.
-    width : shape (m,)
-        Standard deviation of the logarithm of the least complexity.
-    trainings : int
-    train_s : float
+    status : whether the band is as narrow everywhere as was asked, or the budget ended before
+    unit : complexity of the baseline
+    level : of the band
+    targets : shape (m,), precisions, ascending
+    keys : the cheapest configuration predicted to reach each; empty where none is
+    least : shape (m,), its complexity; NaN where there is none
+    low, high : shape (m,); between these the least complexity lies, with probability `level`; infinite where
+        perhaps nothing reaches the precision
+    reachable : shape (m,), probability that any configuration reaches it
+    width : shape (m,), standard deviation of the logarithm of the least complexity
     """
 
     status: Literal["settled", "open"]
@@ -89,12 +75,6 @@ def run_curve(project: Project, goal: CurveGoal, effort: Effort, watch: Watcher 
     """Train where the curve is least certain; the same call goes on from what the study has.
 
     It ends when the least complexity is known to the tolerance (one standard deviation) everywhere.
-
-    Raises
-    ------
-    BadInputError
-        A complexity that must be measured was not, no configuration is within the limits, or the budget is
-        below what a first design takes.
     """
     space, material = project.space, project.material()
     goal, size = resolved(goal, material), check_curve(space, effort)
@@ -102,11 +82,6 @@ def run_curve(project: Project, goal: CurveGoal, effort: Effort, watch: Watcher 
     # refused now, not after the first trainings
     price = complexity_of(material, goal.complexity).of
     cost, unit = price(X), float(price(space.matrix([space.baseline]))[0])
-    study_seed = project.study.settings.seed
-    watch.step(Step("explore", f"the baseline and {size} configurations spread over cost{said(space, X)}"))
-    first = first_requests(
-        space, X, material.effort(X), first=size, baseline_seeds=_BASELINE_SEEDS, study_seed=study_seed
-    )
     found: list[Curve] = []
 
     def next_step(now: Moment) -> Step:
@@ -126,11 +101,11 @@ def run_curve(project: Project, goal: CurveGoal, effort: Effort, watch: Watcher 
         if not len(rows):
             found.append(state.curve("settled" if settled else "open", reason, unit))
             return Step("stop", reason)
-        seed = training_seed(study_seed, 0)
+        seed = training_seed(project.study.settings.seed, 0)
         requests = tuple(Request(c, seed, Purpose.REFINE) for c in space.configurations(X[rows]))
         return Step("explore", reason, requests)
 
-    searched(project, first, next_step, effort, watch)
+    searched(project, X, (size, _BASELINE_SEEDS), next_step, effort, watch)
     keep(project.folder / _FILE, found[-1])
     return found[-1]
 

@@ -26,16 +26,11 @@ class PrecisionFit:
 
     Parameters
     ----------
-    name : str
-        Of the model.
-    relative_error : float
-        Mean of |predicted - measured| / measured on the rows it was fitted to.
-    cv_relative_error : float
-        The same on rows it had not seen, by cross-validation over configurations.
-    measured, predicted, low, high : shape (n,)
-        Of each row: precision, cross-validated prediction, its 90 % interval for a new training.
-    warnings : tuple of str
-        What the data cannot support.
+    relative_error : mean of |predicted - measured| / measured on the rows it was fitted to
+    cv_relative_error : the same on rows it had not seen, by cross-validation over configurations
+    measured, predicted, low, high : shape (n,), of each row: precision, cross-validated prediction, its 90 %
+        interval for a new training
+    warnings : what the data cannot support
     """
 
     name: str
@@ -55,15 +50,9 @@ class PrecisionFit:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: the errors and the model itself."""
-        return {
-            "model": self.name,
-            "why": self.why,
-            "relative_error": self.relative_error,
-            "cv_relative_error": self.cv_relative_error,
-            "noise_std": self.model.noise_std_,
-            "warnings": list(self.warnings),
-            "fit": self.model.to_dict(),
-        }
+        errors = {name: getattr(self, name) for name in ("relative_error", "cv_relative_error")}
+        told = {"noise_std": self.model.noise_std_, "warnings": list(self.warnings)}
+        return {"model": self.name, "why": self.why, **errors, **told, "fit": self.model.to_dict()}
 
 
 @one_thread()
@@ -78,17 +67,9 @@ def fit_precision(
 
     Parameters
     ----------
-    name : str
-        One of the registry's ``precision_models``.
-    validate : bool
-        Whether to cross-validate, too; see `validated`.
-    derived : Derived, optional
-        Further features, for the models that can use them.
-
-    Raises
-    ------
-    FitError
-        Too little data for any model.
+    name : one of the registry's ``precision_models``
+    validate : whether to cross-validate, too; see `validated`
+    derived : further features, for the models that can use them
     """
     usable = samples.usable
     if not len(usable):
@@ -116,24 +97,13 @@ def validated(fit: PrecisionFit, samples: Samples, seed: int, derived: Derived |
         warnings.simplefilter("ignore", FitWarning)  # said once, of the whole table
         new = _model(fit.name, samples.space, derived)
         found = cross_validate(new, X, usable.precision, weights(usable), seed=seed)
-    return replace(
-        fit,
-        cv_relative_error=found.relative_error,
-        predicted=found.predicted,
-        low=found.low,
-        high=found.high,
-    )
+    error, predicted = found.relative_error, found.predicted
+    return replace(fit, cv_relative_error=error, predicted=predicted, low=found.low, high=found.high)
 
 
 def weights(samples: Samples) -> Floats:
-    """What each training tells, a whole one being 1; shape (n,).
+    """What each training, all with a precision, tells, a whole one being 1; shape (n,).
 
-    Parameters
-    ----------
-    samples : all with a precision
-
-    Notes
-    -----
     A training whose end was extrapolated has the variance that this added (`precision_sd`) beside that of its
     seed. Both are taken on the scale of the logarithm of the error, on which noise is even.
     """
@@ -152,7 +122,6 @@ def weights(samples: Samples) -> Floats:
 
 
 def _model(name: str, space: Space, derived: Derived | None = None) -> PrecisionModel:
-    given: dict[str, Any] = {"domain": space.domain, "names": list(space.names)}
-    given["categorical"] = {i: range(len(p.values)) for i, p in enumerate(space.parameters) if p.categorical}
-    new = model_class(name)(**given)
+    codes = {i: range(len(p.values)) for i, p in enumerate(space.parameters) if p.categorical}
+    new = model_class(name)(domain=space.domain, names=list(space.names), categorical=codes)
     return new.set_params(derived=derived) if "derived" in new.get_params() else new

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -13,8 +13,9 @@ from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.options import Effort, Machine, Training
 from cpmodel.pipeline.project import Project
 from cpmodel.pipeline.watch import Watcher
-from cpmodel.records.sample import Request
 from cpmodel.search.decide import Step
+from cpmodel.search.first import first_requests
+from cpmodel.space import CANDIDATES, Floats
 from cpmodel.training.pool import Pool, default_workers
 
 Decide = Callable[["Moment"], Step]
@@ -22,30 +23,33 @@ Decide = Callable[["Moment"], Step]
 
 @dataclass(frozen=True, eq=False)
 class Moment:
-    """What a decision of a search sees.
-
-    Parameters
-    ----------
-    material : Material
-    fit : PrecisionFit
-        P(T) of the material's samples.
-    workers : int
-        Trainings at once.
-    clock : Clock
-    """
+    """What a decision of a search sees."""
 
     material: Material
-    fit: PrecisionFit
+    fit: PrecisionFit  # of the material's samples
     workers: int
     clock: Clock
 
 
 def searched(
-    project: Project, first: Sequence[Request], decide: Decide, effort: Effort, watch: Watcher
+    project: Project, X: Floats, first: tuple[int, int], decide: Decide, effort: Effort, watch: Watcher
 ) -> tuple[Moment, Step]:
-    """Train `first`, then what `decide` asks for, until that is nothing; its last step, and what it saw."""
+    """Train a first design, then what `decide` asks for, until that is nothing; its last step, what it saw.
+
+    Parameters
+    ----------
+    X : shape (m, d), every configuration that may be chosen
+    first : configurations of the design, and seeds of the baseline
+    """
+    space, (size, seeds) = project.space, first
+    said = f"the baseline and {size} configurations spread over cost"
+    if space.size > CANDIDATES:
+        said += f"; of {space.size:,} configurations {len(X):,} that were drawn are looked at"
+    watch.step(Step("explore", said))
+    sizes = {"first": size, "baseline_seeds": seeds, "study_seed": project.study.settings.seed}
+    design = first_requests(space, X, project.effort(X), **sizes)
     clock = Clock(effort.seconds)
-    project.study.enqueue(first)
+    project.study.enqueue(design)
     if effort.budget is not None:
         watch.expect(effort.budget)
     with pool_of(project, effort, watch) as pool:

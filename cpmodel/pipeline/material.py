@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cpmodel.cost import Cost
 from cpmodel.costs.table import CostsTable
 from cpmodel.errors import BadInputError
 from cpmodel.families import Family, Task
@@ -29,17 +30,11 @@ class Material:
 
     Parameters
     ----------
-    samples : Samples
-    family, task : Family, Task, or None
-        What computes exact complexity; None for a table of unknown networks.
-    costs : CostsTable or None
-        Measured run-times.
-    project : Project or None
-        The study they come from.
-    source : str
-        The file of a person's table, for messages.
-    priced, fits : dict
-        Complexities by name, and models of P(T) by name and seed, that were made already.
+    family, task : what computes exact complexity; None for a table of unknown networks
+    costs : measured run-times
+    project : the study they come from
+    source : the file of a person's table, for messages
+    priced, fits : complexities by name, and models of P(T) by name and seed, that were made already
     """
 
     samples: Samples
@@ -61,6 +56,11 @@ class Material:
         """The study's folder, if there is one."""
         return None if self.project is None else self.project.folder
 
+    @property
+    def computable(self) -> tuple[Cost, ...]:
+        """The costs that the family computes; none where it is unknown."""
+        return () if self.family is None or self.task is None else self.family.cost_kinds(self.task)
+
     def computed(self, X: Floats) -> Mapping[str, Floats]:
         """What the family computes of X, shape (n, d): name -> shape (n,); nothing where it is unknown."""
         if self.family is None or self.task is None:
@@ -73,18 +73,12 @@ class Material:
         return effort_of(self.family, self.task, self.space, X)
 
     def target(self, goal: Goal) -> float:
-        """The precision that is asked for; a drop is counted from the baseline's mean over its seeds.
-
-        Raises
-        ------
-        BadInputError
-            It hangs on the baseline, which was not trained, or is as large as its precision.
-        """
+        """The precision that is asked for; a drop is counted from the baseline's mean over its seeds."""
         if goal.drop is None:
             return float(goal.target or 0)
         measured, baseline = self.samples.measured, self.space.key(self.space.baseline)
-        rows = [number for number, key in enumerate(measured.keys) if key == baseline]
-        if not rows:
+        rows = np.array(measured.keys, dtype=str) == baseline
+        if not rows.any():
             raise BadInputError("drop", expected=f"samples of the baseline {baseline}", got="none")
         precision = float(measured.precision[rows].mean())
         if goal.drop >= precision:
@@ -100,13 +94,7 @@ class Material:
         return derived_costs(self.family, self.task, self.space)
 
     def precision(self, model: str = "auto", *, seed: int = 0, validate: bool = False) -> PrecisionFit:
-        """P(T) fitted to the samples, once for each model; see `fit_precision`.
-
-        Parameters
-        ----------
-        validate : bool
-            Whether to cross-validate, too, which costs several fits.
-        """
+        """P(T) fitted to the samples, once for each model; see `fit_precision`."""
         fit = self.fits.get((model, seed)) or fit_precision(self.samples, model, derived=self.derived)
         if validate:
             fit = validated(fit, self.samples, seed, self.derived)

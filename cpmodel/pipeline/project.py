@@ -32,18 +32,14 @@ class Project:
 
     Parameters
     ----------
-    study : Store
-    family : Family
-    task : Task
-        The images that come in and the classes that go out.
-    images : ImageSet, optional
-        Those of the study, where they are at hand.
+    family, images : those of the study, where they are at hand
     """
 
-    def __init__(self, study: Store, family: Family, task: Task, images: ImageSet | None = None) -> None:
+    def __init__(self, study: Store, family: Family | None = None, images: ImageSet | None = None) -> None:
+        settings = study.settings
         self.study = study
-        self.family = family
-        self.task = task
+        self.family = family or get_family(settings.family)
+        self.task = Task(*settings.image_shape, len(settings.class_names))
         self._images = images
         self._costs: tuple[Any, CostsTable, CostsTable] | None = None
         self._material: Material | None = None
@@ -112,13 +108,7 @@ class Project:
         return made
 
     def images(self) -> ImageSet:
-        """The images of the study.
-
-        Raises
-        ------
-        StudyError
-            They are not what they were when the study was made.
-        """
+        """The images of the study; refused where they are not what they were when it was made."""
         if self._images is None:
             images = load_again(self.study.settings.dataset)
             self.study.accept(images)
@@ -127,36 +117,13 @@ class Project:
 
 
 def reopen(folder: str | Path, storage: str | None = None) -> Project:
-    """The project of a study that is there already.
-
-    Raises
-    ------
-    StudyError
-        There is none, or it cannot be read.
-    """
-    return project_of(Store.open(folder, storage))
-
-
-def project_of(study: Store) -> Project:
-    """The project of an opened study."""
-    settings = study.settings
-    task = Task(*settings.image_shape, len(settings.class_names))
-    return Project(study, get_family(settings.family), task)
+    """The project of a study that is there already."""
+    return Project(Store.open(folder, storage))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A study that can be made or gone on with, nothing of it written yet.
-
-    Parameters
-    ----------
-    folder, storage
-        Where it is to be.
-    settings : Settings
-    family : Family
-    task : Task
-    images : ImageSet
-    """
+    """A study that can be made or gone on with, nothing of it written yet."""
 
     folder: str | Path
     storage: str | None
@@ -166,27 +133,13 @@ class Plan:
     images: ImageSet
 
     def begin(self) -> Project:
-        """The project, its study made if there is none.
-
-        Raises
-        ------
-        StudyError
-            The study there was made with other settings.
-        """
+        """The project, its study made if there is none; refused where it was made with other settings."""
         study = Store.create(self.folder, self.settings, self.storage, self.images)
-        return Project(study, self.family, self.task, self.images)
+        return Project(study, self.family, self.images)
 
 
 def plan(folder: str | Path, options: StudyOptions) -> Plan:
-    """The study in `folder` as it is to be; whatever is None is as the study there has it.
-
-    Raises
-    ------
-    StudyError
-        The study there cannot be read.
-    BadInputError
-        Something given cannot be used.
-    """
+    """The study in `folder` as it is to be; whatever is None is as the study there has it."""
     store = store_there(folder, options.storage)
     there = None if store is None else store.settings
     dataset = DATASET if options.dataset is None else options.dataset
@@ -197,15 +150,12 @@ def plan(folder: str | Path, options: StudyOptions) -> Plan:
         images = load(dataset)
     family = get_family(named) if isinstance(named, str) else named
     task = Task(*images.image_shape, len(images.class_names))
-    if there is not None and not options.recipe:
+    recipe = options.recipe
+    if there is not None and not recipe:
         recipe = there.recipe
-    else:
+    elif not isinstance(recipe, Recipe):
         defaults = {} if images.mirrored_alike else {"augment": ()}
-        given = {} if options.recipe is None else options.recipe
-        if isinstance(given, Recipe):
-            recipe = given
-        else:
-            recipe = Recipe.default(len(images.train), **{**defaults, **given})
+        recipe = Recipe.default(len(images.train), **{**defaults, **(recipe or {})})
     if options.epochs is not None:
         recipe = replace(recipe, epochs=options.epochs)
     if there is not None and options.values is None and options.baseline is None and options.axes is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from cpmodel.pipeline.options import Goal, Machine
 from cpmodel.pipeline.project import Project
 from cpmodel.pipeline.watch import Watcher
 from cpmodel.records.sample import Purpose, Request
-from cpmodel.search.evidence import LEAST_SEEDS, Evidence, training_seed
+from cpmodel.search.evidence import LEAST_SEEDS, Evidence, untried_seeds
 from cpmodel.space import Floats
 from cpmodel.verify import ERROR, Networks, Opened, Verdict, compared, error_of_opening, judge
 
@@ -29,16 +29,10 @@ class Opening:
 
     Parameters
     ----------
-    number : int
-        From 1.
-    networks : str
-        What was put to it.
-    against : str
-        The baseline's networks they were compared with; empty for an absolute target.
-    spent : float
-        The part of the study's stated error that this opening may err with.
-    verdict : Verdict or None
-        None if the process that opened it ended before it could say.
+    number : from 1
+    networks, against : what was put to it; the baseline's that they were compared with, empty for a target
+    spent : the part of the study's stated error that this opening may err with
+    verdict : None if the process that opened it ended before it could say
     """
 
     number: int
@@ -77,34 +71,18 @@ def prove(project: Project, evidence: Evidence, goal: Goal, machine: Machine, wa
             number = len(known) + 1
             found = Opening(number, str(candidate), against, error_of_opening(number, ERROR), None)
             known.append(found)
-            _keep(project, known)
+            project.study.keep(_NOTE, dump(known))
         if found.verdict is not None:
             verdict = found.verdict.judged(target, goal.drop)
         else:
-            verdict = _looked_at(project, candidate, target, goal.drop, baseline, found.number)
+            values, test, comparison = on_test(project, candidate), project.images().test, None
+            opened = Opened(test.groups, project.metric.strata(test.labels), found.number)
+            if baseline is not None and goal.drop is not None:
+                comparison = compared(baseline, goal.drop, values, on_test(project, baseline), opened)
+            verdict = judge(candidate, target, values, opened, comparison)
         known[found.number - 1] = replace(found, verdict=verdict)
-        _keep(project, known)
+        project.study.keep(_NOTE, dump(known))
     return verdict
-
-
-def _keep(project: Project, known: Sequence[Opening]) -> None:
-    project.study.keep(_NOTE, dump(known))
-
-
-def _looked_at(
-    project: Project,
-    candidate: Networks,
-    target: float,
-    drop: float | None,
-    baseline: Networks | None,
-    number: int,
-) -> Verdict:
-    values, test = on_test(project, candidate), project.images().test
-    opened = Opened(test.groups, project.metric.strata(test.labels), number)
-    comparison = None
-    if baseline is not None and drop is not None:
-        comparison = compared(baseline, drop, values, on_test(project, baseline), opened)
-    return judge(candidate, target, values, opened, comparison)
 
 
 def on_test(project: Project, networks: Networks) -> Floats:
@@ -124,28 +102,13 @@ def on_test(project: Project, networks: Networks) -> Floats:
 def baseline_networks(
     project: Project, machine: Machine, watch: Watcher, besides: Collection[int] = ()
 ) -> Networks:
-    """The baseline's own networks, those missing trained first.
-
-    Parameters
-    ----------
-    besides : collection of int
-        Seeds that are not to be among them, where the baseline is compared with itself.
-
-    Raises
-    ------
-    StudyError
-        It cannot be trained.
-    """
+    """The baseline's own networks, but for those of some seeds; those missing are trained first."""
     found = _kept_baseline(project, besides)
     if len(found.seeds) < LEAST_SEEDS:
-        study = project.study
-        samples = project.material().samples
-        tried = {s for s, k in zip(samples.frame["seed"], samples.keys, strict=True) if k == found.key}
-        seeds = (training_seed(study.settings.seed, n) for n in itertools.count())
-        untried = itertools.islice(
-            (s for s in seeds if s not in tried and s not in besides), LEAST_SEEDS - len(found.seeds)
-        )
-        study.enqueue([Request(found.configuration, seed, Purpose.BASELINE) for seed in untried])
+        study, samples = project.study, project.material().samples
+        untried = untried_seeds(samples, found.configuration, study.settings.seed, 0)
+        seeds = itertools.islice((s for s in untried if s not in besides), LEAST_SEEDS - len(found.seeds))
+        study.enqueue([Request(found.configuration, seed, Purpose.BASELINE) for seed in seeds])
         with pool_of(project, machine, watch) as pool:
             pool.drain(purposes={Purpose.BASELINE})
         found = _kept_baseline(project, besides)

@@ -33,8 +33,8 @@ from cpmodel.search.evidence import (
     fresh_requests,
     training_seed,
 )
-from cpmodel.search.first import first_requests, first_size
-from cpmodel.space import CANDIDATES, Configuration, Floats, Space
+from cpmodel.search.first import first_size
+from cpmodel.space import Configuration
 from cpmodel.verify import Verdict
 
 ALONE, UNLIMITED, USUAL = Machine(), Training(budget=None), Effort()
@@ -45,11 +45,6 @@ def run(project: Project, goal: Goal, effort: Effort = USUAL, watch: Watcher = S
 
     What is left of a time counts as so many trainings as fit into it, and what is learned is weighed by the
     time that it takes.
-
-    Raises
-    ------
-    BadInputError
-        As `check_search` raises, or a complexity that must be measured was not.
     """
     baseline_seeds = check_search(goal, effort)
     material, space = project.material(), project.space
@@ -61,24 +56,11 @@ def run(project: Project, goal: Goal, effort: Effort = USUAL, watch: Watcher = S
     if effort.budget is not None:
         budget = effort.budget
         designed = min(designed, budget - baseline_seeds - LEAST_SEEDS)
-    study_seed = project.study.settings.seed
-    watch.step(
-        Step("explore", f"the baseline and {designed} configurations spread over cost{said(space, X)}")
-    )
-    first = first_requests(
-        space,
-        X,
-        material.effort(X),
-        first=designed,
-        baseline_seeds=baseline_seeds,
-        study_seed=study_seed,
-    )
 
     def next_step(now: Moment) -> Step:
-        samples = now.material.samples
         view = View(
             space,
-            samples,
+            now.material.samples,
             X,
             price,
             now.fit.model,
@@ -87,34 +69,20 @@ def run(project: Project, goal: Goal, effort: Effort = USUAL, watch: Watcher = S
             budget,
             effort.tolerance,
             now.workers,
-            study_seed,
+            project.study.settings.seed,
         )
         return decide(view if effort.seconds is None else timed(now.material, view, now.clock))
 
-    last, step = searched(project, first, next_step, effort, watch)
-    late = last.clock.late
-    reason = step.reason if not late else f"the time of {effort.seconds:g} s is up; {step.reason}"
+    last, step = searched(project, X, (designed, baseline_seeds), next_step, effort, watch)
+    reason = f"the time of {effort.seconds:g} s is up; {step.reason}" if last.clock.late else step.reason
     verdict = None
     if step.evidence is not None:
         verdict = prove(project, step.evidence, goal, effort, watch)
     return _ended(project, goal, last.fit, reason, verdict, step.outlook)
 
 
-def said(space: Space, X: Floats) -> str:
-    """What to say where a search does not look at the whole space; nothing where it does."""
-    if space.size <= CANDIDATES:
-        return ""
-    return f"; of {space.size:,} configurations {len(X):,} that were drawn are looked at"
-
-
 def check_search(goal: Goal, effort: Effort) -> int:
-    """How many seeds the baseline gets; a search that cannot be done is refused.
-
-    Raises
-    ------
-    BadInputError
-        The budget cannot hold a baseline, a design and a verification.
-    """
+    """How many seeds the baseline gets; a budget that cannot hold it, a design and a proof is refused."""
     # a drop hangs on the baseline's mean, so that one must be known better
     baseline_seeds = 3 if goal.target is None else 2
     least = baseline_seeds + LEAST_SEEDS + 2
@@ -128,12 +96,7 @@ def sample(
 ) -> Samples:
     """Train the configurations of a design, the budget being most of them; what is done is not done again.
 
-    All configurations are trained once before any is trained again.
-
-    Returns
-    -------
-    Samples
-        All of the study, also kept as its ``samples.csv``.
+    All configurations are trained once before any is trained again. All samples are kept as ``samples.csv``.
     """
     started = time.monotonic()
     space, study, material = project.space, project.study, project.material()
@@ -166,13 +129,8 @@ def verify(
     """Train one choice on fresh seeds, as many as it takes, and judge it on the test split if it stands.
 
     The choice is the safe answer of the models (the plain one, where none is safe) unless another is given.
-    While the seeds leave it open on validation more are trained.
-
-    Returns
-    -------
-    Answer
-        Status ``not proved`` without a verdict where no configuration is predicted to reach the target, or
-        the fresh seeds speak against it.
+    While the seeds leave it open on validation more are trained. It is ``not proved``, without a verdict,
+    where no configuration is predicted to reach the target, or the fresh seeds speak against it.
     """
     proof = proof or ProofOptions()
     material = project.material()
@@ -189,11 +147,9 @@ def verify(
         configuration = project.space.parse(configuration)
     evidence = _fresh_seeds(project, goal, configuration, proof.seeds, machine, watch)
     verdict = prove(project, evidence, goal, machine, watch) if evidence.stands else None
-    said = (
-        f"{evidence.key}: {evidence.probability:.0%} likely to reach the target by "
-        f"{len(evidence.seeds)} fresh seeds"
-    )
-    return _ended(project, goal, fit, said, verdict)
+    likely = f"{evidence.probability:.0%} likely to reach the target"
+    reason = f"{evidence.key}: {likely} by {len(evidence.seeds)} fresh seeds"
+    return _ended(project, goal, fit, reason, verdict)
 
 
 def _fresh_seeds(
@@ -208,12 +164,11 @@ def _fresh_seeds(
             tested = fresh_evidence(samples, material.target(goal), goal.confidence)
             found = next((e for e in tested if e.key == key), None)
             have = 0 if found is None else len(found.seeds)
-            tried = {s for s, k in zip(samples.frame["seed"], samples.keys, strict=True) if k == key}
             if found is not None and have >= wanted:
                 if found.stands or found.fallen or have >= MOST_SEEDS:
                     return found
                 wanted = next(look for look in LOOKS if look > have)
-            if len(tried) > have + 2 * MOST_SEEDS:  # it fails again and again
+            if samples.keys.count(key) > have + 2 * MOST_SEEDS:  # it fails again and again
                 raise StudyError(f"{key}: its fresh trainings fail", where=str(project.folder))
             requests = fresh_requests(samples, configuration, wanted - have, study.settings.seed)
             watch.step(Step("verify", f"{key}: {len(requests)} fresh seeds", requests))

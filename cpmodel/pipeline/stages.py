@@ -43,12 +43,9 @@ class Fits:
 
     Parameters
     ----------
-    precision : PrecisionFit
-        The model that choices are made with.
-    paper : PrecisionFit or None
-        The paper's eq. 6 on the same samples, where they can support it.
-    latency : Complexity or None
-        The model of measured run-times, where there are enough.
+    precision : the model that choices are made with
+    paper : the paper's eq. 6 on the same samples, where they can support it
+    latency : the model of measured run-times, where there are enough
     """
 
     precision: PrecisionFit
@@ -60,7 +57,7 @@ class Fits:
         latency, told = self.latency, None
         if latency is not None and latency.fit is not None and latency.eq1 is not None:
             told = {
-                "conditions": str(latency.conditions),
+                "conditions": str(latency.cost.conditions),
                 "auto": latency.fit.to_dict(),
                 "eq1": latency.eq1.to_dict(),
             }

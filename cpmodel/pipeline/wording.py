@@ -38,12 +38,9 @@ class Notation:
 
     Parameters
     ----------
-    digits : int
-        Decimals of a percentage.
-    unit : str
-        Of the complexity.
-    metric : Metric
-        What precision means; values are written in its own unit and direction.
+    digits : decimals of a percentage
+    unit : of the complexity
+    metric : what precision means; values are written in its own unit and direction
     """
 
     digits: int = 1
@@ -62,17 +59,14 @@ class Notation:
     ) -> Notation:
         """The notation in which none of these precisions looks as if it lay on the target when it does not.
 
-        Parameters
-        ----------
-        others : iterable of float
-            Further precisions that are shown beside them; they are never compared with the target.
+        Others are shown beside them, and never compared with the target.
         """
         values, target = [], math.nan
         if choice is not None:
             target = choice.target
             values.append(choice.best.precision)
-        if choice is not None and choice.plain is not None and verdict is None:
-            values.append(choice.plain.precision)
+            if choice.plain is not None and verdict is None:
+                values.append(choice.plain.precision)
         if verdict is not None:
             target, interval = verdict.target, verdict.interval
             values += [float(np.mean(verdict.validation)), interval.mean, interval.low, interval.high]

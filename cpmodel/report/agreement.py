@@ -94,9 +94,7 @@ def _points(
 def modelled_cost(page: Page) -> Cost:
     """The cost whose model is shown."""
     source = page.modelled
-    if source is None or source.name == page.cost.name:
-        return page.cost
-    return Cost.called(source.name, "measured", source.conditions)
+    return page.cost if source is None or source.cost.name == page.cost.name else source.cost
 
 
 def _checked_by(fit: Fit, otherwise: str = "cross-validation") -> str:

@@ -61,7 +61,7 @@ def page_of(
     # a column that tells too little is not drawn, unless it was asked for
     with nullcontext() if complexity else suppress(BadInputError):
         price = complexity_of(material, name)
-    cost = _cost(material, name, price)
+    cost = Cost.called(name, "measured") if price is None else price.cost
     shown: dict[str, Any] = {}
     if curve is not None and curve.complexity == name:
         shown["curve"] = curve
@@ -99,15 +99,6 @@ def page_of(
         notes=tuple(notes),
         **shown,
     )
-
-
-def _cost(material: Material, name: str, price: Complexity | None) -> Cost:
-    """What is minimised, as its family describes it, or as it was measured."""
-    if material.family is not None and material.task is not None:
-        for cost in material.family.cost_kinds(material.task):
-            if cost.name == name:
-                return cost
-    return Cost.called(name, "measured", None if price is None else price.conditions)
 
 
 def _priced(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,12 +75,18 @@ def fresh_requests(
     samples: Samples, configuration: Configuration, count: int, study_seed: int
 ) -> tuple[Request, ...]:
     """So many further fresh trainings of a configuration, on the first fresh seeds that were not tried."""
-    keys = np.array(samples.keys, dtype=object)
+    seeds = untried_seeds(samples, configuration, study_seed, FRESH_SEED)
+    return tuple(Request(configuration, seed, Purpose.VERIFY) for seed in itertools.islice(seeds, count))
+
+
+def untried_seeds(
+    samples: Samples, configuration: Configuration, study_seed: int, first: int
+) -> Iterator[int]:
+    """The seeds of a configuration's further trainings, in order, from that of number `first` on."""
     key = samples.space.key(configuration)
-    tried = set(samples.frame["seed"][keys == key]) if len(keys) else set()
-    seeds = (training_seed(study_seed, FRESH_SEED + number) for number in itertools.count())
-    untried = itertools.islice((seed for seed in seeds if seed not in tried), count)
-    return tuple(Request(configuration, seed, Purpose.VERIFY) for seed in untried)
+    tried = {s for s, k in zip(samples.frame["seed"], samples.keys, strict=True) if k == key}
+    seeds = (training_seed(study_seed, number) for number in itertools.count(first))
+    return (seed for seed in seeds if seed not in tried)
 
 
 def asked_of(number: int, confidence: float) -> float:

@@ -273,7 +273,7 @@ def _interval(interval: Interval) -> dict[str, float]:
 
 def _complexity(one: Complexity) -> dict[str, Any]:
     """Errors of eq. 1 and of the best model, on networks kept apart and by cross-validation."""
-    found: dict[str, Any] = {"conditions": str(one.conditions), "n": 0 if one.X is None else len(one.X)}
+    found: dict[str, Any] = {"conditions": str(one.cost.conditions), "n": 0 if one.X is None else len(one.X)}
     for name, fit in (("eq1", one.eq1), ("auto", one.fit)):
         if fit is not None and fit.apart is not None:
             found[name] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from own_family import Squeezed
@@ -82,7 +84,7 @@ def test_any_measured_cost_can_be_minimised_and_limited() -> None:
     told = [Measurement(c, PHONE, float(v), cost="joules") for c, v in list(rows)[::2]]
     table = material(CostsTable.of(SPACE, [*told, *[Measurement(SMALL, HERE, 1.0, cost="grams")]]))
     price = complexity_of(table, "joules")
-    assert (price.name, price.conditions) == ("joules", PHONE)
+    assert (price.cost.name, price.cost.conditions) == ("joules", PHONE)
     np.testing.assert_allclose(price.of(X)[::2], joules[::2])
     np.testing.assert_allclose(price.of(X), joules, rtol=0.3)
     assert (price.of(within(table, {"joules": 0.3})) <= 0.3).all()
@@ -109,7 +111,10 @@ def test_models_of_costs_know_which_parameters_are_categories() -> None:
     told = Samples.of(space, rows)
     told.frame["joules"] = told.frame["kind"].map({"a": 1.0, "b": 9.0, "c": 2.0, "d": 9.0}) + 0.0
     fit = complexity_of(Material(told), "joules").fit
-    assert fit is not None and tuple(fit.model.categorical) == ("kind",)
+    assert fit is not None and fit.model.categorical == {"kind": range(4)}
+    # a category that nobody measured is known all the same
+    fit = complexity_of(Material(replace(told, frame=told.frame[told.frame["kind"] != "d"])), "joules").fit
+    assert fit is not None and fit.model.categorical == {"kind": range(4)}
 
 
 def test_axes_of_a_search_are_no_part_of_what_is_measured() -> None:
