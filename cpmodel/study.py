@@ -39,14 +39,7 @@ from cpmodel.pipeline.options import (
 )
 from cpmodel.pipeline.project import Plan, Project, plan, reopen, store_there
 from cpmodel.pipeline.run import check_search, choose, run, sample, verify
-from cpmodel.pipeline.stages import (
-    Fits,
-    first_measured,
-    fit,
-    measure_answer,
-    read_table,
-    with_costs,
-)
+from cpmodel.pipeline.stages import Fits, first_measured, fit, measure_answer, read_table, with_costs
 from cpmodel.pipeline.watch import SILENT, Watcher
 from cpmodel.report.build import page_of
 from cpmodel.report.render import write_report
@@ -59,7 +52,9 @@ if TYPE_CHECKING:
 
 
 class Source(ABC):
-    """Samples that models are fitted to: of a study, or of a table."""
+    """Samples that models are fitted to: of a study, or of a table; `page` is where its page is written."""
+
+    page: Path
 
     @abstractmethod
     def material(self) -> Material:
@@ -86,8 +81,7 @@ class Source(ABC):
 
         Parameters
         ----------
-        whole : bool, optional
-            Whether to predict what is dearer than a sure answer, too; see `cpmodel.optimize`.
+        whole : whether to predict what is dearer than a sure answer, too; see `cpmodel.optimize`
         """
         material = with_costs(self.material(), how.costs)
         return choose(material, goal, material.precision(how.model), whole)
@@ -108,12 +102,9 @@ class Source(ABC):
 
         Parameters
         ----------
-        out
-            The HTML file, where it is to be another one.
-        paper_grid : bool
-            Whether to draw the paper's own 160,000 points, too; see `cpmodel.optimize.paper_grid`.
-        command : str
-            The command that the page names.
+        out : the HTML file, where it is to be another one
+        paper_grid : whether to draw the paper's own 160,000 points, too; see `cpmodel.optimize.paper_grid`
+        command : the command that the page names
         """
         material = with_costs(self.material(), how.costs)
         fits, goal = fit(material, how.model), asked.goal
@@ -126,24 +117,13 @@ class Source(ABC):
     def _asked_last(self) -> tuple[Answer | None, Curve | None]:
         return None, None
 
-    @property
-    @abstractmethod
-    def page(self) -> Path:
-        """Where the page is written unless said otherwise."""
-
 
 class Table(Source):
-    """Anybody's measurements, read by `cpmodel.read`.
-
-    Parameters
-    ----------
-    path
-        The CSV file.
-    material : Material
-    """
+    """Anybody's measurements in a CSV file, read by `cpmodel.read`."""
 
     def __init__(self, path: str | Path, material: Material) -> None:
         self.path = Path(path)
+        self.page = self.path.with_name(self.path.name.removesuffix(".gz")).with_suffix(".html")
         self._material = material
 
     def __repr__(self) -> str:
@@ -153,23 +133,15 @@ class Table(Source):
         """The samples and what is known of their costs."""
         return self._material
 
-    @property
-    def page(self) -> Path:
-        """Where the page is written unless said otherwise."""
-        return self.path.with_name(self.path.name.removesuffix(".gz")).with_suffix(".html")
-
 
 class Study(Source):
     """A study in a folder, opened by `cpmodel.open`; it is made when something is first trained for it.
 
     Parameters
     ----------
-    folder
-        Where its files are.
-    options : StudyOptions
-        What it is made of.
-    project : Project, optional
-        The study, where it is opened already.
+    folder : where its files are
+    options : what it is made of
+    project : the study, where it is opened already
 
     Raises
     ------
@@ -179,6 +151,7 @@ class Study(Source):
 
     def __init__(self, folder: str | Path, options: StudyOptions, project: Project | None = None) -> None:
         self.folder = Path(folder)
+        self.page = self.folder / "report.html"
         self._storage = options.storage
         self._planned: Plan | None = None
         self._project = project
@@ -197,13 +170,7 @@ class Study(Source):
 
     @property
     def project(self) -> Project:
-        """The opened study, its family and images.
-
-        Raises
-        ------
-        StudyError
-            Nothing was ever trained for it.
-        """
+        """The opened study, its family and images; there is none before something was trained for it."""
         if self._project is None:
             self._project = reopen(self.folder, self._storage)
         return self._project
@@ -217,11 +184,6 @@ class Study(Source):
     def material(self) -> Material:
         """The study's samples and what is known of their costs."""
         return self.project.material()
-
-    @property
-    def page(self) -> Path:
-        """Where the page is written unless said otherwise."""
-        return self.folder / "report.html"
 
     def _asked_last(self) -> tuple[Answer | None, Curve | None]:
         return last_answer(self.project), last_curve(self.project)
@@ -238,10 +200,8 @@ class Study(Source):
 
         Parameters
         ----------
-        watch : Watcher
-            Told what happens.
-        command : str
-            The command that the page names.
+        watch : told what happens
+        command : the command that the page names
         """
         check_search(goal, effort)
         with self._at_work(goal, effort, watch) as project:
@@ -262,13 +222,7 @@ class Study(Source):
 
     @takes(Goal, ProofOptions, Machine)
     def verify(
-        self,
-        goal: Goal,
-        proof: ProofOptions,
-        machine: Machine,
-        *,
-        watch: Watcher = SILENT,
-        command: str = "",
+        self, goal: Goal, proof: ProofOptions, machine: Machine, *, watch: Watcher = SILENT, command: str = ""
     ) -> Answer:
         """Train the choice on fresh seeds; if it stands on validation, open the test split and judge it."""
         training_devices(machine.device)  # one that is not there is refused before images are read
@@ -280,12 +234,8 @@ class Study(Source):
     def sample(self, how: DesignOptions, effort: Training, *, watch: Watcher = SILENT) -> Samples:
         """Train the configurations of a design, and write ``samples.csv``; what is done is not done again.
 
-        All configurations are trained once before any is trained again. The budget is the most of them.
-
-        Returns
-        -------
-        Samples
-            All of the study.
+        All configurations are trained once before any is trained again. The budget is the most of them. All
+        samples of the study come back.
         """
         if how.design not in DESIGNS:
             raise BadInputError("design", expected="one of " + ", ".join(DESIGNS), got=how.design)
@@ -308,16 +258,14 @@ class Study(Source):
 
         Parameters
         ----------
-        out
-            Folder for the files; ``export`` in the study's unless given.
+        out : folder for the files; ``export`` in the study's unless given
         """
         from cpmodel.deploy.export import export as write
 
         verdict = last_verdict(self.project)
         if verdict is None:
-            raise StudyError(
-                "nothing is verified yet", expected="cpmodel verify first", where=str(self.folder)
-            )
+            where = str(self.folder)
+            raise StudyError("nothing is verified yet", expected="cpmodel verify first", where=where)
         return write(self.project, verdict, out)
 
     @property
