@@ -21,8 +21,7 @@ def fold_numbers(
 ) -> NDArray[np.int64]:
     """The fold of each row of X, shape (n,): equal rows in one, whatever the order of the rows.
 
-    Where there are fewer than twice as many configurations, `singly` gives each of them a fold of its own.
-    `turned` deals by the inverse permutation.
+    `singly` gives each configuration its own where they are fewer than two a fold; `turned` deals inversely.
     """
     labels = group_labels(X)
     count = int(labels.max(initial=-1)) + 1

@@ -133,13 +133,11 @@ class TableModel(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         return {column: tuple(map(float, codes)) for column, codes in known.items()}
 
     def _index(self, column: Any) -> int:
-        """The position of a column of `categorical`."""
-        return int(column)
+        """The position of a column of `categorical`, told by its name or by its number."""
+        return self._column_names().index(column) if isinstance(column, str) else int(column)
 
     def _warn(self, message: str) -> None:
         warnings.warn(f"{self.kind} {self.name}: {message}", FitWarning, stacklevel=4)
-
-    # ---- saving
 
     def to_dict(self) -> dict[str, Any]:
         """The fitted model, JSON-ready and readable; `from_dict` gives a model that predicts the same."""

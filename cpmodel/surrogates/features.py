@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,7 +68,6 @@ class Derived:
 
     Parameters
     ----------
-    names : one a column
     of : the columns, shape (n, m), of rows of parameters, shape (n, d); None where only the names are known,
         as in a model that was read from a file
     """
@@ -102,7 +101,7 @@ class Features:
     Examples
     --------
     >>> X = np.array([[8.0, 0, 2], [64.0, 1, 2]])
-    >>> features = Features.of(X, None, ())
+    >>> features = Features.of(X, None, {})
     >>> [column.kind for column in features.columns]
     ['log', 'linear', 'constant']
     >>> features.encode(X).tolist()
@@ -113,23 +112,17 @@ class Features:
 
     @classmethod
     def of(
-        cls,
-        X: Floats,
-        domain: Floats | None,
-        categorical: Sequence[int] | Mapping[int, Sequence[float]],
-        costs: Sequence[int] = (),
+        cls, X: Floats, domain: Floats | None, codes: Mapping[int, Iterable[float]], costs: Sequence[int] = ()
     ) -> Features:
         """Choose an encoding for each column of X, shape (n, d), scaled over its range and its domain.
 
-        Columns that are `costs` act by powers where they can. The codes of a categorical column are those
-        declared, else those in its rows.
+        Categorical columns have `codes`. Columns that are `costs` act by powers where they can.
         """
-        declared = categorical if isinstance(categorical, Mapping) else {}
         columns: list[Column] = []
         for index, values in enumerate(X.T):
-            if index in categorical:
-                codes = tuple(map(float, declared.get(index, np.unique(values))))
-                column, varies = Column("onehot", codes=codes), len(codes) > 1
+            if index in codes:
+                column = Column("onehot", codes=tuple(map(float, codes[index])))
+                varies = len(column.codes) > 1
             else:
                 around = values if domain is None else np.append(values, domain[index])
                 low, high = float(around.min()), float(around.max())

@@ -215,8 +215,9 @@ class GaussianProcess:
                 covariance += amplitude * part
             return covariance
         length = np.exp(self.theta[1 : 1 + m])
-        squares = _squared_distances(A[:, :m] / length, B[:, :m] / length)
-        covariance = covariance + size[0] * prior.correlation(squares)[0]
+        of_a, of_b = A[:, :m] / length, B[:, :m] / length
+        squares = np.sum(of_a * of_a, axis=1)[:, None] + np.sum(of_b * of_b, axis=1) - 2.0 * of_a @ of_b.T
+        covariance = covariance + size[0] * prior.correlation(np.maximum(squares, 0.0))[0]
         for column in range(m, A.shape[1]):
             covariance += size[1 + column] * np.equal.outer(A[:, column], B[:, column])
         return covariance
@@ -282,11 +283,6 @@ def chosen(rows: int, most: int = _SEARCH_ROWS) -> NDArray[np.int64]:
     if rows <= most:
         return np.arange(rows)
     return np.sort(np.random.default_rng(0).choice(rows, most, replace=False)).astype(np.int64)
-
-
-def _squared_distances(A: Floats, B: Floats) -> Floats:
-    squares: Floats = np.sum(A * A, axis=1)[:, None] + np.sum(B * B, axis=1) - 2.0 * A @ B.T
-    return np.maximum(squares, 0.0, out=squares)
 
 
 class Objective:

@@ -120,8 +120,8 @@ class Rule:
         # the order in which trainings ended must not reach the last bit of the rule
         order = np.lexsort((*curves.T, *X.T))
         X, curves = X[order], curves[order]
-        categorical = [i for i, p in enumerate(space.parameters) if p.categorical]
-        features = Features.of(X, space.domain, categorical)
+        codes = {i: np.unique(X[:, i]) for i, p in enumerate(space.parameters) if p.categorical}
+        features = Features.of(X, space.domain, codes)
         label = np.unique(X, axis=0, return_inverse=True)[1].reshape(-1)
         z, encoded = _link(images).forward(curves), features.encode(X)
         laws = tuple(

@@ -17,7 +17,7 @@ MACS = np.array([1e4, 1e5, 1e6, 1e7])
 
 def test_a_cost_does_ever_less_and_a_parameter_as_its_log():
     X = np.stack([MACS, MACS], axis=1)
-    features = Features.of(X, None, (), costs=[1])
+    features = Features.of(X, None, {}, costs=[1])
     assert [column.kind for column in features.columns] == ["log", "power"]
     log, power = features.encode(X).T
     assert log == pytest.approx([0, 1 / 3, 2 / 3, 1])
@@ -29,7 +29,7 @@ def test_a_cost_does_ever_less_and_a_parameter_as_its_log():
 
 def test_costs_that_have_no_power_stay_numbers():
     X = np.array([[0.0, 5.0], [3.0, 5.0], [10.0, 5.0]])
-    features = Features.of(X, None, (), costs=[0, 1])
+    features = Features.of(X, None, {}, costs=[0, 1])
     assert [column.kind for column in features.columns] == ["linear", "constant"]
     assert features.encode(X)[:, 0] == pytest.approx([0, 0.3, 1])
 
@@ -46,7 +46,7 @@ def test_beyond_the_range_a_feature_goes_on_no_further_than_its_width(kind):
 
 def test_features_are_the_same_from_json():
     X = np.array([[8.0, 0, 2, 1e6], [64.0, 1, 3, 1e8], [16.0, 2, 2, 1e7]])
-    features = Features.of(X, None, (2,), costs=[3])
+    features = Features.of(X, None, {2: [2.0, 3.0]}, costs=[3])
     again = codec.load(Features, json.loads(json.dumps(codec.dump(features))))
     assert again == features
     assert np.array_equal(again.encode(X), features.encode(X))

@@ -98,8 +98,7 @@ def fit_complexity(
     ----------
     X : data frame of n rows: amounts of work, raw parameters, or (best) both, under their names
     c : shape (n,), measured complexity, above 0
-    name : one of `complexity_models`
-    categorical : raw parameters whose numbers are codes without order, best with all codes there are
+    name, categorical : one of `complexity_models`, and its codes, best all there are
     """
     measured = np.asarray(c, dtype=np.float64)
     with warnings.catch_warnings(record=True) as caught:

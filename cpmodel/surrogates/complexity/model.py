@@ -121,9 +121,6 @@ class ComplexityModel(TableModel):
         if weight.sum() < 2 * count:
             self._warn(f"{weight.sum():g} rows for {count} coefficients; measure {2 * count} or more")
 
-    def _index(self, column: Any) -> int:
-        return self._column_names().index(column)
-
     def _named(self) -> bool:
         return self.names is not None or hasattr(self, "feature_names_in_")
 

@@ -84,7 +84,7 @@ class WorkSteps(ComplexityModel):
         # an amount of work is a log although some networks do none of it
         least = np.where(seen > 0, seen, np.inf).min(axis=0, initial=np.inf)
         counted = np.isin(smooth, work) & np.isfinite(least)
-        self.features_ = Features.of(np.where(counted, np.maximum(seen, least), seen), None, ())
+        self.features_ = Features.of(np.where(counted, np.maximum(seen, least), seen), None, {})
         self.least_ = float(c.min())
         self.process_ = self._process(X, np.log(c / self._lawful(X)), weight)
 

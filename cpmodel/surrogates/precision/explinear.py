@@ -14,9 +14,9 @@ from cpmodel.errors import FitError
 from cpmodel.space import Floats
 from cpmodel.surrogates.estimator import coefficients, variances
 from cpmodel.surrogates.groups import Groups
-from cpmodel.surrogates.precision.exponents import OneExponential
+from cpmodel.surrogates.precision import separable
 from cpmodel.surrogates.precision.model import PrecisionModel
-from cpmodel.surrogates.precision.separable import Basis, SeparableFit, fit_separable, fit_separable_within
+from cpmodel.surrogates.precision.separable import Basis, SeparableFit
 from cpmodel.surrogates.predictive import Link, Predictive
 
 Loss = Literal["linear", "soft_l1", "huber"]
@@ -117,10 +117,6 @@ class Terms:
         most = _RANGE / max(len(high), 1) * self._inverse_width() * high
         upper = np.minimum(_SWING, most)
         return -upper, upper
-
-    def at_bound(self, theta: Floats) -> NDArray[np.bool_]:
-        """Which of theta lie at a bound."""
-        return np.abs(theta) >= self.bounds()[1] * (1.0 - 1e-6)
 
     def parts(self, X: Floats) -> tuple[Floats, Floats]:
         """1/gamma of the exponential columns, from 0 at the greatest to 1; the columns of the linear part."""
@@ -277,7 +273,7 @@ class ExponentialLinear(PrecisionModel):
 
         best: SeparableFit | None = None
         for theta in self._optima(groups.X, y, root, bounds) if start is None else (start,):
-            fit = fit_separable(basis, y, theta, bounds)
+            fit = separable.fit_separable(basis, y, theta, bounds)
             within = bool(violated_by(fit).max() <= _TOLERATED)
             if within:
                 break
@@ -294,7 +290,7 @@ class ExponentialLinear(PrecisionModel):
                 break
             pressed = np.union1d(pressed, np.argsort(-violated)[:_WORST])
             places = self.terms_.basis(lattice[pressed])
-            best = fit_separable_within(basis, y, best.theta, bounds, places, _HELD)
+            best = separable.fit_separable_within(basis, y, best.theta, bounds, places, _HELD)
         return fit if within and fit.sse <= best.sse else best
 
     def _optima(self, X: Floats, y: Floats, root: Floats, bounds: tuple[Floats, Floats]) -> Iterator[Floats]:
@@ -303,7 +299,7 @@ class ExponentialLinear(PrecisionModel):
         if not len(upper):
             yield np.zeros(0)
             return
-        problem = OneExponential.of(*self.terms_.parts(X), y, root)
+        problem = separable.OneExponential.of(*self.terms_.parts(X), y, root)
         alike = np.outer([0.05, 0.3, -0.1], upper)
         rng = np.random.default_rng(0)
         tried = rng.uniform(-0.5, 0.8, (2, _TRIED, len(upper))) * upper
@@ -360,7 +356,7 @@ class ExponentialLinear(PrecisionModel):
         self.beta_[-1] += (1.0 - drawn_in) * middle
         if not fit.converged:
             self._warn("the search for the exponents did not converge")
-        at_bound = self.terms_.at_bound(fit.theta)
+        at_bound = np.abs(fit.theta) >= self.terms_.bounds()[1] * (1.0 - 1e-6)
         if at_bound.any():
             names = [self._column_names()[self.terms_.exponential[i]] for i in np.flatnonzero(at_bound)]
             self._warn(f"the exponent of {', '.join(names)} is at its bound: these rows do not tell it")
@@ -374,9 +370,8 @@ class ExponentialLinear(PrecisionModel):
         free = np.concatenate([~at_bound, np.any(jacobian[:, len(at_bound) :] != 0, axis=0)])
         information = (jacobian[:, free].T * groups.weight) @ jacobian[:, free]
         self.covariance_ = np.zeros((len(free), len(free)))
-        self.covariance_[np.ix_(free, free)] = self.scatter_**2 * np.linalg.pinv(
-            information, rcond=1e-10, hermitian=True
-        )
+        inverse = np.linalg.pinv(information, rcond=1e-10, hermitian=True)
+        self.covariance_[np.ix_(free, free)] = self.scatter_**2 * inverse
         labels, values, back = self.terms_.readable(self._column_names(), self.theta_, self.beta_)
         errors = np.sqrt(np.maximum(np.diag(back @ self.covariance_ @ back.T), 0.0))
         self.coefficients_ = coefficients(labels, values, errors, ~np.any((back != 0) & ~free, axis=1))

@@ -79,8 +79,6 @@ class PrecisionModel(TableModel):
         """As `draws`, `stretch` times as wide."""
         return self._predictive(X).stretched(stretch).together(self._covariance(X), count, rng)
 
-    # ---- what follows
-
     @classmethod
     def _called(cls, name: str) -> type[TableModel]:
         return model_class(name)

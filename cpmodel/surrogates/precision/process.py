@@ -18,8 +18,8 @@ from cpmodel.surrogates.predictive import Link, Predictive
 # Expected change of a log error over a parameter's range: a factor of 0.75 is usual in the tables of
 # scripts/bench/surrogates.py
 _USUAL_SLOPE = -0.3
-# Share of the variance of what is not known that all rows have in common in draws of them together. With
-# less, the searches of scripts/bench/search.py were promised cheaper answers that were not there
+# Share of the variance of what is not known that all rows have in common in draws of them together: with
+# less, scripts/bench/search.py was promised cheaper answers that were not there
 _ALIKE = 0.7
 # "additive": median, and standard deviation of the log, of each parameter's own deviations from the power law
 # (this and the next two: scripts/bench/surrogates.py)
