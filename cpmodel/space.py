@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -125,13 +126,10 @@ class Parameter:
         for known in self.values:
             if str(known) == text.strip():
                 return known
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        for known in self.values:
-            if not self.categorical and float(known) == number:
-                return known
+        with suppress(ValueError):
+            for known in () if self.categorical else self.values:
+                if float(known) == float(text):
+                    return known
         raise self._refused(repr(text))
 
 
@@ -220,10 +218,7 @@ class Space:
         return {name: value for name, value in configuration.items() if not self[name].axis}
 
     def validated(self, configuration: Configuration) -> dict[str, Value]:
-        """`configuration` in the order of the parameters, its values those of the space.
-
-        A parameter that is missing, unknown or inactive is refused, and so is a value outside the space.
-        """
+        """`configuration` in the order of the parameters, its values those of the space; else refused."""
         return self._whole(configuration, "configuration", {})
 
     def _whole(self, given: Configuration, what: str, defaults: Configuration) -> dict[str, Value]:

@@ -356,10 +356,7 @@ def judge(
     opened: Opened = Opened(),
     comparison: Comparison | None = None,
 ) -> Verdict:
-    """The verdict on a frozen choice, from what each test image adds to each network, shape (seeds, N).
-
-    A comparison, from `compared` at the same opening, decides where there is one.
-    """
+    """The verdict on a frozen choice by values of shape (seeds, N); a comparison, if any, decides."""
     verdict = Verdict(
         status="undecided",
         **vars(networks),

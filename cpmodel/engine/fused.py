@@ -1,4 +1,4 @@
-"""Chains of convolution, batch norm, ReLU and pooling, executed with the fewest passes over memory.
+"""Chains of convolution, batch norm, ReLU and pooling, with the fewest passes over memory, on one CPU thread.
 
 The convolutions are torch's (oneDNN's), in the layout and type in which they are fastest; everything between
 them is in `kernels`. Gradients are written out by hand: a step is a short list of calls, with no graph.
@@ -55,10 +55,7 @@ class _Pass:
 
 
 class FusedEngine(Engine):
-    """Executes a chain ``[convolution, batch norm, ReLU, 2 x 2 max pooling or none] ..., flatten, dense``.
-
-    Make it with `of`. On the CPU, with one thread.
-    """
+    """Executes ``[convolution, batch norm, ReLU, 2 x 2 pooling or none] ..., flatten, dense``: see `of`."""
 
     def __init__(
         self, layers: tuple[_Layer, ...], dense: nn.Linear, normalisation: Normalisation, dtype: str

@@ -12,8 +12,7 @@ from cpmodel.engine.base import Engine, Normalisation
 class ModulesEngine(Engine):
     """Executes a network, which is shared, module by module; in bfloat16 as torch's autocast does.
 
-    The gradient of a batch is summed over so many parts of it, one after another, which takes less memory;
-    batch norm then sees parts, not whole batches.
+    The gradient of a batch is summed over its parts, one after another; batch norm then sees parts only.
     """
 
     def __init__(

@@ -52,8 +52,7 @@ class Steps(ABC):
     def epoch(self, order: Tensor, generator: torch.Generator) -> Iterator[Ready]:
         """Train for one epoch; it stops now and then, where others may have their turn.
 
-        The images are seen in this order, int64, shape (n,), on the processor; `generator` draws their
-        augmentations.
+        The order of the images, int64, shape (n,), is on the processor; the generator draws augmentations.
         """
 
 

@@ -63,10 +63,7 @@ class PlainFamily(Family):
         values: Mapping[str, Sequence[Value]] | None = None,
         baseline: Configuration | None = None,
     ) -> Space:
-        """The configurations that can be built for `task`: whole numbers, s at most the images' shorter side.
-
-        Unless another is given, the baseline has each parameter's largest value.
-        """
+        """The configurations that can be built for `task`: whole numbers, s at most the images' side."""
         default = Space(
             (
                 Parameter("f", (2, 4, 8, 12, 16, 24, 32, 40, 48, 64), "filters in each layer"),

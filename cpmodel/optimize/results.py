@@ -39,10 +39,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Envelope:
-    """C(P): the least complexity that reaches each precision, a staircase; rows ascend in both.
+    """C(P): the least complexity that reaches each precision, a staircase; m rows, which ascend in both.
 
-    Every array has shape (m,); `configurations` likewise. Row i is the cheapest configuration for every
-    target in (precision[i - 1], precision[i]].
+    Row i is the cheapest configuration for every target in (precision[i - 1], precision[i]].
     """
 
     configurations: tuple[Mapping[str, Value], ...]

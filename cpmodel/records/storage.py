@@ -28,12 +28,9 @@ def place_of(folder: str | Path, storage: str | BaseStorage | None) -> tuple[Pat
 
 
 def study_in(backend: BaseStorage, place: Path, storage: str | BaseStorage | None) -> int | None:
-    """The study's number: in a storage of many the one named as the folder, in the folder's own the only one.
-
-    So a study's folder may be moved and renamed.
-    """
+    """The study's number: in a storage of many the one named as the folder, in its own the only one."""
     known = {s.study_name: s._study_id for s in backend.get_all_studies()}
-    if storage is None and len(known) == 1:
+    if storage is None and len(known) == 1:  # so a study's folder may be moved and renamed
         return next(iter(known.values()))
     return known.get(place.name)
 

@@ -282,10 +282,8 @@ class Store:
         return claim
 
     def _taken_over(self, trial: FrozenTrial) -> Claim | None:
-        """The training of a process that died; None if another machine is at it after all.
-
-        Processes that share the folder hold its lock; machines that share a server's storage may race.
-        """
+        """The training of a process that died; None if another machine is at it after all."""
+        # processes that share the folder hold its lock; machines that share a server's storage may race
         if self.storage_url.startswith("sqlite"):
             return self._taken(trial)
         time.sleep(RACE_S)  # whoever has just claimed it may not have said so yet

@@ -24,7 +24,7 @@ from cpmodel.training.trainer import Trained, Trainer, Turns
 
 MOST_PARTS = 16  # of a batch; with fewer images each, batch norm would learn something else
 
-Say = Callable[..., None]
+Say = Callable[..., None]  # told of everything, as ``say(seat=..., event=..., ...)``
 
 
 @dataclass
@@ -37,10 +37,7 @@ class _Running:
 
 
 class Together:
-    """Does jobs, as many at once as the device has memory for; the study's lock is held meanwhile.
-
-    `say` is told of everything, as ``say(seat=..., event=..., ...)``.
-    """
+    """Does jobs, as many at once as the device has memory for; the study's lock is held meanwhile."""
 
     def __init__(self, trainer: Trainer, study: Path, say: Say) -> None:
         self._trainer, self._study, self._say = trainer, study, say
@@ -58,10 +55,7 @@ class Together:
         self._waiting.append(job)
 
     def turn(self) -> bool:
-        """Start what may start, and give a turn to each training whose device is ready; whether any had one.
-
-        An error after which the device is of no use any more is raised.
-        """
+        """Start what may start, and give a turn to each training whose device is ready; whether any had."""
         had = self._start()
         for running in list(self._running.values()):
             had = self._advance(running) or had
@@ -121,7 +115,7 @@ class Together:
             self._end(running)
             self._again(job)
         except Exception as error:  # a fault of one configuration is data; the study goes on
-            if broken(error):
+            if broken(error):  # the device is of no use any more
                 raise
             self._end(running)
             self._failed(job, error)

@@ -136,10 +136,7 @@ def learning_rates(recipe: Recipe, steps: int) -> list[float]:
 
 
 class Trainer:
-    """Trains configurations of one family on one image set; keeps the resized images between trainings.
-
-    Precision is accuracy unless another metric is given; for `cache` see `Resized`.
-    """
+    """Trains configurations of one family on one image set; keeps the resized images between trainings."""
 
     def __init__(
         self,
@@ -147,7 +144,7 @@ class Trainer:
         family: Family,
         recipe: Recipe,
         plan: Plan | None = None,
-        cache: Path | None = None,
+        cache: Path | None = None,  # see `Resized`
         metric: Metric | None = None,
     ) -> None:
         self.images, self.family, self.recipe = images, family, recipe
@@ -215,10 +212,7 @@ class Trainer:
                     return trained
 
     def turns(self, job: Job, on_epoch: OnEpoch | None = None) -> Turns:
-        """As `train`, a turn at a time: many trainings, in different seats, may share one process and GPU.
-
-        What it yields tells whether the next turn can begin without waiting for the device.
-        """
+        """As `train`, a turn at a time: many trainings, in different seats, may share one process and GPU."""
         fit = self._fit(job, on_epoch or (lambda epoch, precision: None))
         try:
             while True:
