@@ -180,9 +180,7 @@ def check_metric(metric: Metric, *, classes: int = 7, images: int = 60) -> None:
 def check_dataset(source: Source, request: ImagesRequest | None = None) -> None:
     """A source of images: three splits, always the same ones, whose own parts no seed moves.
 
-    Parameters
-    ----------
-    request : with the path and the options that the source needs
+    `request` has the path and the options that the source needs.
     """
     asked = request or ImagesRequest(text="images")
     with _named("data set", source, Source) as must:
@@ -201,9 +199,7 @@ def check_dataset(source: Source, request: ImagesRequest | None = None) -> None:
 def check_precision_model(make: Callable[[], PrecisionModel]) -> None:
     """A precision model: an estimator of scikit-learn's kind whose predictions are laws, saved as JSON.
 
-    Parameters
-    ----------
-    make : the class, or anything that makes a fresh model
+    `make` is the class, or anything that makes a fresh model.
     """
     X, y = _table()
     fresh = X + 1.0
@@ -239,10 +235,8 @@ def check_precision_model(make: Callable[[], PrecisionModel]) -> None:
 def check_store(make: Callable[[], Any]) -> None:
     """A storage of studies: what is asked is trained once, in order, and what is recorded is never lost.
 
-    Parameters
-    ----------
-    make : gives the storage: an `optuna.storages.BaseStorage` or its URL. Each call reaches the same record
-        by a connection of its own, as another process would.
+    `make` gives an `optuna.storages.BaseStorage` or its URL. Each call reaches the same record by a
+    connection of its own, as another process would.
     """
     with _named("storage", make(), object) as must, tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "study"

@@ -276,9 +276,11 @@ def test_data_sets_that_break_the_contract(source: Source, words: str) -> None:
 class Forgetful(NearestError):
     """Forgets something when it is saved."""
 
-    def _restore(self, state):
-        super()._restore(state)
-        self.errors_ = self.errors_ + 0.1
+    @classmethod
+    def from_dict(cls, description, derived=None):
+        model = super().from_dict(description, derived)
+        model.errors_ = model.errors_ + 0.1
+        return model
 
 
 class InOrder(NearestError):

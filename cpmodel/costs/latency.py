@@ -5,6 +5,7 @@ Nothing here keeps other processes away: the caller holds the study's lock while
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -162,7 +163,10 @@ def measure_many(
                 # a generator of its own: the caller's random numbers go on as if nothing had happened
                 noise = torch.randn(shape, generator=torch.Generator().manual_seed(0))
                 images[shape] = noise.to(where, dtype).contiguous(memory_format=layout)
-            stopwatches.append(_Stopwatch(_ready(network, where, dtype, layout), images[shape]))
+            ready = copy.deepcopy(network).eval().to(where, dtype)
+            # torch's stubs do not know that a module, too, has a layout
+            ready = ready.to(memory_format=layout)  # type: ignore[call-overload]
+            stopwatches.append(_Stopwatch(ready, images[shape]))
         with torch.inference_mode(), kept_heap():
             _run(stopwatches, how, progress)
     except (RuntimeError, MemoryError) as error:
@@ -209,17 +213,6 @@ def _device(text: str) -> tuple[torch.device, str]:
     if device.type == "cuda":
         return device, torch.cuda.get_device_name(device)
     return device, device_name() + ("" if device.type == "cpu" else f" {device.type}")
-
-
-def _ready(
-    network: nn.Module, device: torch.device, dtype: torch.dtype, layout: torch.memory_format
-) -> nn.Module:
-    """A copy of the network as it will be timed."""
-    import copy
-
-    ready = copy.deepcopy(network).eval().to(device, dtype)
-    # torch's stubs do not know that a module, too, has a layout
-    return ready.to(memory_format=layout)  # type: ignore[call-overload,no-any-return]
 
 
 def _run(stopwatches: Sequence[_Stopwatch], how: Timing, progress: Callable[[int, int], None] | None) -> None:

@@ -25,13 +25,8 @@ from cpmodel.space import Configuration, Floats, Space, rows_of
 if TYPE_CHECKING:
     import pandas as pd
 
-MEASURED = (
-    "cost",  # its name: latency_s, ...
-    "value",  # the median, in the cost's unit
-    "spread",  # interquartile range, same unit; empty if unknown
-    "repeats",  # how often it was measured; empty if unknown
-    "measured_at",  # ISO 8601, UTC; empty if unknown
-)
+# The fields of a `Measurement` that are columns; what is unknown is empty
+MEASURED = ("cost", "value", "spread", "repeats", "measured_at")
 # Tables that know run-times only call the columns by other names
 _OLDER = {"value": LATENCY, "spread": "latency_spread_s"}
 # Conditions that every table has; those that came later may be missing

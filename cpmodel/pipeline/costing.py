@@ -14,10 +14,10 @@ from cpmodel.cost import LATENCY, ComparedCost, Cost
 from cpmodel.costs.table import CostsTable
 from cpmodel.errors import BadInputError, FitError
 from cpmodel.families import Family, Task
+from cpmodel.pipeline.fitting import one_thread
 from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.options import ComplexityOptions, MeasureOptions
 from cpmodel.pipeline.project import Project
-from cpmodel.pipeline.threads import one_thread
 from cpmodel.pipeline.watch import SILENT, Watcher
 from cpmodel.samples import COLUMNS
 from cpmodel.space import CANDIDATES, Configuration, Floats, Space, rows_of

@@ -175,8 +175,8 @@ class State:
         predicted = np.asarray(self.fit.model.predict(space.filled(self.X)), dtype=np.float64)
         order = np.lexsort((-predicted, self.cost))
         best = np.maximum.accumulate(predicted[order])
-        at = np.searchsorted(best, targets)  # the first, so the cheapest, whose prediction reaches it
-        rows = [int(order[i]) if i < len(order) else None for i in at]
+        # the first, so the cheapest, whose prediction reaches it
+        rows = [int(order[i]) if i < len(order) else None for i in np.searchsorted(best, targets)]
         keys = ["" if r is None else space.key(space.configurations(self.X[[r]])[0]) for r in rows]
         return Curve(
             status,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from cpmodel.errors import FitError, FitWarning
-from cpmodel.pipeline.threads import one_thread
 from cpmodel.samples import Samples
 from cpmodel.space import Floats, Space
 from cpmodel.surrogates.crossval import cross_validate
@@ -18,6 +20,13 @@ from cpmodel.surrogates.precision.model import PrecisionModel, model_class
 
 _NOISE_MODEL = "loggp"  # tells the noise of a seed in a hundredth of a second
 _LEAST_ERROR = 1e-3
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Linear algebra with one thread: in matrices so small, more of them only wait for each other."""
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,11 +49,6 @@ class Material:
     def space(self) -> Space:
         """The configurations that can be chosen from."""
         return self.samples.space
-
-    @property
-    def folder(self) -> Path | None:
-        """The study's folder, if there is one."""
-        return None if self.project is None else self.project.folder
 
     @property
     def computable(self) -> tuple[Cost, ...]:

@@ -182,15 +182,11 @@ def _space(family: Family, task: Task, options: StudyOptions, recipe: Recipe) ->
     for name, values in axes.items():
         if name not in begin and getattr(recipe, name, None) in values:
             begin[name] = getattr(recipe, name)
-    added = tuple(
-        Parameter(name, tuple(values), categorical=not all(map(_is_number, values)), axis=True)
-        for name, values in axes.items()
-    )
+    added = []
+    for name, values in axes.items():
+        numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+        added.append(Parameter(name, tuple(values), categorical=not numeric, axis=True))
     return Space((*networks.parameters, *added), {**networks.baseline, **begin}) if added else networks
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _metric(given: str | Metric | None, there: Settings | None, classes: int) -> str:

@@ -28,11 +28,10 @@ from cpmodel.pipeline.options import Effort, MeasureOptions, NetworkOptions, Tab
 from cpmodel.pipeline.project import FAMILY, Project
 from cpmodel.pipeline.watch import Watcher
 from cpmodel.samples import read_csv
-from cpmodel.space import Configuration, Space
+from cpmodel.space import Space
 from cpmodel.surrogates.precision.model import PrecisionModel
 
 PAPER_MODEL = "explinear"  # eq. 6, fitted beside the chosen model so that the two can be compared
-BATCH_OF_ONE = 1
 # For each network before a search: nothing trains meanwhile, and a first result has to wait for it
 MEASURE_S = 0.15
 
@@ -108,13 +107,7 @@ def with_costs(material: Material, costs: str | Path | None) -> Material:
 
 
 def fit(material: Material, model: str = "auto", seed: int = 0) -> Fits:
-    """Fit P(T), and the run-times where they were measured; kept as ``fit.json`` in a study's folder.
-
-    Raises
-    ------
-    FitError
-        No sample has a precision.
-    """
+    """Fit P(T), and the run-times where they were measured; kept as ``fit.json`` in a study's folder."""
     precision, paper, latency = material.precision(model, seed=seed, validate=True), None, None
     if model != PAPER_MODEL:
         with suppress(FitError):
@@ -124,29 +117,15 @@ def fit(material: Material, model: str = "auto", seed: int = 0) -> Fits:
         if len(material.costs.matching(cost)) >= LEAST_MEASURED:
             latency = complexity_of(material, cost.name)
     fits = Fits(precision, paper, latency)
-    if material.folder is not None:
-        write_fits(material.folder / "fit.json", material, fits)
+    if material.project is not None:  # all that `read_precision_fit` needs
+        networks = {"family": material.project.study.settings.family, "task": dump(material.task)}
+        kept = {"space": dump(material.space), "networks": networks, **fits.to_dict()}
+        write_json(material.project.folder / "fit.json", kept)
     return fits
 
 
-def write_fits(path: Path, material: Material, fits: Fits) -> None:
-    """Keep fits as JSON that a person can read, with all that `read_precision_fit` needs."""
-    family, task = material.family, material.task
-    name = "" if family is None else family.name
-    if material.project is not None:
-        name = material.project.study.settings.family
-    networks = None if task is None else {"family": name, "task": dump(task)}
-    write_json(path, {"space": dump(material.space), "networks": networks, **fits.to_dict()})
-
-
 def read_precision_fit(path: Path) -> tuple[Space, PrecisionModel]:
-    """The space and the fitted P(T) that `write_fits` kept; its derived costs are computed by its family.
-
-    Raises
-    ------
-    BadInputError
-        The file is not one that cpmodel wrote, or the family is not there.
-    """
+    """The space and the fitted P(T) that `fit` kept; its derived costs are computed by its family."""
     kept = read_json(path)
     try:
         space, networks, derived = load(Space, kept["space"], what="space"), kept.get("networks"), None
@@ -154,9 +133,8 @@ def read_precision_fit(path: Path) -> tuple[Space, PrecisionModel]:
             derived = derived_costs(get_family(networks["family"]), Task(**networks["task"]), space)
         return space, PrecisionModel.from_dict(kept["precision"]["fit"], derived)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise BadInputError(
-            "not a fit", expected="what cpmodel fit wrote (run it again)", where=str(path)
-        ) from error
+        expected = "what cpmodel fit wrote (run it again)"
+        raise BadInputError("not a fit", expected=expected, where=str(path)) from error
 
 
 def first_measured(project: Project, effort: Effort, watch: Watcher) -> None:
@@ -169,16 +147,8 @@ def first_measured(project: Project, effort: Effort, watch: Watcher) -> None:
 
 def measure_answer(project: Project, answer: Answer, batch: int) -> None:
     """Measure the baseline and the answer side by side, at `batch` images and at one."""
-    configuration = answered(answer)
-    if configuration is None:
-        return
-    for size in sorted({batch, BATCH_OF_ONE}):
-        how = MeasureOptions(count=0, batch=size)
-        measure_study(project, how, configurations=[configuration], max_seconds=2.0)
-
-
-def answered(answer: Answer) -> Configuration | None:
-    """The configuration an answer is about: the verified one, else what the models choose."""
-    if answer.verdict is not None:
-        return answer.verdict.configuration
-    return None if answer.choice.plain is None else answer.choice.plain.configuration
+    verified_or_chosen = answer.verdict or answer.choice.plain
+    if verified_or_chosen is not None:
+        for size in sorted({batch, 1}):
+            how, configurations = MeasureOptions(count=0, batch=size), [verified_or_chosen.configuration]
+            measure_study(project, how, configurations=configurations, max_seconds=2.0)
