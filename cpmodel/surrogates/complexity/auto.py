@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -51,12 +51,11 @@ class AutoComplexity(ComplexityModel):
 
     def _learn(self, X: Floats, c: Floats, weight: Floats) -> None:
         columns = list(self._column_names()) if self._named() else None
-        categorical = self._codes(X)
+        given: dict[str, Any] = {"names": columns, "categorical": self._codes(X)}
         self.scores_, predictions, why_not = {}, {}, ""
         for name in _CANDIDATES:
-            model = complexity_class(name)(names=columns, categorical=categorical)
             try:
-                predictions[name] = foreseen(model, X, c, weight)
+                predictions[name] = foreseen(complexity_class(name)(**given), X, c, weight)
                 self.scores_[name] = errors(c, predictions[name], weight)
             except FitError as error:
                 why_not = why_not or str(error)
@@ -72,7 +71,7 @@ class AutoComplexity(ComplexityModel):
             why = "too few rows to compare models by cross-validation"
             self._warn(f"too few rows to compare models ({why_not}); {chosen} taken unseen")
         self.report_, self.cv_predicted_ = f"{chosen}: {why}", predictions.get(chosen)
-        self.chosen_ = complexity_class(chosen)(names=columns, categorical=categorical).fit(X, c, weight)
+        self.chosen_ = complexity_class(chosen)(**given).fit(X, c, weight)
         self.coefficients_ = self.chosen_.coefficients_
 
     def _said(self, X: Floats) -> Floats:

@@ -76,8 +76,7 @@ class _Linear(ComplexityModel):
         told = self._least_squares(X, c, row, float(weight.sum()), positive=positive)
         if not relative:
             self.residual_ = float(np.sqrt(np.average((self._said(X) / c - 1.0) ** 2, weights=weight)))
-        columns = self._column_names()
-        names = [*(columns[index] for index in self.at_), "constant"]
+        names = [*(self._column_names()[at] for at in self.at_), "constant"]
         sure = np.sqrt(np.diag(self.covariance_))
         self.coefficients_ = coefficients(names, [*self.slopes_, self.constant_], sure, told)
 

@@ -52,8 +52,7 @@ class LogErrorPower(PrecisionModel):
     noise_: float
 
     def _fit(self, groups: Groups) -> None:
-        domain = None if self.domain is None else self._domain(groups.X)
-        self.features_ = Features.of(groups.X, domain, self._codes(groups.X))
+        self.features_ = Features.of(groups.X, self._domain(groups.X), self._codes(groups.X))
         F = self._design(groups.X)
         if len(groups) <= F.shape[1]:
             few = f"{len(groups)} configurations for {F.shape[1]} coefficients"
