@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from cpmodel import registry
-from cpmodel.datasets import bundled, folder, lfw, npz, openml
+from cpmodel.datasets import folder, lfw, npz, openml
 from cpmodel.datasets.arrays import located
 from cpmodel.datasets.base import ImageSet, Split
 from cpmodel.datasets.loaded import Loaded, Request, complete
@@ -26,8 +26,8 @@ from cpmodel.errors import DatasetError
 
 __all__ = ["ImageSet", "Source", "Split", "load", "load_again"]
 
-EMBEDDED = Source("20,000 images of Fashion-MNIST that come with the package", bundled.embedded)
-DIGITS = Source("scikit-learn's 1,797 digits, 8x8, gray", bundled.digits)
+EMBEDDED = Source("20,000 images of Fashion-MNIST that come with the package", npz.embedded)
+DIGITS = Source("scikit-learn's 1,797 digits, 8x8, gray", npz.digits)
 MNIST = Source("70,000 digits, 28x28, gray, from OpenML", openml.MNIST.read)
 FASHION_MNIST = Source("70,000 clothes, 28x28, gray, from OpenML", openml.FASHION_MNIST.read)
 CIFAR10 = Source("60,000 objects, 32x32, colour, from OpenML", openml.CIFAR10.read)

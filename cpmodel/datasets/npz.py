@@ -1,4 +1,4 @@
-"""NumPy archives: ``x_train``, ``y_train`` and the like, never pickled objects."""
+"""Arrays as files and packages hold them: NumPy archives, never pickled objects, and what needs no file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from typing import cast
 
 import numpy as np
 
+import cpmodel
 from cpmodel.datasets.arrays import Array, located, require_memory
+from cpmodel.datasets.base import Split
 from cpmodel.datasets.loaded import PARTS, Loaded, Request, parts_of
 from cpmodel.errors import DatasetError
+
+EMBEDDED = "fashion_mnist_20k.npz"
 
 
 def read(request: Request) -> Loaded:
@@ -51,3 +55,29 @@ def _read_arrays(path: Path) -> dict[str, Array]:
     except OSError as error:
         raise DatasetError(f"cannot read: {error.strerror or error}") from error
     return arrays
+
+
+def data_file(name: str) -> Path:
+    """A file of the top-level folder ``data/``, which the wheel carries as ``cpmodel/data/``."""
+    package = Path(cpmodel.__file__).parent
+    for folder in (package / "data", package.parent / "data"):
+        if (folder / name).is_file():
+            return folder / name
+    where = str(package / "data" / name)
+    raise DatasetError("missing from this installation: install cpmodel again", where=where)
+
+
+def embedded(request: Request) -> Loaded:
+    """10,000 / 5,000 / 5,000 images of Fashion-MNIST, drawn by `scripts/make_embedded.py`."""
+    return load_npz(data_file(EMBEDDED))
+
+
+def digits(request: Request) -> Loaded:
+    """Scikit-learn's digits: 1,797 of 8x8, gray values 0..16 brought to 0..255."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[..., None]
+    names = tuple(str(name) for name in bunch.target_names)
+    train = Split(images, bunch.target.astype(np.int64))
+    return Loaded({"train": train}, names, ("values 0..16 scaled to 0..255",), mirrored_alike=False)

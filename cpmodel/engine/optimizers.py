@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cpmodel.errors import BadInputError
 from cpmodel.recipe import Recipe
 
 
@@ -17,25 +16,20 @@ def optimizer_of(network: nn.Module, recipe: Recipe, rate: Tensor | None = None)
     The learning rate may be a tensor, float32, shape (), whose content changes; on a GPU all of the
     optimiser's state is then kept there, so that its step can be captured.
     """
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    decay, betas = recipe.weight_decay, (recipe.momentum, 0.999)
-    lr: Any = recipe.learning_rate if rate is None else rate
-    kept: dict[str, Any] = {"capturable": True} if rate is not None and rate.is_cuda else {}
-    match recipe.optimizer:
-        case "adam":
-            return torch.optim.Adam(parameters, lr, betas, weight_decay=decay, fused=True, **kept)
-        case "adamw":
-            return torch.optim.AdamW(parameters, lr, betas, weight_decay=decay, fused=True, **kept)
-        case "nadam":
-            return torch.optim.NAdam(parameters, lr, betas, weight_decay=decay, **kept)
-        case "radam":
-            return torch.optim.RAdam(parameters, lr, betas, weight_decay=decay, **kept)
-        case "rmsprop":
-            return torch.optim.RMSprop(parameters, lr, momentum=recipe.momentum, weight_decay=decay, **kept)
-        case "adadelta":
-            return torch.optim.Adadelta(parameters, lr, weight_decay=decay, **kept)
-        case "sgd":  # its state, the momentum, always lies where the parameters do
-            return torch.optim.SGD(
-                parameters, lr, recipe.momentum, weight_decay=decay, nesterov=recipe.momentum > 0, fused=True
-            )
-    raise BadInputError("recipe optimizer", got=recipe.optimizer)
+    parameters, momentum = [p for p in network.parameters() if p.requires_grad], recipe.momentum
+    adam: dict[str, Any] = {"betas": (momentum, 0.999)}
+    kinds: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
+        "adam": (torch.optim.Adam, {**adam, "fused": True}),
+        "adamw": (torch.optim.AdamW, {**adam, "fused": True}),
+        "nadam": (torch.optim.NAdam, adam),
+        "radam": (torch.optim.RAdam, adam),
+        "rmsprop": (torch.optim.RMSprop, {"momentum": momentum}),
+        "adadelta": (torch.optim.Adadelta, {}),
+        "sgd": (torch.optim.SGD, {"momentum": momentum, "nesterov": momentum > 0, "fused": True}),
+    }
+    make, options = kinds[recipe.optimizer]
+    # the state of SGD, its momentum, always lies where the parameters do
+    if rate is not None and rate.is_cuda and make is not torch.optim.SGD:
+        options = {**options, "capturable": True}
+    lr = recipe.learning_rate if rate is None else rate
+    return make(parameters, lr=lr, weight_decay=recipe.weight_decay, **options)  # type: ignore[call-arg]
