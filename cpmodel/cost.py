@@ -139,6 +139,11 @@ class ComparedCost:
     baseline: float
     answer: float
 
+    @property
+    def relative(self) -> float:
+        """The answer's divided by the baseline's; NaN where that is not known."""
+        return self.answer / self.baseline if self.baseline > 0 else math.nan
+
 
 def relative(costs: ArrayLike, baseline: float) -> Floats:
     """Costs, shape (n,), divided by the baseline's, which must be above 0.

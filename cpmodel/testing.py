@@ -171,8 +171,8 @@ def check_metric(metric: Metric, *, classes: int = 7, images: int = 60) -> None:
             must(one_to_one, "strata: images of one stratum are no longer together when others are left out")
         right = np.where(np.arange(classes) == labels[:, None], 20.0, -20.0)
         best, worst = (metric.precision_of(s, labels).mean() for s in (right, -right))
-        stated = f"direction {metric.direction}"
-        must(best > worst, f"{stated}: right scores give P {best:g}, wrong ones {worst:g}")
+        told = f"right scores give P {best:g}, wrong ones {worst:g}"
+        must(best > worst, f"direction {metric.direction}: {told}")
         turned = metric.inside(metric.shown(0.25))
         must(turned == 0.25, "inside and shown: they do not turn each other back")
 

@@ -25,6 +25,7 @@ T = TypeVar("T")
 
 Status = Literal["proved", "undecided", "missed", "not proved"]
 STATUS: dict[Outcome, Status] = {"reached": "proved", "undecided": "undecided", "missed": "missed"}
+ANSWER = "choice.json"
 FORMAT = 2  # of choice.json and curve.json; 1 had no number
 
 
@@ -107,14 +108,9 @@ def kept(path: Path, kind: type[T], what: str, command: str) -> T | None:
         raise BadInputError(f"{error}; {command} writes it anew") from error
 
 
-def keep_answer(project: Project, answer: Answer) -> None:
-    """Write the answer as the study's ``choice.json``."""
-    keep(project.folder / "choice.json", answer)
-
-
 def last_answer(project: Project) -> Answer | None:
-    """The answer that the study's ``choice.json`` holds, if it is there; raises as `kept` does."""
-    return kept(project.folder / "choice.json", Answer, "an answer", "cpmodel run or verify")
+    """The answer that the study holds, if it is there; raises as `kept` does."""
+    return kept(project.folder / ANSWER, Answer, "an answer", "cpmodel run or verify")
 
 
 def last_verdict(project: Project) -> Verdict | None:

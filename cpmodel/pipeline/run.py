@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from cpmodel.errors import BadInputError, StudyError
 from cpmodel.optimize import Choice, Problem, cheapest
-from cpmodel.pipeline.answer import STATUS, Answer, Grounds, keep_answer
+from cpmodel.pipeline.answer import ANSWER, STATUS, Answer, Grounds, keep
 from cpmodel.pipeline.clock import timed
 from cpmodel.pipeline.costing import complexity_of, default_note, resolved, within
 from cpmodel.pipeline.fitting import PrecisionFit
@@ -201,7 +201,7 @@ def _ended(
         Grounds.of(project, goal, samples, fit),
         outlook,
     )
-    keep_answer(project, answer)
+    keep(project.folder / ANSWER, answer)
     return answer
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,23 +13,11 @@ from cpmodel import numbers
 from cpmodel.metrics import Accuracy, Metric
 
 if TYPE_CHECKING:
+    from cpmodel.cost import ComparedCost
     from cpmodel.optimize import Candidate, Choice
     from cpmodel.pipeline.curve import Curve
     from cpmodel.search.acquisition import Outlook
     from cpmodel.verify import Verdict
-
-
-class Pair(NamedTuple):
-    """One cost of the baseline and of the answer, NaN where it is not known."""
-
-    label: str
-    baseline: float
-    answer: float
-
-    @property
-    def relative(self) -> float:
-        """The answer's cost divided by the baseline's."""
-        return self.answer / self.baseline if self.baseline > 0 else math.nan
 
 
 @dataclass(frozen=True)
@@ -170,15 +158,12 @@ def unreachable_text(choice: Choice, notation: Notation) -> tuple[str, str]:
     )
 
 
-def saving_text(pairs: Iterable[Pair], key: str, baseline: str) -> str:
+def saving_text(costs: Iterable[ComparedCost], key: str, baseline: str) -> str:
     """What an answer costs against the baseline, by each cost that is known; empty where none is."""
     if key == baseline:
         return "That is the baseline itself."
-    told = [
-        f"{numbers.factor(pair.relative)} in {_inside(pair.label)}"
-        for pair in pairs
-        if math.isfinite(pair.relative)
-    ]
+    known = [c for c in costs if math.isfinite(c.relative)]
+    told = [f"{numbers.factor(c.relative)} in {_inside(c.cost.label)}" for c in known]
     return f"It costs {_listed(told)} than the baseline {baseline}." if told else ""
 
 

@@ -87,8 +87,7 @@ def _saving(page: Page) -> list[str]:
     """What the answer costs against the baseline, as a sentence; none where it is not known."""
     measured = [c for c in page.costs[1:] if c.cost.known == "measured" and c.cost.name != page.cost.name]
     told = [*page.costs[:1], *measured[:1]]  # of several measurements the first; the table beside has all
-    pairs = [wording.Pair(c.cost.label, c.baseline, c.answer) for c in told]
-    return [said for said in [wording.saving_text(pairs, page.answer_key, page.baseline_key)] if said]
+    return [said for said in [wording.saving_text(told, page.answer_key, page.baseline_key)] if said]
 
 
 def marked(sentence: str, keys: Iterable[str]) -> Markup:
@@ -140,7 +139,7 @@ def comparison(page: Page) -> tuple[ComparisonRow, ...]:
             base, source = page.choice.baseline.precision, "baseline: predicted; "
         rows.append(_row(page, label, base, answer.precision, f"{source}answer: predicted"))
     for line in page.costs:
-        cost, pair = line.cost, wording.Pair(line.cost.label, line.baseline, line.answer)
+        cost = line.cost
         column = cost.known == "measured" and cost.label == cost.name  # of a person's table
         unit = "" if cost.unit in cost.label else cost.unit
         images = "" if cost.conditions is None else f", {numbers.count(cost.conditions.batch, 'image')}"
@@ -149,7 +148,7 @@ def comparison(page: Page) -> tuple[ComparisonRow, ...]:
                 (cost.label if column else cost.label[:1].upper() + cost.label[1:]) + images,
                 numbers.amount(line.baseline, unit),
                 numbers.amount(line.answer, unit),
-                numbers.short_factor(pair.relative),
+                numbers.short_factor(line.relative),
                 str(cost.conditions or ""),
             )
         )

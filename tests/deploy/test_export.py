@@ -23,7 +23,7 @@ from cpmodel.deploy.export import Exported, export
 from cpmodel.errors import BadInputError, StudyError
 from cpmodel.families import Task, get_family
 from cpmodel.formats.onnx import write_onnx
-from cpmodel.pipeline.answer import Answer, keep_answer, last_answer
+from cpmodel.pipeline.answer import ANSWER, Answer, keep, last_answer
 from cpmodel.pipeline.project import Project, reopen
 
 
@@ -163,7 +163,7 @@ def test_nothing_verified(small_study: Path, tmp_path: Path) -> None:
 
 def test_a_proof_outlives_a_later_failure(small_study: Path, answer: Answer, tmp_path: Path) -> None:
     study = Path(shutil.copytree(small_study, tmp_path / "study"))
-    keep_answer(reopen(study), replace(answer, verdict=None, status="not proved"))
+    keep(study / ANSWER, replace(answer, verdict=None, status="not proved"))
     assert answer.verdict is not None
     assert json.loads(cpmodel.open(study).export(tmp_path / "new").note.read_text())["configuration"] == dict(
         answer.verdict.configuration

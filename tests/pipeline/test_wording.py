@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cpmodel.cost import ComparedCost, Cost
 from cpmodel.metrics import Accuracy
 from cpmodel.optimize import Candidate, Choice, Envelope
 from cpmodel.pipeline.curve import Curve
 from cpmodel.pipeline.wording import (
     Notation,
-    Pair,
     curve_text,
     effort_text,
     opening_text,
@@ -168,13 +168,15 @@ def test_out_of_reach_says_what_can_be_reached() -> None:
 
 
 def test_saving() -> None:
-    pairs = [Pair("MACs of one image", 1e6, 1e4), Pair("Run-time of a batch", 3.0, 3.0), Pair("B", 1.0, 2.0)]
-    assert saving_text(pairs, "f=8", "f=64") == (
+    told = (("MACs of one image", 1e6, 1e4), ("Run-time of a batch", 3.0, 3.0), ("B", 1.0, 2.0))
+    costs = [ComparedCost(Cost(name), base, answer) for name, base, answer in told]
+    assert saving_text(costs, "f=8", "f=64") == (
         "It costs 100 times less in MACs of one image, the same in run-time of a batch and 2.0 times more "
         "in B than the baseline f=64."
     )
-    assert saving_text(pairs[:1], "f=64", "f=64") == "That is the baseline itself."
-    assert saving_text([Pair("x", 0.0, 1.0), Pair("y", float("nan"), 1.0)], "f=8", "f=64") == ""
+    assert saving_text(costs[:1], "f=64", "f=64") == "That is the baseline itself."
+    unknown = [ComparedCost(Cost("x"), 0.0, 1.0), ComparedCost(Cost("y"), float("nan"), 1.0)]
+    assert saving_text(unknown, "f=8", "f=64") == ""
 
 
 def test_outlook() -> None:
