@@ -26,6 +26,16 @@ def names(kind: Kind) -> tuple[str, ...]:
     return tuple(sorted({point.name for point in _installed(kind)}))
 
 
+def written(kind: Kind) -> list[str]:
+    """The same as a user writes them: a path follows those of the group ``cpmodel.<kind>.path``."""
+    from importlib.metadata import entry_points
+
+    found = entry_points()
+    paths = found.select(group=f"cpmodel.{kind}.path").names
+    known = sorted(found.select(group=f"cpmodel.{kind}").names)
+    return [f"{name}:PATH" if name in paths else name for name in known]
+
+
 def plugin(kind: Kind, name: str) -> Any:
     """What the entry point `name` of the group ``cpmodel.<kind>`` names, or ``module:name``, loaded."""
     from importlib.metadata import EntryPoint

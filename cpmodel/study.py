@@ -107,7 +107,8 @@ class Source(ABC):
         command : the command that the page names
         """
         material = with_costs(self.material(), how.costs)
-        fits, goal = fit(material, how.model), asked.goal
+        fits = fit(material, how.model)
+        goal = None if asked.target is None and asked.drop is None else Goal(**vars(asked))
         answer, curve = self._asked_last() if goal is None else (None, None)
         choice = None if goal is None else choose(material, goal, fits.precision)
         page = {"choice": choice, "answer": answer, "curve": curve, "paper": paper_grid}

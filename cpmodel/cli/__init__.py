@@ -84,10 +84,6 @@ def _said(error: Exception) -> int:
 
 
 def shortened(text: str, most: int = 1000) -> str:
-    """The text, its middle left out where it is longer than `most`.
-
-    >>> shortened("a" * 20, 9)
-    'aaaa…aaaa'
-    """
+    """The text, its middle left out where it is longer than `most`."""
     half = most // 2
     return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"

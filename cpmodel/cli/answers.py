@@ -16,6 +16,7 @@ from rich.text import Text
 
 from cpmodel.cli.options import Given
 from cpmodel.codec import dump
+from cpmodel.cost import Cost
 from cpmodel.costs.describe import Described
 from cpmodel.costs.table import CostsTable
 from cpmodel.numbers import amount, text_of
@@ -24,17 +25,10 @@ from cpmodel.pipeline import wording
 from cpmodel.pipeline.answer import Answer
 from cpmodel.pipeline.curve import Curve
 from cpmodel.pipeline.stages import Fits
+from cpmodel.report import tables
 from cpmodel.report.agreement import Fit, errors_text
 from cpmodel.report.build import page_of
 from cpmodel.report.page import Table
-from cpmodel.report.tables import (
-    attempts_table,
-    band_table,
-    candidates_table,
-    coefficients_table,
-    comparison_table,
-    table,
-)
 from cpmodel.report.words import comparison, told
 from cpmodel.samples import Samples
 from cpmodel.study import Source
@@ -46,70 +40,62 @@ def show(given: Given, source: Source | None, result: Any, wall_s: float) -> int
     """Print what a command ends with, as JSON where that is wanted; its exit code."""
     if source is not None and isinstance(result, (Choice, Fits)):
         _note([*source.samples().notes, *getattr(result, "notes", ())])
-    if given.get("json"):
+    if given["json"]:
         print(json.dumps(plain(result, source), indent=2, ensure_ascii=False, allow_nan=False))
-    else:
-        tell(result, source, given)
-    if isinstance(result, (Answer, Curve)) and source is not None and not given["json"]:
+        return DONE if reached(result) else NOT_REACHED
+    tell(result, source, given)
+    if source is not None and isinstance(result, (Answer, Curve)):
         effort = wording.effort_text(result.trainings, result.train_s, wall_s=wall_s)
         _say(f"{effort}; report: {source.page}")
+    if isinstance(result, (Choice, CostsTable)) and given["out"] is not None:
+        _say(f"written: {given['out']}")
     return DONE if reached(result) else NOT_REACHED
 
 
 def reached(result: Any) -> bool:
     """Whether a result is what was asked for."""
     match result:
-        case Answer():
-            return result.verdict is not None and result.verdict.status != "missed"
-        case Curve():
-            return bool(result.keys[0])
-        case Choice():
-            return result.status == "reachable"
+        case Answer(status="missed" | "not proved") | Curve(keys=("", *_)) | Choice(status="unreachable"):
+            return False
         case Described():
             return result.agrees
     return True
 
 
-@singledispatch
-def plain(result: Any, source: Any) -> Any:
+def plain(result: Any, source: Source | None) -> Any:
     """A result as JSON-ready values."""
+    match result:
+        case Fits():
+            return result.to_dict()
+        case Samples():
+            return _counts(result, source)
+        case CostsTable():
+            return [_spread(result, cost) for cost in result.kinds]
+        case Described():
+            costs = [{**dump(f.cost), "value": f.value, "counted": f.counted} for f in result.figures]
+            return {"configuration": dump(result.configuration), "costs": costs, "unseen": result.unseen}
     return dump(result)
 
 
-@plain.register
-def _(fits: Fits, source: Source) -> dict[str, Any]:
-    return fits.to_dict()
-
-
-@plain.register
-def _(samples: Samples, source: Any) -> dict[str, Any]:
+def _counts(samples: Samples, source: Any) -> dict[str, Any]:
     usable = samples.usable
+    best = int(usable.precision.argmax()) if len(usable) else None
     return {
         "samples": len(samples),
         "failed": samples.failed,
         "configurations": len(set(samples.keys)),
-        "best": float(usable.precision.max()) if len(usable) else None,
-        "best_configuration": usable.keys[int(usable.precision.argmax())] if len(usable) else None,
+        "best": None if best is None else float(usable.precision[best]),
+        "best_configuration": None if best is None else usable.keys[best],
         "train_s": float(samples.frame["train_s"].sum()),
         "file": str(source.folder / "samples.csv"),
     }
 
 
-@plain.register
-def _(table: CostsTable, source: None) -> list[dict[str, Any]]:
-    rows = []
-    for cost in table.kinds:
-        values = table.matching(cost).values
-        told = {"least": values.min(), "median": np.median(values), "most": values.max()}
-        row: dict[str, Any] = {"cost": cost.name, "unit": cost.unit, "conditions": str(cost.conditions)}
-        rows.append(row | {"configurations": len(values)} | {k: float(v) for k, v in told.items()})
-    return rows
-
-
-@plain.register
-def _(described: Described, source: None) -> dict[str, Any]:
-    rows = [{**dump(f.cost), "value": f.value, "counted": f.counted} for f in described.figures]
-    return {"configuration": dump(described.configuration), "costs": rows, "unseen": described.unseen}
+def _spread(table: CostsTable, cost: Cost) -> dict[str, Any]:
+    values = table.matching(cost).values
+    told = {"least": values.min(), "median": np.median(values), "most": values.max()}
+    row = {"cost": cost.name, "unit": cost.unit, "conditions": str(cost.conditions)}
+    return {**row, "configurations": len(values)} | {name: float(value) for name, value in told.items()}
 
 
 @singledispatch
@@ -124,9 +110,9 @@ def _(answer: Answer, source: Source, given: Given) -> None:
     if answer.verdict is None and answer.choice.plain is not None:
         _say(f"Not proved: {answer.reason}.")
     _say(*told(page)[1])
-    _table(comparison_table(page))
+    _table(tables.comparison_table(page))
     _say(*(f"{row.label}: {row.detail}" for row in comparison(page) if row.detail))
-    _table(attempts_table(page))
+    _table(tables.attempts_table(page))
     if answer.outlook is not None:
         _say(wording.outlook_text(answer.outlook))
 
@@ -135,34 +121,27 @@ def _(answer: Answer, source: Source, given: Given) -> None:
 def _(curve: Curve, source: Source, given: Given) -> None:
     page = page_of(source.material(), curve=curve, complexity=curve.complexity)
     _say(f"C(P) is {'known' if curve.status == 'settled' else 'open'}: {curve.reason}.", *told(page)[1])
-    _table(band_table(page))
+    _table(tables.band_table(page))
 
 
 @tell.register
 def _(choice: Choice, source: Source, given: Given) -> None:
     page = page_of(source.material(), choice=choice)
     _say(*told(page)[1])
-    _table(candidates_table(page))
-    if given["out"] is not None:
-        _say(f"written: {given['out']}")
+    _table(tables.candidates_table(page))
 
 
 @tell.register
 def _(fits: Fits, source: Source, given: Given) -> None:
-    models: list[tuple[str, Fit | None]] = [("P(T)", fit) for fit in (fits.precision, fits.paper)]
+    models: list[tuple[str, Fit | None]] = [("P(T)", fits.precision), ("P(T)", fits.paper)]
     if fits.latency is not None:
-        cost = fits.latency.cost
-        models += [
-            (f"C(T), {cost.label} ({cost.conditions})", fit) for fit in (fits.latency.fit, fits.latency.eq1)
-        ]
+        what = f"C(T), {fits.latency.cost.label} ({fits.latency.cost.conditions})"
+        models += [(what, fits.latency.fit), (what, fits.latency.eq1)]
     for what, fit in models:
         if fit is not None:
-            _say(
-                f"{what}: the model {fit.name}. {errors_text(fit)}",
-                fit.why,
-                *map("Warning: {}".format, fit.warnings),
-            )
-            _table(coefficients_table(fit))
+            warnings = (f"Warning: {warning}" for warning in fit.warnings)
+            _say(f"{what}: the model {fit.name}. {errors_text(fit)}", fit.why, *warnings)
+            _table(tables.coefficients_table(fit))
 
 
 @tell.register
@@ -172,28 +151,28 @@ def _(samples: Samples, source: Source, given: Given) -> None:
 
 @tell.register
 def _(costs: CostsTable, source: None, given: Given) -> None:
-    rows, names = plain(costs, source), ("cost", "conditions", "configurations")
-    columns = [(name, [str(row[name]) for row in rows], name == "configurations") for name in names]
+    rows = plain(costs, source)
+    columns = [(name, [row[name] for row in rows], False) for name in ("cost", "conditions")]
+    columns.append(("configurations", [str(row["configurations"]) for row in rows], True))
     for name in ("least", "median", "most"):
         columns.append((name, [amount(row[name], row["unit"]) for row in rows], True))
-    _table(table("", columns))
-    if given["out"] is not None:
-        _say(f"written: {given['out']}")
+    _table(tables.table("", columns))
 
 
 @tell.register
 def _(described: Described, source: None, given: Given) -> None:
-    figures, counted = described.figures, []
-    if given["check"]:
-        counted = ["unknown" if f.counted is None else f"{f.counted:,.0f}" for f in figures]
+    figures = described.figures
+    counted = ["unknown" if f.counted is None else f"{f.counted:,.0f}" for f in figures]
     columns = [
         ("cost", [f.cost.name for f in figures], False),
         ("value", [f"{f.value:,.0f}" for f in figures], True),
         ("unit", [f.cost.unit for f in figures], False),
         ("", ["" if f.cost.label == f.cost.name else f.cost.label for f in figures], False),
-        ("counted", counted or [""] * len(figures), True),
+        ("counted", counted if given["check"] else [], True),
     ]
-    _table(table(",".join(f"{name}={value}" for name, value in described.configuration.items()), columns))
+    _table(
+        tables.table(",".join(f"{name}={value}" for name, value in described.configuration.items()), columns)
+    )
     if described.unseen:
         _note([f"multiplications that the count cannot see: {', '.join(described.unseen)}"])
     if not described.agrees:
@@ -209,14 +188,12 @@ def _table(shown: Table | None) -> None:
         drawn.add_column(name, justify="right" if numeric else "left", no_wrap=True)
     for row in shown.rows:
         drawn.add_row(*row)
-    console, wide = Console(highlight=False), Console(highlight=False, width=1000)
-    wide.width = max(console.width, Measurement.get(wide, wide.options, drawn).maximum)
-    with wide.capture() as captured:
-        wide.print(drawn)
-    text = captured.get()
-    if not console.is_terminal:
-        text = "\n".join(line.rstrip() for line in text.strip("\n").splitlines()) + "\n"
-    console.file.write(text)
+    console = Console(highlight=False)
+    whole = Measurement.get(console, console.options.update(width=1000), drawn).maximum
+    console.width = max(console.width, whole)
+    with console.capture() as captured:
+        console.print(drawn)
+    print(*map(str.rstrip, captured.get().strip("\n").splitlines()), sep="\n")
 
 
 def _say(*sentences: str) -> None:

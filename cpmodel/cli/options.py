@@ -52,19 +52,21 @@ class Command:
     def add(self, commands: Any, *, asked: bool) -> None:
         """Teach a parser this command; its help looks up what is installed, so only where it is asked for."""
         name, about = self.work.__name__, inspect.getdoc(self.work) or ""
-        parser = commands.add_parser(
-            name, help=about.partition("\n")[0], description=about, usage=f"cpmodel {name} [OPTIONS]"
-        )
+        usage, summary = f"cpmodel {name} [OPTIONS]", about.partition("\n")[0]
+        parser = commands.add_parser(name, help=summary, description=about, usage=usage)
         for each in self.options.values():
-            flags, metavar = flags_of(each), each.metadata["metavar"] or None
+            flags, metavar = flags_of(each), each.metadata["metavar"]
             how: dict[str, Any] = {"default": argparse.SUPPRESS, "help": _help(each) if asked else ""}
             if flags[0][0] != "-":
                 how, flags = {**how, "nargs": "?", "metavar": f"[{flags[0]}]"}, [each.name]
             elif each.default is False:
                 how |= {"dest": each.name, "action": "store_true"}
             else:
-                action = "append" if each.metadata["repeated"] else "store"
-                how |= {"dest": each.name, "action": action, "metavar": metavar}
+                how |= {
+                    "dest": each.name,
+                    "action": "append" if "=" in metavar else "store",
+                    "metavar": metavar,
+                }
             parser.add_argument(*flags, **how)
 
     def given(self, words: dict[str, Any], rest: list[str]) -> Given:

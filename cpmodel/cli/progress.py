@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
 
-import numpy as np
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from cpmodel.datasets.base import ImageSet
+from cpmodel.pipeline.clock import training_seconds
 from cpmodel.pipeline.project import Project
 from cpmodel.pipeline.watch import Watcher
 from cpmodel.records.sample import Request, Sample
@@ -28,16 +27,11 @@ class Progress(Watcher):
         self.console = Console(stderr=True, highlight=False)
         self.total = 0
         self._in_hand: dict[tuple[str, int], tuple[int, float, float]] = {}
-        self._live = ExitStack()
 
     def begin(self, project: Project, images: ImageSet, workers: int) -> None:
         """Say what the study is about, and start the display."""
         self.project, self.workers = project, workers
-        samples = project.study.samples()
-        self.done, usable = len(samples), samples.usable
-        self.best = max(zip(usable.precision, usable.keys, strict=True), default=(0.0, ""))
-        self._work = [self._effort(key) for key in usable.keys]
-        self._seconds = list(usable.frame["train_s"].to_numpy(dtype=float))
+        self._look()
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in images.splits.items())
         self._say(
             f"{images.name}: {'x'.join(map(str, images.image_shape))}, {len(images.class_names)} classes, "
@@ -46,17 +40,18 @@ class Progress(Watcher):
         )
         for note in images.notes:
             self._say(note)
+        self._live = Live(get_renderable=self._lines, console=self.console, transient=True)
         if self.console.is_terminal:
-            live = Live(get_renderable=self._lines, console=self.console, transient=True)
-            self._live.enter_context(live)
+            self._live.start()
 
     def end(self) -> None:
         """Take the live lines away."""
-        self._live.close()
+        self._live.stop()
 
     def expect(self, total: int) -> None:
         """So many samples the study will have at most."""
         self.total = max(total, self.total)
+        self._look()
 
     def step(self, step: Step) -> None:
         """What the search does next, and why."""
@@ -80,11 +75,7 @@ class Progress(Watcher):
             self._in_hand[key] = (event.epoch, event.precision, self._in_hand[key][2])
         elif event.sample is not None:
             self._in_hand.pop(key, None)
-            self.done += 1
-            if event.sample.precision is not None:
-                self._work.append(self._effort(key[0]))
-                self._seconds.append(event.sample.train_s)
-                self.best = max(self.best, (event.sample.precision, key[0]))
+            self._look()
             if not self.console.is_terminal:
                 self._say(self._line(key[0], event.request, event.sample), style="")
 
@@ -97,13 +88,13 @@ class Progress(Watcher):
             outcome += f" +- {sample.precision_sd:.4f} {sample.reason}"
         return (
             f"[{self.done}/{self.total}] {key} seed {request.seed} ({request.purpose}): {outcome}, "
-            f"{sample.train_s:.1f} s; best {self.best[0]:.4f} {self.best[1]}; {self._left()}"
+            f"{sample.train_s:.1f} s; best {self.best[0]:.4f} {self.best[1]}; {self.left}"
         )
 
     def _lines(self) -> Group:
         filled = min(BAR, round(BAR * self.done / max(self.total, 1)))
         bar = Text("━" * filled, style="cyan") + Text("╌" * (BAR - filled), style="dim")
-        head = bar + Text(f"  {self.done} of at most {self.total} trainings, {self._left()}")
+        head = bar + Text(f"  {self.done} of at most {self.total} trainings, {self.left}")
         best = f"best P {self.best[0]:.4f} at {self.best[1]}" if self.best[1] else "none done yet"
         table = Table.grid(*[""] * 4, padding=(0, 2))
         epochs = self.project.study.settings.recipe.epochs
@@ -113,19 +104,16 @@ class Progress(Watcher):
             table.add_row(f"  {key}", f"seed {seed}", f"epoch {epoch}/{epochs}", f"{reached}, {spent}")
         return Group(head, Text(best), table)
 
-    def _effort(self, key: str) -> float:
-        space = self.project.space
-        return float(self.project.effort(space.matrix([space.parse(key)]))[0])
-
-    def _left(self) -> str:
-        """Time left, from the seconds that trainings of their effort took; queued ones come first."""
-        if not self._seconds:
-            return "time left unknown yet"
-        work, seconds = np.array(self._work), np.array(self._seconds)
-        rate = float(seconds.sum() / work.sum())
-        overhead = float(np.median(seconds - np.minimum(seconds, rate * work)))
-        study, space = self.project.study, self.project.space
-        queued = [self._effort(space.key(request.configuration)) for request in study.open_requests()]
-        later = max(0, self.total - self.done - len(queued)) * float(np.median(seconds))
-        left = (sum(overhead + rate * w for w in queued) + later) / max(1, self.workers)
-        return f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left"
+    def _look(self) -> None:
+        """Count what is done, and expect of the rest what trainings like it took; queued ones come first."""
+        study, space, samples = self.project.study, self.project.space, self.project.study.samples()
+        self.done, usable = len(samples), samples.usable
+        self.best = max(zip(usable.precision, usable.keys, strict=True), default=(0.0, ""))
+        queued = space.matrix([request.configuration for request in study.open_requests()])
+        expected = training_seconds(self.project.material(samples), queued)
+        if expected is None:
+            self.left = "time left unknown yet"
+            return
+        later = max(0, self.total - self.done - len(queued)) * usable.frame["train_s"].median()
+        left = (expected.sum() + later) / self.workers
+        self.left = f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left"

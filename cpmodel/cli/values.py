@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from cpmodel.errors import BadInputError
@@ -19,19 +20,13 @@ class Keywords(dict[str, Any]):
 
 
 def fraction(text: str, option: str) -> float:
-    """A fraction in (0, 1], written ``0.94`` or ``94%``.
-
-    >>> fraction("94%", "--target"), fraction("0.94", "--target")
-    (0.94, 0.94)
-    """
-    stripped = text.strip()
-    try:
-        number = float(stripped.removesuffix("%")) / (100 if stripped.endswith("%") else 1)
-    except ValueError:
-        number = math.nan
-    if not 0 < number <= 1:
+    """A fraction in (0, 1]: ``0.94``, ``94%``."""
+    stripped, found = text.strip(), math.nan
+    with suppress(ValueError):
+        found = float(stripped.removesuffix("%")) / (100 if stripped.endswith("%") else 1)
+    if not 0 < found <= 1:
         raise BadInputError(option, expected="a fraction in (0, 1], like 0.94 or 94%", got=repr(text))
-    return number
+    return found
 
 
 def span(text: str, option: str) -> Keywords:
@@ -43,11 +38,7 @@ def span(text: str, option: str) -> Keywords:
 
 
 def budget(text: str, option: str) -> Keywords:
-    """A budget: ``40`` trainings, or ``90s``, ``10m``, ``2h`` of time.
-
-    >>> budget("40", "--budget"), budget("10m", "--budget")
-    ({'budget': 40, 'seconds': None}, {'budget': None, 'seconds': 600.0})
-    """
+    """A budget: ``40`` trainings, or ``90s``, ``10m``, ``2h`` of time."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
     if match and match[2] and float(match[1]) > 0:
         return Keywords(budget=None, seconds=float(match[1]) * _SECONDS[match[2]])
@@ -59,10 +50,8 @@ def budget(text: str, option: str) -> Keywords:
 def number(text: str) -> Value:
     """A whole number if it is one, else a number, else the text itself."""
     for kind in (int, float):
-        try:
+        with suppress(ValueError):
             return kind(text)
-        except ValueError:
-            continue
     return text
 
 
@@ -74,32 +63,32 @@ def names(text: str, option: str) -> list[str]:
     return found
 
 
-def pairs(texts: Iterable[str], option: str, shape: str = "NAME=VALUE") -> dict[str, str]:
-    """Both sides of texts like ``epochs=10``, each name once."""
-    found: dict[str, str] = {}
+def pairs(texts: Iterable[str], option: str, shape: str = "NAME=VALUE") -> dict[str, Any]:
+    """Both sides of texts like ``epochs=10``, each name once; numbers as numbers."""
+    found: dict[str, Any] = {}
     for text in texts:
         name, equals, value = map(str.strip, text.partition("="))
         if not (name and equals and value):
             raise BadInputError(option, expected=shape, got=repr(text))
         if name in found:
             raise BadInputError(name, expected="it once, its values separated by commas", got="twice")
-        found[name] = value
+        found[name] = number(value)
     return found
 
 
 def axes(texts: Iterable[str], option: str, shape: str = "NAME=VALUES") -> dict[str, tuple[Value, ...]]:
     """Values of what is searched beside T: ``epochs=3,6,12``."""
-    listed = {name: text.split(",") for name, text in pairs(texts, option, shape).items()}
-    found = {
-        name: tuple(number(part.strip()) for part in parts if part.strip()) for name, parts in listed.items()
-    }
-    if not all(found.values()):
-        raise BadInputError(option, expected=shape, got="no value")
+    found = {}
+    for name, one_or_more in pairs(texts, option, shape).items():
+        parts = str(one_or_more).split(",")
+        found[name] = tuple(number(part.strip()) for part in parts if part.strip())
+        if not found[name]:
+            raise BadInputError(option, expected=shape, got="no value")
     return found
 
 
 def parameter_values(words: Sequence[str]) -> dict[str, tuple[Value, ...]]:
-    """Options of the family's parameters: ``--f 8,16,32 --k 3``.
+    """Options of the family's parameters.
 
     >>> parameter_values(["--f", "8,16", "--k=3"])
     {'f': (8, 16), 'k': (3,)}
@@ -114,26 +103,21 @@ def parameter_values(words: Sequence[str]) -> dict[str, tuple[Value, ...]]:
 
 def limits(texts: Iterable[str], option: str) -> dict[str, float]:
     """Upper limits of complexities: ``params=20000``."""
-    found = assignments(texts, option, shape := "NAME=NUMBER, like params=20000")
+    found = pairs(texts, option, shape := "NAME=NUMBER, like params=20000")
     for name, value in found.items():
         if isinstance(value, str) or not value > 0:
             raise BadInputError(option, expected=shape, got=repr(f"{name}={value}"))
-    return {name: float(value) for name, value in found.items()}
-
-
-def assignments(texts: Iterable[str], option: str, shape: str = "NAME=VALUE") -> dict[str, Any]:
-    """Pairs like ``epochs=10``, numbers as numbers."""
-    return {name: number(value) for name, value in pairs(texts, option, shape).items()}
+    return found
 
 
 def configuration(text: str, option: str) -> dict[str, Value]:
     """A configuration: ``f=8,s=28``."""
-    return assignments(text.split(","), option)
+    return pairs(text.split(","), option)
 
 
 def recipe(texts: Iterable[str], option: str) -> dict[str, Any]:
     """Fields of a recipe; several words of one field are joined by a plus sign: ``augment=flip+shift``."""
-    found = assignments(texts, option)
+    found = pairs(texts, option)
     if "augment" in found:
         found["augment"] = tuple(word for word in str(found["augment"]).split("+") if word != "none")
     return found

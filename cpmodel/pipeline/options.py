@@ -3,7 +3,6 @@
 A field says its type, its default and, by `option`, the rest; what it may be is checked by that alone.
 """
 
-# ruff: noqa: RUF009 - `option` makes a field, which dataclasses do not share
 from __future__ import annotations
 
 import re
@@ -13,7 +12,7 @@ from functools import wraps
 from inspect import Parameter, signature
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, cast, dataclass_transform
 
 from cpmodel import registry
 from cpmodel.errors import BadInputError
@@ -37,33 +36,27 @@ def option(
     default: Any,
     help: str,
     metavar: str = "",
-    *,
     flag: str | None = "",
     within: str | tuple[str, ...] = "(-inf, inf)",
 ) -> Any:
     """A field of an option group.
 
-    Parameters
-    ----------
-    help : str
-        ``{families}`` and its like stand for the names of all that is installed.
-    metavar : str
-        For people, and for how the command line reads what is written: see `cpmodel.cli.values.READERS`.
-    flag : str or None
-        A short one beside ``--name``, or a long one instead; without dashes what stands there by its place;
-        None for what only Python has.
-    within : str or tuple of str
-        The interval of a number, like ``(0, 1]``; or the words that there are.
+    In its help ``{families}`` and its like stand for all that is installed. By its metavar the command line
+    knows how it is written: see `cpmodel.cli.values.READERS`. A flag is a short one beside ``--name``, or a
+    long one instead; without dashes what stands there by its place; None for what only Python has. A value is
+    within the interval of a number, like ``(0, 1]``, or among the words that there are.
     """
-    repeated = "=" in metavar
-    said = f"{help}; may be given several times." if repeated else help
-    about = {"help": said, "metavar": metavar, "flag": flag, "within": within, "repeated": repeated}
-    return field(default=default, metadata=about)
+    said = f"{help}; may be given several times." if "=" in metavar else help
+    return field(default=default, metadata={"help": said, "metavar": metavar, "flag": flag, "within": within})
 
 
+@dataclass_transform(frozen_default=True)
 @dataclass(frozen=True)
 class Options:
-    """A group of options; whatever is no number of its kind is refused when it is made."""
+    """A group of options, a frozen dataclass as all that inherit from it; checks what it is made of."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(frozen=True)(cls)
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -76,7 +69,6 @@ BASELINE = option(None, "Baseline configuration, f=64,s=28,...; default: each la
 BATCH = option(64, "Images in one forward pass when run-time is measured.", "N", within=COUNT)
 
 
-@dataclass(frozen=True)
 class StudyOptions(Options):
     """What a study is made of; what is None is as the study there has it."""
 
@@ -84,21 +76,14 @@ class StudyOptions(Options):
     family: str | Family | None = option(None, "Family of networks: {families}; default: plain.", "NAME")
     values: Values | None = option(None, "Values of the family's parameters, not its own.", flag=None)
     baseline: Configuration | None = BASELINE
-    axes: Values | None = option(
-        None, "A recipe's field to search, too: epochs=3,6", "FIELD=VALUES", flag="--axis"
-    )
+    axes: Values | None = option(None, "Recipe's field to search: epochs=3,6", "FIELD=VALUES", flag="--axis")
     epochs: int | None = option(None, "Passes over the training images; a field of the recipe, too.", "N")
     recipe: Mapping[str, Any] | Recipe | None = option(None, "Field of the recipe: epochs=10", "FIELD=VALUE")
-    metric: str | Metric | None = option(
-        None, "Meaning of precision: {metrics}, topK; default: accuracy.", "NAME"
-    )
-    seed: int | None = option(
-        None, "All randomness comes from it; default: 0.", "N", within="[0, 4294967295]"
-    )
+    metric: str | Metric | None = option(None, "Precision: {metrics}, topK; default: accuracy.", "NAME")
+    seed: int | None = option(None, "Seed of all randomness; default: 0.", "N", within="[0, 4294967295]")
     storage: str | None = STORAGE
 
 
-@dataclass(frozen=True)
 class ComplexityOptions(Options):
     """What is minimised, and what limits other complexities."""
 
@@ -110,23 +95,14 @@ class ComplexityOptions(Options):
         object.__setattr__(self, "limits", {k: float(v) for k, v in (self.limits or {}).items()})
 
 
-@dataclass(frozen=True)
 class Asked(ComplexityOptions):
     """What may be asked for: a precision, or a drop below the baseline's, and how sure it must be."""
 
     target: float | None = option(None, "Precision to reach: 0.88, 88%.", "P", flag="-t", within="(0, 1]")
-    drop: float | None = option(
-        None, "Instead: how far below the baseline's, 0.02, 2%.", "P", within="(0, 1]"
-    )
+    drop: float | None = option(None, "Instead: drop from the baseline's, 0.02, 2%.", "P", within="(0, 1]")
     confidence: float = option(0.9, "Probability that the target is reached.", "NUMBER", within="[0.5, 1)")
 
-    @property
-    def goal(self) -> Goal | None:
-        """The goal, where one is asked for."""
-        return None if self.target is None and self.drop is None else Goal(**vars(self))
 
-
-@dataclass(frozen=True)
 class Goal(Asked):
     """What is asked for: either a target or a drop."""
 
@@ -137,7 +113,6 @@ class Goal(Asked):
             raise BadInputError("target, or drop below the baseline", expected="one of them", got=got)
 
 
-@dataclass(frozen=True)
 class CurveGoal(ComplexityOptions):
     """Which part of C(P) is asked for: that between two precisions."""
 
@@ -151,17 +126,13 @@ class CurveGoal(ComplexityOptions):
             raise BadInputError("curve", expected="two precisions like 0.80:0.92", got=got)
 
 
-@dataclass(frozen=True)
 class Machine(Options):
     """What trains, and how much of it at once."""
 
-    workers: int | None = option(
-        None, "Trainings at once; default: one a core, 8 a GPU.", "N", flag="-j", within=COUNT
-    )
+    workers: int | None = option(None, "Trainings at once; default: 1 a core, 8 a GPU.", "N", "-j", COUNT)
     device: str | None = option(None, "What trains: cpu, cuda (all GPUs), cuda:1; default: auto.", "NAME")
 
 
-@dataclass(frozen=True)
 class Training(Machine):
     """How much is trained."""
 
@@ -170,7 +141,6 @@ class Training(Machine):
     full: bool = option(False, "Train everything to its end, even where the end can be foreseen.")
 
 
-@dataclass(frozen=True)
 class Effort(Training):
     """How much a search may spend."""
 
@@ -179,7 +149,6 @@ class Effort(Training):
     batch: int = BATCH
 
 
-@dataclass(frozen=True)
 class DesignOptions(Options):
     """Which configurations are trained to learn from, and how often."""
 
@@ -188,7 +157,6 @@ class DesignOptions(Options):
     seeds: int = option(1, "Trainings of each configuration.", "N", within=COUNT)
 
 
-@dataclass(frozen=True)
 class ProofOptions(Options):
     """What is verified, and on how many fresh seeds at first."""
 
@@ -199,7 +167,6 @@ class ProofOptions(Options):
     batch: int = BATCH
 
 
-@dataclass(frozen=True)
 class MeasureOptions(Options):
     """How run-times of untrained networks are measured, or what is imported instead."""
 
@@ -211,7 +178,6 @@ class MeasureOptions(Options):
     costs: str | Path | None = option(None, "Import this costs table instead of measuring.", "CSV")
 
 
-@dataclass(frozen=True)
 class FitOptions(Options):
     """Which models are fitted."""
 
@@ -219,7 +185,6 @@ class FitOptions(Options):
     costs: str | Path | None = option(None, "Run-times of another device (cpmodel measure --out).", "CSV")
 
 
-@dataclass(frozen=True)
 class NetworkOptions(Options):
     """What networks are talked about, where no study says so."""
 
@@ -228,7 +193,6 @@ class NetworkOptions(Options):
     classes: int = option(10, "Without a study: number of classes.", "N", within="[2, inf)")
 
 
-@dataclass(frozen=True)
 class TableOptions(NetworkOptions):
     """How a table of measurements is read."""
 
@@ -242,36 +206,31 @@ class TableOptions(NetworkOptions):
 def takes(*groups: type[Options], **defaults: Any) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """A function of option groups as one of their fields: ``run(target=0.9, budget=40)``.
 
-    What is decorated takes the groups first (after `self`). The signature and the docstring tell the fields.
-
-    Parameters
-    ----------
-    **defaults
-        Defaults that differ from those of the fields.
+    What is decorated takes the groups first (after `self`). The signature and the docstring tell the fields;
+    `defaults` are those that differ from the fields' own.
     """
     known = {each.name: each for group in groups for each in fields(group)}
 
     def decorated(function: Callable[..., R]) -> Callable[..., R]:
-        parameters = list(signature(function).parameters.values())
-        start = int(parameters[0].name == "self")
-        del parameters[start : start + len(groups)]
-        names = [*known, *(p.name for p in parameters[start:])]
+        own = list(signature(function).parameters.values())
+        start = int(own[0].name == "self")
+        del own[start : start + len(groups)]
+        names = [*known, *(p.name for p in own[start:])]
 
         @wraps(function)
         def call(*given: Any, **keywords: Any) -> R:
             for name in keywords.keys() - set(names):
                 expected = "one of " + ", ".join(names)
                 raise BadInputError(f"{function.__name__}: option {name}", expected=expected)
-            chosen = {**defaults, **{name: keywords.pop(name) for name in known if name in keywords}}
+            chosen = defaults | {name: keywords.pop(name) for name in known.keys() & keywords.keys()}
             made = [group(**belonging(chosen, group)) for group in groups]
             return function(*given[:start], *made, *given[start:], **keywords)
 
-        free = [p for p in parameters if p.kind is not Parameter.KEYWORD_ONLY]
         options = [
             Parameter(n, Parameter.KEYWORD_ONLY, default=defaults.get(n, f.default), annotation=f.type)
             for n, f in known.items()
         ]
-        shown = [*free, *options, *parameters[len(free) :]]
+        shown = sorted([*own, *options], key=lambda parameter: parameter.kind)
         call.__signature__ = signature(function).replace(parameters=shown)  # type: ignore[attr-defined]
         rows = "\n".join(f"{name}\n    {told(each)}" for name, each in known.items())
         call.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\nOptions\n-------\n{rows}\n"
@@ -286,15 +245,14 @@ def belonging(given: Mapping[str, Any], *groups: type[Options]) -> dict[str, Any
 
 
 def told(each: Field[Any]) -> str:
-    """The help of an option, with the names of all that is installed."""
+    """The help of an option, with all that is installed as it is written."""
 
     def names(found: re.Match[str]) -> str:
         if found[1] == "designs":
             from cpmodel.search.designs import DESIGNS
 
             return ", ".join(DESIGNS)
-        kinds = {kind: kind for kind in get_args(registry.Kind)}
-        return ", ".join(registry.names(kinds[found[1]]))
+        return ", ".join(registry.written(cast(registry.Kind, found[1])))
 
     return re.sub(r"\{(\w+)\}", names, each.metadata["help"])
 
@@ -304,7 +262,7 @@ def checked(each: Field[Any], value: Any, called: str = "") -> Any:
     kinds, within = str(each.type).split(" | "), each.metadata["within"]
     if value is None and "None" in kinds:
         return None
-    number = next((kind for kind in (int, float) if kind.__name__ in kinds), None)
+    number = int if "int" in kinds else float if "float" in kinds else None
     if number is not None:
         numeric = isinstance(value, Integral if number is int else Real) and not isinstance(value, bool)
         if numeric and _inside(value, within):
@@ -318,14 +276,15 @@ def checked(each: Field[Any], value: Any, called: str = "") -> Any:
         expected = "True or False"
     else:
         return value
-    got = repr(value) if isinstance(value, str) else value
-    raise BadInputError(called or each.name, expected=expected, got=got)
+    raise BadInputError(
+        called or each.name, expected=expected, got=repr(value) if isinstance(value, str) else value
+    )
 
 
-def _inside(number: float, interval: str) -> bool:
+def _inside(number: Any, interval: str) -> bool:
     low, high = map(float, interval[1:-1].split(", "))
-    above = number >= low if interval[0] == "[" else number > low
-    return above and (number <= high if interval[-1] == "]" else number < high)
+    ends = [low] * (interval[0] == "[") + [high] * (interval[-1] == "]")
+    return low < number < high or number in ends
 
 
 def _limits(interval: str) -> str:

@@ -1,10 +1,9 @@
 """Commands are derived from groups of options: one more field is one more option."""
 
-# ruff: noqa: RUF009 - `option` makes a field
 from __future__ import annotations
 
 import subprocess
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from cpmodel.pipeline import options
 from cpmodel.pipeline.options import Effort, Options, option
 
 
-@dataclass(frozen=True)
 class Cooking(Options):
     """A group made up here."""
 
@@ -102,7 +100,6 @@ def test_every_field_is_an_option_of_some_command() -> None:
 def test_one_field_more_is_an_option_more() -> None:
     """The same declaration gives the keyword of Python its check and the command its option."""
 
-    @dataclass(frozen=True)
     class More(Effort):
         patience: int = option(3, "How often it asks again.", "N", within="[0, 9]")
 

@@ -127,7 +127,7 @@ def test_measured_run_times(cpmodel: Command, study: Path, tmp_path: Path) -> No
     choice = cpmodel("optimize", "-t", "0.5", "-c", "latency_s", "--json", cwd=tmp_path)
     assert choice.json["plain"]["complexity"] > 0
     fits = cpmodel("fit", "--model", "logpower", cwd=tmp_path)
-    assert "C(T): run-time" in fits.out
+    assert "C(T), run-time" in fits.out
     assert "within 10 %" in fits.out
 
 
@@ -265,7 +265,8 @@ def test_the_whole_curve_within_limits(cpmodel: Command, tmp_path: Path) -> None
     assert curve["status"] in ("settled", "open")
     assert 6 <= curve["trainings"] <= 9
     assert len(curve["targets"]) == len(curve["low"]) == len(curve["keys"])
-    assert json.loads((tmp_path / "study/curve.json").read_text()) == curve
+    kept = json.loads((tmp_path / "study/curve.json").read_text())
+    assert {key: value for key, value in kept.items() if key != "format"} == curve
     samples = pd.read_csv(tmp_path / "study/samples.csv").query("purpose != 'baseline'")
     weights = samples["f"] * (samples["k"] ** 2 + 2 + 3 * (samples["s"] // 2) ** 2) + 3
     assert (weights <= 400).all()

@@ -112,14 +112,14 @@ def test_recipes() -> None:
     assert values.recipe(["augment=none", "epochs=3"], "--recipe") == {"augment": (), "epochs": 3}
 
 
-def test_assignments() -> None:
-    assert values.assignments(["f=8", " act = relu"], "--baseline") == {"f": 8, "act": "relu"}
+def test_pairs() -> None:
+    assert values.pairs(["f=8", " act = relu"], "--baseline") == {"f": 8, "act": "relu"}
 
 
 @pytest.mark.parametrize("text", ["f", "f=", "=8", ""])
-def test_assignments_refused(text: str) -> None:
+def test_pairs_refused(text: str) -> None:
     with pytest.raises(BadInputError, match="--baseline: expected NAME=VALUE"):
-        values.assignments([text], "--baseline")
+        values.pairs([text], "--baseline")
 
 
 @given(st.text(max_size=30), st.integers(2, 20))
