@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
+from functools import wraps
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cpmodel.cost import ComparedCost
 from cpmodel.costs.table import CostsTable
@@ -31,11 +33,13 @@ from cpmodel.pipeline.options import (
     Goal,
     Machine,
     MeasureOptions,
+    Options,
     ProofOptions,
     StudyOptions,
     TableOptions,
     Training,
-    takes,
+    belonging,
+    told,
 )
 from cpmodel.pipeline.project import Plan, Project, plan, reopen, store_there
 from cpmodel.pipeline.run import check_search, choose, run, sample, verify
@@ -49,6 +53,45 @@ from cpmodel.space import Configuration, Space
 
 if TYPE_CHECKING:
     from cpmodel.deploy.export import Exported
+
+
+R = TypeVar("R")
+
+
+def takes(*groups: type[Options], **defaults: Any) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """A function of option groups as one of their fields: ``run(target=0.9, budget=40)``.
+
+    What is decorated takes the groups first (after `self`). The signature and the docstring tell the fields;
+    `defaults` are those that differ from the fields' own.
+    """
+    known = {each.name: each for group in groups for each in fields(group)}
+
+    def decorated(function: Callable[..., R]) -> Callable[..., R]:
+        own = list(signature(function).parameters.values())
+        start = int(own[0].name == "self")
+        del own[start : start + len(groups)]
+        names = [*known, *(p.name for p in own[start:])]
+
+        @wraps(function)
+        def call(*given: Any, **keywords: Any) -> R:
+            for name in keywords.keys() - set(names):
+                expected = "one of " + ", ".join(names)
+                raise BadInputError(f"{function.__name__}: option {name}", expected=expected)
+            chosen = defaults | {name: keywords.pop(name) for name in known.keys() & keywords.keys()}
+            made = [group(**belonging(chosen, group)) for group in groups]
+            return function(*given[:start], *made, *given[start:], **keywords)
+
+        options = [
+            Parameter(n, Parameter.KEYWORD_ONLY, default=defaults.get(n, f.default), annotation=f.type)
+            for n, f in known.items()
+        ]
+        shown = sorted([*own, *options], key=lambda parameter: parameter.kind)
+        call.__signature__ = signature(function).replace(parameters=shown)  # type: ignore[attr-defined]
+        rows = "\n".join(f"{name}\n    {told(each)}" for name, each in known.items())
+        call.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\nOptions\n-------\n{rows}\n"
+        return call
+
+    return decorated
 
 
 class Source(ABC):

@@ -34,7 +34,7 @@ def test_examples(name: str) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert {"cpmodel.space", "cpmodel.cli.values", "cpmodel.datasets"} <= set(MODULES)
+    assert {"cpmodel.space", "cpmodel.cli.options", "cpmodel.datasets"} <= set(MODULES)
 
 
 def blocks(page: Path, language: str) -> list[str]:

@@ -19,7 +19,7 @@ from cpmodel.codec import dump
 from cpmodel.cost import Cost
 from cpmodel.costs.describe import Described
 from cpmodel.costs.table import CostsTable
-from cpmodel.numbers import amount, text_of
+from cpmodel.numbers import text_of
 from cpmodel.optimize import Choice
 from cpmodel.pipeline import wording
 from cpmodel.pipeline.answer import Answer
@@ -151,28 +151,12 @@ def _(samples: Samples, source: Source, given: Given) -> None:
 
 @tell.register
 def _(costs: CostsTable, source: None, given: Given) -> None:
-    rows = plain(costs, source)
-    columns = [(name, [row[name] for row in rows], False) for name in ("cost", "conditions")]
-    columns.append(("configurations", [str(row["configurations"]) for row in rows], True))
-    for name in ("least", "median", "most"):
-        columns.append((name, [amount(row[name], row["unit"]) for row in rows], True))
-    _table(tables.table("", columns))
+    _table(tables.measured_table(plain(costs, source)))
 
 
 @tell.register
 def _(described: Described, source: None, given: Given) -> None:
-    figures = described.figures
-    counted = ["unknown" if f.counted is None else f"{f.counted:,.0f}" for f in figures]
-    columns = [
-        ("cost", [f.cost.name for f in figures], False),
-        ("value", [f"{f.value:,.0f}" for f in figures], True),
-        ("unit", [f.cost.unit for f in figures], False),
-        ("", ["" if f.cost.label == f.cost.name else f.cost.label for f in figures], False),
-        ("counted", counted if given["check"] else [], True),
-    ]
-    _table(
-        tables.table(",".join(f"{name}={value}" for name, value in described.configuration.items()), columns)
-    )
+    _table(tables.described_table(described, counted=given["check"]))
     if described.unseen:
         _note([f"multiplications that the count cannot see: {', '.join(described.unseen)}"])
     if not described.agrees:

@@ -92,8 +92,7 @@ def measure(given: Given) -> tuple[None, Any]:
     if networks is None:
         table = _study(given).measure(**how, watch=watch)
     else:
-        space = networks[0].space(networks[1])
-        table = measured(*networks, space, o.MeasureOptions(**how), watch=watch)
+        table = measured(*networks, networks[0].space(networks[1]), o.MeasureOptions(**how), watch=watch)
     if given["out"] is not None:
         table.write_csv(given["out"])
     return None, table

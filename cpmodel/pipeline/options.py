@@ -6,13 +6,11 @@ A field says its type, its default and, by `option`, the rest; what it may be is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
-from functools import wraps
-from inspect import Parameter, signature
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast, dataclass_transform
+from typing import TYPE_CHECKING, Any, cast, dataclass_transform
 
 from cpmodel import registry
 from cpmodel.errors import BadInputError
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
 
     Values = Mapping[str, Sequence[Value]]
 
-R = TypeVar("R")
-
 COUNT = "[1, inf)"
 
 
@@ -42,7 +38,7 @@ def option(
     """A field of an option group.
 
     In its help ``{families}`` and its like stand for all that is installed. By its metavar the command line
-    knows how it is written: see `cpmodel.cli.values.READERS`. A flag is a short one beside ``--name``, or a
+    knows how it is written: see `cpmodel.cli.options.READERS`. A flag is a short one beside ``--name``, or a
     long one instead; without dashes what stands there by its place; None for what only Python has. A value is
     within the interval of a number, like ``(0, 1]``, or among the words that there are.
     """
@@ -203,42 +199,6 @@ class TableOptions(NetworkOptions):
     baseline: Configuration | None = BASELINE
 
 
-def takes(*groups: type[Options], **defaults: Any) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """A function of option groups as one of their fields: ``run(target=0.9, budget=40)``.
-
-    What is decorated takes the groups first (after `self`). The signature and the docstring tell the fields;
-    `defaults` are those that differ from the fields' own.
-    """
-    known = {each.name: each for group in groups for each in fields(group)}
-
-    def decorated(function: Callable[..., R]) -> Callable[..., R]:
-        own = list(signature(function).parameters.values())
-        start = int(own[0].name == "self")
-        del own[start : start + len(groups)]
-        names = [*known, *(p.name for p in own[start:])]
-
-        @wraps(function)
-        def call(*given: Any, **keywords: Any) -> R:
-            for name in keywords.keys() - set(names):
-                expected = "one of " + ", ".join(names)
-                raise BadInputError(f"{function.__name__}: option {name}", expected=expected)
-            chosen = defaults | {name: keywords.pop(name) for name in known.keys() & keywords.keys()}
-            made = [group(**belonging(chosen, group)) for group in groups]
-            return function(*given[:start], *made, *given[start:], **keywords)
-
-        options = [
-            Parameter(n, Parameter.KEYWORD_ONLY, default=defaults.get(n, f.default), annotation=f.type)
-            for n, f in known.items()
-        ]
-        shown = sorted([*own, *options], key=lambda parameter: parameter.kind)
-        call.__signature__ = signature(function).replace(parameters=shown)  # type: ignore[attr-defined]
-        rows = "\n".join(f"{name}\n    {told(each)}" for name, each in known.items())
-        call.__doc__ = f"{(function.__doc__ or '').rstrip()}\n\nOptions\n-------\n{rows}\n"
-        return call
-
-    return decorated
-
-
 def belonging(given: Mapping[str, Any], *groups: type[Options]) -> dict[str, Any]:
     """What of the given keywords these groups take."""
     return {each.name: given[each.name] for group in groups for each in fields(group) if each.name in given}
@@ -276,9 +236,8 @@ def checked(each: Field[Any], value: Any, called: str = "") -> Any:
         expected = "True or False"
     else:
         return value
-    raise BadInputError(
-        called or each.name, expected=expected, got=repr(value) if isinstance(value, str) else value
-    )
+    got = repr(value) if isinstance(value, str) else value
+    raise BadInputError(called or each.name, expected=expected, got=got)
 
 
 def _inside(number: Any, interval: str) -> bool:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from cpmodel import numbers
+from cpmodel.costs.describe import Described
 from cpmodel.metrics import FIGURES
 from cpmodel.optimize import Candidate
 from cpmodel.report.agreement import Fit
@@ -157,6 +159,32 @@ def coefficients_table(fit: Fit) -> Table | None:
             ("coefficient", [c.name for c in coefficients], False),
             ("value", [numbers.number(c.value) for c in coefficients], True),
             ("standard error", [numbers.number(c.standard_error) for c in coefficients], True),
+        ],
+    )
+
+
+def measured_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Measured costs with their conditions and how they are spread, each of `rows` one cost of a table."""
+    listed = list(rows)
+    columns = [(name, [str(row[name]) for row in listed], False) for name in ("cost", "conditions")]
+    columns.append(("configurations", [str(row["configurations"]) for row in listed], True))
+    for name in ("least", "median", "most"):
+        columns.append((name, [numbers.amount(row[name], row["unit"]) for row in listed], True))
+    return table("", columns)
+
+
+def described_table(described: Described, *, counted: bool) -> Table:
+    """The computed costs of a configuration, and what was counted on its network."""
+    figures = described.figures
+    found = ["unknown" if f.counted is None else f"{f.counted:,.0f}" for f in figures]
+    return table(
+        ",".join(f"{name}={value}" for name, value in described.configuration.items()),
+        [
+            ("cost", [f.cost.name for f in figures], False),
+            ("value", [f"{f.value:,.0f}" for f in figures], True),
+            ("unit", [f.cost.unit for f in figures], False),
+            ("", ["" if f.cost.label == f.cost.name else f.cost.label for f in figures], False),
+            ("counted", found if counted else [], True),
         ],
     )
 

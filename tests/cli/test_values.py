@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpmodel.cli import shortened, values
+from cpmodel.cli import options as values
+from cpmodel.cli import shortened
 from cpmodel.errors import BadInputError
 
 
