@@ -1,7 +1,4 @@
-"""Commands derived from option groups: one more field of a group is one more option of all that take it.
-
-What people write becomes values here; each kind refuses what it does not understand in one line.
-"""
+"""Commands derived from option groups: one more field of a group is one more option of all that take it."""
 
 from __future__ import annotations
 
@@ -31,8 +28,7 @@ class Parser(argparse.ArgumentParser):
     """Raises an error in one line where it does not understand; expands no abbreviations."""
 
     def __init__(self, **about: Any) -> None:
-        shape = argparse.RawDescriptionHelpFormatter
-        super().__init__(allow_abbrev=False, formatter_class=shape, **about)
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **about)
 
     def error(self, message: str) -> NoReturn:
         """Raise it as any other error of what the user gives."""
@@ -70,11 +66,8 @@ class Command:
             elif each.default is False:
                 how |= {"dest": each.name, "action": "store_true"}
             else:
-                how |= {
-                    "dest": each.name,
-                    "action": "append" if "=" in metavar else "store",
-                    "metavar": metavar,
-                }
+                action = "append" if "=" in metavar else "store"
+                how |= {"dest": each.name, "action": action, "metavar": metavar}
             parser.add_argument(*flags, **how)
 
     def given(self, words: dict[str, Any], rest: list[str]) -> Given:
