@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from inspect import getdoc, signature
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from cpmodel.families.plain import PlainFamily
 from cpmodel.metrics import Balanced
 from cpmodel.pipeline import material as materials
 from cpmodel.pipeline import project as projects
+from cpmodel.pipeline.options import Effort, Goal
 from cpmodel.pipeline.stages import read_precision_fit
 from cpmodel.recipe import Recipe
+from cpmodel.study import takes
 from cpmodel.training.trainer import Trainer
 
 SMALL: dict[str, Any] = {"values": {"f": (2, 4), "s": (6, 8), "k": (2,), "l": (1,)}, "recipe": {"epochs": 1}}
@@ -164,3 +167,28 @@ def test_a_table_goes_through_the_same_stages(table: Path) -> None:
     assert measured.report(target=0.8) == table.with_suffix(".html")
     with pytest.raises(BadInputError, match="nothing there"):
         cpmodel.read(table.with_name("none.csv"))
+
+
+class Thing:
+    @takes(Goal, Effort, budget=7)
+    def work(self, goal: Goal, effort: Effort, name: str = "x") -> tuple[Goal, Effort, str]:
+        """Do it."""
+        return goal, effort, name
+
+
+def test_a_function_takes_the_fields_of_its_groups() -> None:
+    goal, effort, name = Thing().work(target=0.9, workers=2)
+    assert (goal, effort, name) == (Goal(target=0.9), Effort(budget=7, workers=2), "x")
+    assert Thing().work("y", target=0.9, budget=3)[1:] == (Effort(budget=3), "y")
+    with pytest.raises(
+        BadInputError, match=r"^work: option tolarance: expected one of complexity, .*, name$"
+    ):
+        Thing().work(target=0.9, tolarance=0.1)
+
+
+def test_its_signature_and_help_name_the_fields() -> None:
+    known = signature(Thing.work).parameters
+    assert [*known][:3] == ["self", "name", "complexity"]
+    assert known["budget"].default == 7
+    assert known["target"].annotation == "float | None"
+    assert "tolerance\n    Stop when" in (getdoc(Thing.work) or "")

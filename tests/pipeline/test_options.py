@@ -1,9 +1,8 @@
-"""The option groups: what is refused, what a decorated function takes, and what its help says."""
+"""The option groups: what is refused, and what help says."""
 
 from __future__ import annotations
 
 from dataclasses import fields
-from inspect import getdoc, signature
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,6 @@ from cpmodel.pipeline.options import (
     ProofOptions,
     StudyOptions,
     TableOptions,
-    takes,
     told,
 )
 
@@ -87,28 +85,3 @@ def test_every_option_says_what_it_is(group: type[Options]) -> None:
 def test_help_names_all_that_is_installed() -> None:
     family = next(f for f in fields(StudyOptions) if f.name == "family")
     assert ", ".join(registry.names("families")) in told(family)
-
-
-class Thing:
-    @takes(Goal, Effort, budget=7)
-    def work(self, goal: Goal, effort: Effort, name: str = "x") -> tuple[Goal, Effort, str]:
-        """Do it."""
-        return goal, effort, name
-
-
-def test_a_function_takes_the_fields_of_its_groups() -> None:
-    goal, effort, name = Thing().work(target=0.9, workers=2)
-    assert (goal, effort, name) == (Goal(target=0.9), Effort(budget=7, workers=2), "x")
-    assert Thing().work("y", target=0.9, budget=3)[1:] == (Effort(budget=3), "y")
-    with pytest.raises(
-        BadInputError, match=r"^work: option tolarance: expected one of complexity, .*, name$"
-    ):
-        Thing().work(target=0.9, tolarance=0.1)
-
-
-def test_its_signature_and_help_name_the_fields() -> None:
-    known = signature(Thing.work).parameters
-    assert [*known][:3] == ["self", "name", "complexity"]
-    assert known["budget"].default == 7
-    assert known["target"].annotation == "float | None"
-    assert "tolerance\n    Stop when" in (getdoc(Thing.work) or "")
