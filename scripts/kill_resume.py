@@ -10,6 +10,7 @@ again with the same command. Then compares the two samples.csv in every column b
 
 from __future__ import annotations
 
+import argparse
 import platform
 import random
 import subprocess
@@ -20,11 +21,9 @@ import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
 
 import pandas as pd
 import psutil
-import typer
 
 from cpmodel.cost import device_name
 from cpmodel.files import write_json
@@ -104,13 +103,7 @@ def interrupted(command: list[str], kills: int, budget: int, rng: random.Random)
     return killed, trees, done
 
 
-def main(
-    kills: Annotated[int, typer.Option(min=1, help="How often the study is killed.")] = 20,
-    study: Annotated[Path | None, typer.Option(help="Folder for the two studies; kept if given.")] = None,
-    budget: Annotated[int, typer.Option(min=2, max=80, help="Configurations of the design.")] = 60,
-    seed: Annotated[int, typer.Option(help="Of the study, and of the moments of the kills.")] = 0,
-    out: Annotated[Path, typer.Option(help="JSON file for the outcome.")] = OUT,
-) -> None:
+def main(kills: int, study: Path | None, budget: int, seed: int, out: Path) -> None:
     """Compare a study that is killed and resumed with one that is not."""
     with tempfile.TemporaryDirectory() as temporary:
         top = study or Path(temporary)
@@ -155,4 +148,10 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--kills", type=int, default=20, help="how often the study is killed")
+    parser.add_argument("--study", type=Path, help="folder for the two studies; kept if given")
+    parser.add_argument("--budget", type=int, default=60, help="configurations of the design, 2 to 80")
+    parser.add_argument("--seed", type=int, default=0, help="of the study, and of the moments of the kills")
+    parser.add_argument("--out", type=Path, default=OUT, help="JSON file for the outcome")
+    main(**vars(parser.parse_args()))

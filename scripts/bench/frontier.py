@@ -13,6 +13,7 @@ ten million would take minutes to days they run on fewer, and so do the others o
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import subprocess
@@ -21,10 +22,9 @@ import time
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -133,18 +133,7 @@ def _digest(table: Floats) -> str:
     return hashlib.sha256(np.ascontiguousarray(table).data).hexdigest()[:12]
 
 
-def main(
-    out: Annotated[Path, typer.Option(help="CSV to write.")] = Path("data/measured/frontier.csv"),
-    calls: Annotated[
-        Path, typer.Option(help="Where every call is kept; what is there is not done again.")
-    ] = Path("frontier_calls.jsonl"),
-    rounds: Annotated[int, typer.Option(help="Calls of each tool.")] = 5,
-    shared: Annotated[
-        bool, typer.Option(help="Others work on the machine: processor seconds count, not those of the wall.")
-    ] = False,
-    seconds: Annotated[float, typer.Option(help="Stop after so long; the same command goes on.")] = 3600.0,
-    one: Annotated[str, typer.Option(hidden=True)] = "",
-) -> None:
+def main(out: Path, calls: Path, rounds: int, shared: bool, seconds: float, one: str) -> None:
     """Measure whatever was not measured yet, and write the table of what is whole."""
     if one:
         print(json.dumps(measured(*json.loads(one))))
@@ -239,4 +228,15 @@ def _machine() -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--out", type=Path, default=Path("data/measured/frontier.csv"), help="CSV to write")
+    kept = "where every call is kept; what is there is not done again"
+    parser.add_argument("--calls", type=Path, default=Path("frontier_calls.jsonl"), help=kept)
+    parser.add_argument("--rounds", type=int, default=5, help="calls of each tool")
+    busy = "others work on the machine: processor seconds count, not those of the wall"
+    parser.add_argument("--shared", action="store_true", help=busy)
+    parser.add_argument(
+        "--seconds", type=float, default=3600.0, help="stop after so long; the same command goes on"
+    )
+    parser.add_argument("--one", default="", help=argparse.SUPPRESS)
+    main(**vars(parser.parse_args()))

@@ -7,6 +7,7 @@ One row a target: the verified configuration, its precision, its complexity agai
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import subprocess
@@ -14,11 +15,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
 import torch
-import typer
 
 from cpmodel.cost import device_name
 from cpmodel.files import replacing
@@ -26,11 +26,7 @@ from cpmodel.pipeline.costing import compared_costs
 from cpmodel.pipeline.project import reopen
 
 
-def main(
-    out: Annotated[Path, typer.Option(help="CSV to write.")] = Path("data/measured/quickstart.csv"),
-    targets: Annotated[str, typer.Option(help="Precisions, separated by commas.")] = "0.85,0.87,0.89",
-    seed: Annotated[int, typer.Option(help="Seed of every study.")] = 0,
-) -> None:
+def main(out: Path, targets: str, seed: int) -> None:
     """Run the product for each target and write what it answered."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
@@ -83,4 +79,8 @@ def row(study: Path, answer: dict[str, Any], wall_s: float) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--out", type=Path, default=Path("data/measured/quickstart.csv"), help="CSV to write")
+    parser.add_argument("--targets", default="0.85,0.87,0.89", help="precisions, separated by commas")
+    parser.add_argument("--seed", type=int, default=0, help="seed of every study")
+    main(**vars(parser.parse_args()))
