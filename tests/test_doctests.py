@@ -67,7 +67,10 @@ def test_python_of_the_documentation_runs(
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "page"}
     for block in blocks(page, "python"):
-        exec(compile(re.sub(r"budget=\d+", "budget=9", block), str(page), "exec"), names)
+        short = re.sub(r"budget=\d+", "budget=9", block).replace(
+            '"folder:photos"', '"folder:photos", epochs=9'
+        )
+        exec(compile(short, str(page), "exec"), names)
     assert "Traceback" not in capsys.readouterr().err
 
 

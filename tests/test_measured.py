@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import cpmodel
@@ -46,9 +47,11 @@ def test_the_summary_tells_what_the_samples_hold(summary):
         assert answer["macs_reduction"] == pytest.approx(BASELINE_MACS / answer["macs"])
 
 
-def test_run_times_of_the_study_can_be_minimised():
+def test_run_times_of_the_study_can_be_minimised(tmp_path: Path) -> None:
     table = read_costs(LFW / "costs.csv", cpmodel.read(LFW / "samples.csv").samples().space)
     assert {cost.conditions.batch for cost in table.kinds} == {1, 64}
     faces = cpmodel.read(LFW / "samples.csv", image=IMAGE, classes=2)
-    choice = faces.optimize(target=0.93, costs=LFW / "costs.csv", complexity="latency_s")
+    some = pd.read_csv(LFW / "costs.csv").groupby("batch").head(60)  # all of them take a minute to model
+    some.to_csv(tmp_path / "costs.csv", index=False)
+    choice = faces.optimize(target=0.93, costs=tmp_path / "costs.csv", complexity="latency_s")
     assert choice.plain.complexity < choice.baseline.complexity / 10

@@ -1,4 +1,4 @@
-"""The fused engine against the same network run module by module with autograd."""
+"""The fused engine against the same network run with autograd."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from cpmodel.engine import kernels
 from cpmodel.engine.base import Normalisation
@@ -59,6 +60,7 @@ def fused(network: nn.Module, normalisation: Normalisation, dtype: str = "float3
 
 
 @settings(deadline=None)  # the first call compiles
+@example(f=8, s=4, k=1, layers=3, channels=1, smoothing=0.0, seed=3)  # modules in float32 lose 7e-3 here
 @given(
     st.integers(1, 9),
     st.integers(4, 13),
@@ -72,18 +74,23 @@ def test_loss_gradients_statistics_and_logits(
     f: int, s: int, k: int, layers: int, channels: int, smoothing: float, seed: int
 ) -> None:
     network = made(f, s, k, layers, channels, seed)
-    twin = copy.deepcopy(network)
+    exact = copy.deepcopy(network).double()
     normalisation = Normalisation((110.0,) * channels, (1 / 60,) * channels)
-    one, other = ModulesEngine(network, normalisation), fused(twin, normalisation)
+    engine = fused(network, normalisation)
     images, labels = batch(12, s, channels, seed)
-    expected = one.backpropagate(images, labels, smoothing)
-    torch.testing.assert_close(other.backpropagate(images, labels, smoothing), expected, rtol=1e-4, atol=1e-5)
+    x = (images.double() - 110) / 60  # float32 modules err more than what is tested
+    expected = F.cross_entropy(exact(x), labels, label_smoothing=smoothing)
+    expected.backward()  # type: ignore[no-untyped-call]
+    near = {"rtol": 1e-4, "atol": 1e-5, "check_dtype": False}
+    torch.testing.assert_close(engine.backpropagate(images, labels, smoothing), expected.detach(), **near)
     # against the largest of all: a weight that batch norm cancels has a gradient of nothing but rounding
-    largest = float(gradients(network).abs().max())
-    torch.testing.assert_close(gradients(twin), gradients(network), rtol=2e-3, atol=1e-4 * largest)
-    for mine, theirs in zip(twin.buffers(), network.buffers(), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(other.logits(images), one.logits(images), rtol=1e-3, atol=1e-4)
+    largest = float(gradients(exact).abs().max())
+    torch.testing.assert_close(gradients(network), gradients(exact).float(), rtol=2e-3, atol=1e-4 * largest)
+    for mine, theirs in zip(network.buffers(), exact.buffers(), strict=True):
+        torch.testing.assert_close(mine, theirs, **near)
+    with torch.inference_mode():
+        logits = exact.eval()(x)
+    torch.testing.assert_close(engine.logits(images), logits, rtol=1e-3, atol=1e-4, check_dtype=False)
 
 
 @pytest.mark.parametrize("k", [3, 4])
