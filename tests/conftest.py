@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers of the suite share the cores already
@@ -11,10 +12,21 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # started in the background of a script: Ctrl-C must not be ignored by the processes of the tests too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+import forked_worker
 import pytest
+from running import Command, forked_commands
 from small_images import make_images
 
 from cpmodel.locks import locked
+
+forked_worker.begin_at_once()
+
+
+@pytest.fixture(scope="session")
+def cpmodel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """The command, in quickly forked processes, so that many cases can be tried."""
+    with forked_commands(tmp_path_factory.mktemp("streams")) as run:
+        yield run
 
 
 @pytest.fixture(scope="session")

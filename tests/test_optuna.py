@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import random
-import subprocess
-import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -100,30 +100,27 @@ def test_a_study_goes_on_from_its_storage_as_it_would_have(tmp_path: Path, kind:
     assert told(study) == whole
 
 
-SCRIPT = """
-import sys, time, optuna
-sys.path.insert(0, {tests!r})
-from test_optuna import objective, sampler, storages
-from pathlib import Path
-def slow(trial):
+def slow(trial: optuna.Trial) -> float:
     value = objective(trial)
     time.sleep(0.05)
     return value
-study = optuna.load_study(study_name="s", storage=storages(Path({folder!r}), {kind!r}), sampler=sampler())
-study.optimize(slow, n_trials=8)
-"""
+
+
+def take_part(folder: Path, kind: str) -> None:
+    study = optuna.load_study(study_name="s", storage=storages(folder, kind), sampler=sampler())
+    study.optimize(slow, n_trials=8)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "journal"])
 def test_processes_share_a_study(tmp_path: Path, kind: str) -> None:
     optuna.create_study(storage=storages(tmp_path, kind), study_name="s", direction="maximize")
-    script = SCRIPT.format(tests=str(Path(__file__).parent), folder=str(tmp_path), kind=kind)
-    workers = [
-        subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True) for _ in range(2)
-    ]
+    fork = multiprocessing.get_context("fork")
+    workers = [fork.Process(target=take_part, args=(tmp_path, kind)) for _ in range(2)]
     for worker in workers:
-        _, said = worker.communicate(timeout=120)
-        assert worker.returncode == 0, said
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+        assert worker.exitcode == 0
     study = optuna.load_study(study_name="s", storage=storages(tmp_path, kind))
     trials = study.trials
     assert [t.number for t in trials] == list(range(len(trials)))

@@ -18,6 +18,7 @@ from cpmodel.search.decide import Step
 from cpmodel.training.pool import Event
 
 BAR = 24
+REST = 50  # so many times as long as a look at the record took, none is taken again
 
 
 class Progress(Watcher):
@@ -75,7 +76,11 @@ class Progress(Watcher):
             self._in_hand[key] = (event.epoch, event.precision, self._in_hand[key][2])
         elif event.sample is not None:
             self._in_hand.pop(key, None)
-            self._look()
+            self.done += 1
+            if event.sample.precision is not None:
+                self.best = max(self.best, (event.sample.precision, key[0]))
+            if time.monotonic() >= self._next_look:
+                self._look()
             if not self.console.is_terminal:
                 self._say(self._line(key[0], event.request, event.sample), style="")
 
@@ -106,6 +111,7 @@ class Progress(Watcher):
 
     def _look(self) -> None:
         """Count what is done, and expect of the rest what trainings like it took; queued ones come first."""
+        began = time.monotonic()
         study, space, samples = self.project.study, self.project.space, self.project.study.samples()
         self.done, usable = len(samples), samples.usable
         self.best = max(zip(usable.precision, usable.keys, strict=True), default=(0.0, ""))
@@ -113,7 +119,8 @@ class Progress(Watcher):
         expected = training_seconds(self.project.material(samples), queued)
         if expected is None:
             self.left = "time left unknown yet"
-            return
-        later = max(0, self.total - self.done - len(queued)) * usable.frame["train_s"].median()
-        left = (expected.sum() + later) / self.workers
-        self.left = f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left"
+        else:
+            later = max(0, self.total - self.done - len(queued)) * usable.frame["train_s"].median()
+            left = (expected.sum() + later) / self.workers
+            self.left = f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left"
+        self._next_look = time.monotonic() + REST * (time.monotonic() - began)

@@ -140,11 +140,11 @@ def test_targets(leaves_alone: Callable[..., None], target: str) -> None:
         ("optimize good.csv", ["target", "neither"]),
         ("optimize good.csv -t 0.8 --drop 0.1", ["target", "both"]),
         ("run -t 0.8 --drop 0.1", ["target", "both"]),
-        ("optimize good.csv --drop 0.99", ["drop", "baseline's precision", "0.99"]),
-        ("optimize good.csv -t 0.8 -c watts", ["good.csv", "complexity", "macs", "watts"]),
-        ("optimize good.csv -t 0.8 --max watts=3", ["complexity", "watts"]),
+        ("optimize good.csv --drop 0.99 --model logpower", ["drop", "baseline's precision", "0.99"]),
+        ("optimize good.csv -t 0.8 --model logpower -c watts", ["good.csv", "complexity", "macs", "watts"]),
+        ("optimize good.csv -t 0.8 --model logpower --max watts=3", ["complexity", "watts"]),
         ("optimize good.csv -t 0.8 --max macs", ["--max", "NAME=NUMBER", "'macs'"]),
-        ("optimize good.csv -t 0.8 --max macs=1", ["macs"]),
+        ("optimize good.csv -t 0.8 --model logpower --max macs=1", ["macs"]),
         ("optimize good.csv -t 0.8 --confidence 2", ["confidence", "[0.5, 1)", "2"]),
         ("optimize good.csv -t 0.8 --confidence abc", ["--confidence", "number", "'abc'"]),
         ("optimize good.csv -t 0.8 --model magic", ["model", "loggp", "magic"]),
@@ -155,10 +155,16 @@ def test_targets(leaves_alone: Callable[..., None], target: str) -> None:
         ("optimize good.csv -t 0.8 --parameters f,zz", ["'zz'", "missing"]),
         ("optimize nowhere -t 0.8", ["nowhere", "folder or a CSV"]),
         ("optimize . -t 0.8", ["no study here", "study.db"]),
-        ("optimize good.csv -t 0.8 --envelope good.csv/x.csv", ["good.csv/x.csv", "cannot write"]),
-        ("optimize good.csv -t 0.8 --envelope .", ["cannot write", "directory"]),
-        ("optimize good.csv -t 0.8 --envelope /dev/full", ["/dev/full", "No space left"]),
-        ("optimize good.csv -t 0.8 --envelope /proc/x/curve.csv", ["/proc/x/curve.csv", "cannot write"]),
+        (
+            "optimize good.csv -t 0.8 --model logpower --envelope good.csv/x.csv",
+            ["good.csv/x.csv", "cannot write"],
+        ),
+        ("optimize good.csv -t 0.8 --model logpower --envelope .", ["cannot write", "directory"]),
+        ("optimize good.csv -t 0.8 --model logpower --envelope /dev/full", ["/dev/full", "No space left"]),
+        (
+            "optimize good.csv -t 0.8 --model logpower --envelope /proc/x/curve.csv",
+            ["/proc/x/curve.csv", "cannot write"],
+        ),
         ("fit good.csv --out /proc/x/fit.json", ["/proc/x/fit.json", "cannot write"]),
         ("fit good.csv --precision zz", ["'zz'", "missing"]),
         ("fit", ["study", "nothing there"]),
@@ -242,7 +248,12 @@ def test_pickled_objects_are_not_loaded(leaves_alone: Callable[..., None], place
 
 def test_a_full_disk(leaves_alone: Callable[..., None]) -> None:
     leaves_alone("fit good.csv --model logpower --out fit.json", "fit.json", "cannot write", most_bytes=500)
-    leaves_alone("optimize good.csv -t 0.8 --envelope curve.csv", "curve.csv", "cannot write", most_bytes=250)
+    leaves_alone(
+        "optimize good.csv -t 0.8 --model logpower --envelope curve.csv",
+        "curve.csv",
+        "cannot write",
+        most_bytes=250,
+    )
 
 
 def test_a_full_disk_makes_no_study(cpmodel: Command, place: Path) -> None:

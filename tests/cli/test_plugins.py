@@ -6,31 +6,25 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import SCRIPT, Ended
+from running import SCRIPT, Command, forked_commands
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 
 
-def called(*args: object, cwd: Path) -> Ended:
-    """The console script where the made-up plug-ins are installed, for its worker processes too."""
+@pytest.fixture(scope="module")
+def called(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """The command where the made-up plug-ins are installed, for its worker processes too."""
     paths = os.pathsep.join(filter(None, [str(PLUGINS), os.environ.get("PYTHONPATH")]))
-    ended = subprocess.run(
-        [SCRIPT, *map(str, args)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={**os.environ, "PYTHONPATH": paths},
-    )
-    return Ended(ended.returncode, ended.stdout, ended.stderr)
+    with forked_commands(tmp_path_factory.mktemp("streams"), PYTHONPATH=paths) as run:
+        yield run
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(called: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a study whose family, images and metric are plug-ins."""
     place = tmp_path_factory.mktemp("plugins")
     made = ["--dataset", "bars?draw=1", "--family", "stripes", "--metric", "wrong", "--rows", "4,8"]
@@ -41,14 +35,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def test_help_lists_them(tmp_path: Path) -> None:
+def test_help_lists_them(called: Command, tmp_path: Path) -> None:
     text = called("run", "--help", cwd=tmp_path).out
     for words in ("Family of networks: plain, stripes", "bars", "wrong"):
         assert words in " ".join(text.split()), words
     assert "nearest" in called("fit", "--help", cwd=tmp_path).out
 
 
-def test_an_answer_in_the_units_of_the_metric(place: Path) -> None:
+def test_an_answer_in_the_units_of_the_metric(called: Command, place: Path) -> None:
     answer = json.loads((place / "answer.json").read_text())
     assert answer["status"] in ("proved", "undecided")
     assert answer["grounds"]["goal"]["target"] == 0.25
@@ -58,7 +52,7 @@ def test_an_answer_in_the_units_of_the_metric(place: Path) -> None:
     assert rows.index("Wires") < rows.index("Trainable")
 
 
-def test_a_model_that_is_fitted_and_read_back(place: Path) -> None:
+def test_a_model_that_is_fitted_and_read_back(called: Command, place: Path) -> None:
     fitted = called("fit", "--model", "nearest", "--json", cwd=place)
     assert fitted.code == 0, fitted
     assert json.loads(fitted.out)["precision"]["model"] == "nearest"
@@ -73,7 +67,7 @@ def test_the_page_tells_of_them(place: Path) -> None:
         assert words in text, words
 
 
-def test_their_costs(place: Path) -> None:
+def test_their_costs(called: Command, place: Path) -> None:
     asked = ["--family", "stripes", "--image", "8x8x1", "--classes", "3", "--check", "--json"]
     ended = called("costs", "rows=8,hidden=0", *asked, cwd=place)
     assert ended.code == 0, ended

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from running import Command, forked_commands
 from small_images import make_images
 
-import cpmodel
+import cpmodel as package_of_today
 from cpmodel.datasets import load
 from cpmodel.errors import StudyError
 from cpmodel.records.sample import Purpose, Request, Start
@@ -24,7 +23,7 @@ from cpmodel.records.settings import FORMAT, Settings
 from cpmodel.records.store import Store
 
 ASSET = Path(__file__).parent / "assets" / "study_format_1.tar.gz"
-PACKAGE = Path(cpmodel.__file__).parent
+PACKAGE = Path(package_of_today.__file__).parent
 
 
 @pytest.fixture
@@ -40,26 +39,14 @@ def pictures(folder: Path) -> Path:
     return path if path.exists() else make_images(path)
 
 
-def called(*words: object, package: Path = PACKAGE) -> str:
-    """What a command prints, that ends well."""
-    done = subprocess.run(
-        [sys.executable, "-m", "cpmodel", *map(str, words)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(package.parent), "OMP_NUM_THREADS": "1"},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def run_again(folder: Path, package: Path = PACKAGE) -> dict[str, Any]:
+def run_again(folder: Path, command: Command) -> dict[str, Any]:
     """The command that made the study, once more."""
-    called(
+    ended = command(
         *["run", "--study", folder, "--dataset", f"npz:{pictures(folder.parent)}", "--drop", "0.05"],
         *["--budget", "20", "--measured", "4", "--workers", "1", "--full"],
-        package=package,
+        cwd=folder.parent,
     )
+    assert ended.code == 0, ended
     return answer_of(folder)
 
 
@@ -92,21 +79,22 @@ def test_it_is_read_without_its_images(old: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["fit", "optimize", "report"])
-def test_views_of_it(old: Path, command: str) -> None:
+def test_views_of_it(cpmodel: Command, old: Path, command: str) -> None:
     before = answer_of(old)
     options = {"fit": ["--json"], "optimize": ["--drop", "0.05", "--json"], "report": []}[command]
-    printed = called(command, old, *options)
+    ended = cpmodel(command, old, *options, cwd=old.parent)
+    assert ended.code == 0, ended
     if command == "optimize":
-        assert json.loads(printed)["safe"]["key"] == before["choice"]["safe"]["key"]
+        assert ended.json["safe"]["key"] == before["choice"]["safe"]["key"]
     if command == "report":
         assert "95.37" in (old / "report.html").read_text()  # what the test images said of the answer
     assert answer_of(old) == before
 
 
-def test_it_goes_on_and_repeats_nothing(old: Path, tmp_path: Path) -> None:
+def test_it_goes_on_and_repeats_nothing(cpmodel: Command, old: Path, tmp_path: Path) -> None:
     before, weights = answer_of(old), sorted((old / "weights").iterdir())
     samples = Store.open(old).samples().frame
-    assert_same(run_again(old), before)
+    assert_same(run_again(old, cpmodel), before)
     study = Store.open(old)
     images = load(f"npz:{pictures(old.parent)}")
     assert study.settings.format == FORMAT
@@ -119,7 +107,8 @@ def test_it_goes_on_and_repeats_nothing(old: Path, tmp_path: Path) -> None:
     field = "    patience: int | None = None\n"
     assert field in recipe.read_text()
     recipe.write_text(recipe.read_text().replace(field, field + "    mixup: float = 0.0\n"))
-    assert_same(run_again(old, package), before)
+    with forked_commands(tmp_path, PYTHONPATH=os.pathsep.join([str(package.parent)])) as newer:
+        assert_same(run_again(old, newer), before)
     assert sorted((old / "weights").iterdir()) == weights
     assert len(Store.open(old).samples()) == 12
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
 
+import forked_worker
 import numpy as np
 import pandas as pd
 import psutil
@@ -37,6 +39,7 @@ SPACE = Space(
 RECIPE = Recipe(epochs=8, batch_size=4, augment=("shift",))
 LONG = Recipe(epochs=100_000, batch_size=4)
 PATIENCE_S = 60.0
+FORK = multiprocessing.get_context("fork")  # a new interpreter would take seconds to import torch
 
 
 def made() -> ImageSet:
@@ -114,7 +117,8 @@ def test_two_workers_give_what_one_gives(tmp_path: Path, reference: Samples) -> 
     study = begin(tmp_path / "study")
     study.enqueue(QUEUE)
     events: list[Event] = []
-    found = train(study, 2, events.append)
+    with forked_worker.new_interpreters():
+        found = train(study, 2, events.append)
     same(found, reference)
     assert found.failed == 0
     assert found.frame["purpose"].tolist() == ["design"] * 3 + ["verify"]
@@ -317,22 +321,27 @@ def test_seats_are_shared_out_among_the_devices(tmp_path: Path, monkeypatch: pyt
 # the parent is stopped
 
 
-def parent(folder: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+def parent(
+    folder: Path, begin: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> tuple[BaseProcess, list[psutil.Process]]:
     """A process that trains the queue with two workers, both of them after their first epoch."""
-    code = (
-        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_pool import *\n"
-        f"study = Store.open({str(folder)!r})\n"
-        "epochs = set()\n"
-        "def tell(event):\n"
-        "    if event.kind == 'epoch' and len(epochs) < 2:\n"
-        "        epochs.add(SPACE.key(event.request.configuration))\n"
-        "        if len(epochs) == 2: print('both', flush=True)\n"
-        "train(study, 2, tell)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "both\n"
+    ours, theirs = FORK.Pipe(duplex=False)
+
+    def work() -> None:
+        begun = set()
+
+        def tell(event: Event) -> None:
+            if event.kind == "epoch" and event.request is not None:
+                begun.add(SPACE.key(event.request.configuration))
+                if len(begun) == 2:
+                    theirs.send("both")
+
+        with begin():
+            train(Store.open(folder), 2, tell)
+
+    process = FORK.Process(target=work)
+    process.start()
+    assert ours.poll(PATIENCE_S)
     workers = psutil.Process(process.pid).children(recursive=True)
     assert len(workers) == 2
     return process, workers
@@ -347,9 +356,9 @@ def test_workers_end_with_their_parent_and_the_study_goes_on(tmp_path: Path, ref
     # without its workers' doing, these trainings would go on for hours
     long = begin(tmp_path / "long", LONG)
     long.enqueue(QUEUE[:2])
-    process, workers = parent(long.folder)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process, workers = parent(long.folder, forked_worker.new_interpreters)
+    process.kill()
+    process.join()
     assert gone(workers)
     assert len(long.samples()) == 0
     claims = [long.claim() for _ in range(3)]
@@ -359,8 +368,8 @@ def test_workers_end_with_their_parent_and_the_study_goes_on(tmp_path: Path, ref
     study = begin(tmp_path / "study")
     study.enqueue(QUEUE)
     process, workers = parent(study.folder)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    process.join()
     assert gone(workers)
     before = len(study.samples())
     assert before < len(QUEUE)
@@ -371,10 +380,10 @@ def test_ctrl_c_is_answered_at_once(tmp_path: Path) -> None:
     study = begin(tmp_path / "study", LONG)
     study.enqueue(QUEUE[:3])
     process, workers = parent(study.folder)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, signal.SIGINT)  # type: ignore[arg-type]
     # these trainings would go on for hours
-    process.communicate(timeout=PATIENCE_S)
-    assert process.returncode != 0
+    process.join(PATIENCE_S)
+    assert process.exitcode
     assert gone(workers)
     claims = [study.claim() for _ in range(4)]
     assert [c and c.request for c in claims] == [*QUEUE[:3], None]

@@ -11,11 +11,18 @@ import resource
 import sys
 from typing import Any
 
+import forked_worker
+import torch._dynamo  # optimisers import it at their first step
+import torch.onnx
+
 import cpmodel.cli.answers
 import cpmodel.cli.progress
 import cpmodel.deploy.export
+import cpmodel.report.build
 import cpmodel.study
 import cpmodel.surrogates.precision.auto
+import cpmodel.training.together
+from cpmodel.records.storage import backend_of
 
 
 def run(args: list[str], cwd: str, out: str, err: str, most_bytes: int | None) -> int:
@@ -50,4 +57,6 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
+    backend_of("sqlite:///:memory:")  # whatever a database needs
+    forked_worker.begin_at_once()
     serve()
