@@ -13,7 +13,7 @@ from typing import Any
 
 import forked_worker
 import torch._dynamo  # optimisers import it at their first step
-import torch.onnx
+import torch.onnx  # noqa: F401
 
 import cpmodel.cli.answers
 import cpmodel.cli.progress
@@ -60,3 +60,4 @@ if __name__ == "__main__":
     backend_of("sqlite:///:memory:")  # whatever a database needs
     forked_worker.begin_at_once()
     serve()
+    os._exit(0)  # to take all of torch down in order lasts seconds

@@ -58,7 +58,8 @@ def make_photos(folder: Path) -> None:
 def test_python_of_the_documentation_runs(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """All of a page in one namespace, as a reader would type it, on small pictures and with few trainings."""
+    """All of a page in one namespace, as a reader would type it; small pictures, few and small trainings."""
+    values = {"f": (4, 8), "s": (6, 8), "k": (3,), "l": (1, 2)}
     make_photos(tmp_path / "photos")
     rows = [
         f"{w},{s},{90 - 60 / w - 300 / s:.2f},{w * s}" for w in (4, 8, 16, 32) for s in (96, 128, 160, 224)
@@ -68,7 +69,7 @@ def test_python_of_the_documentation_runs(
     names: dict[str, object] = {"__name__": "page"}
     for block in blocks(page, "python"):
         short = re.sub(r"budget=\d+", "budget=9", block).replace(
-            '"folder:photos"', '"folder:photos", epochs=9'
+            '"folder:photos"', f'"folder:photos", epochs=3, values={values}'
         )
         exec(compile(short, str(page), "exec"), names)
     assert "Traceback" not in capsys.readouterr().err

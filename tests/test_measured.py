@@ -22,7 +22,7 @@ def summary():
 
 
 def test_a_choice_on_faces_without_faces():
-    choice = cpmodel.read(LFW / "samples.csv", image=IMAGE, classes=2).optimize(drop=0.02)
+    choice = cpmodel.read(LFW / "samples.csv", image=IMAGE, classes=2).optimize(drop=0.02, model="additive")
     assert choice.baseline.complexity == BASELINE_MACS
     assert choice.safe.complexity < BASELINE_MACS / 30
 
@@ -53,5 +53,5 @@ def test_run_times_of_the_study_can_be_minimised(tmp_path: Path) -> None:
     faces = cpmodel.read(LFW / "samples.csv", image=IMAGE, classes=2)
     some = pd.read_csv(LFW / "costs.csv").groupby("batch").head(60)  # all of them take a minute to model
     some.to_csv(tmp_path / "costs.csv", index=False)
-    choice = faces.optimize(target=0.93, costs=tmp_path / "costs.csv", complexity="latency_s")
+    choice = faces.optimize(target=0.93, costs=tmp_path / "costs.csv", complexity="latency_s", model="loggp")
     assert choice.plain.complexity < choice.baseline.complexity / 10

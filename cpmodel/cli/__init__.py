@@ -7,7 +7,6 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from types import FrameType
 
 from cpmodel.cli.commands import COMMANDS
 from cpmodel.cli.options import Parser
@@ -23,7 +22,7 @@ def main() -> None:
     debug = "--debug" in sys.argv
     if debug:
         sys.argv.remove("--debug")  # it may stand anywhere, also after the command
-    signal.signal(signal.SIGTERM, _interrupt)  # whoever ends us politely is answered as Ctrl-C is
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a polite end is answered as Ctrl-C is
     try:
         code = called(sys.argv[1:])
         sys.stdout.flush()
@@ -44,23 +43,18 @@ def called(words: Sequence[str]) -> int:
     parser.add_argument("--version", action="version", version=f"cpmodel {__version__}")
     parser.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    known_commands = {each.work.__name__: each for each in COMMANDS}
     for each in COMMANDS:
         each.add(commands, asked=each.work.__name__ in words and not {"-h", "--help"}.isdisjoint(words))
     known, rest = parser.parse_known_args(words)
     if known.command is None:
         parser.print_help(sys.stderr)
         return BAD_INPUT
-    command = known_commands[known.command]
+    command = next(each for each in COMMANDS if each.work.__name__ == known.command)
     given = command.given(vars(known), rest)
     source, result = command.work(given)
     from cpmodel.cli.answers import show
 
     return show(given, source, result, time.monotonic() - started)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _said(error: Exception) -> int:

@@ -26,7 +26,7 @@ class Progress(Watcher):
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
-        self.total = 0
+        self.total, self.best, self._next_look = 0, (0.0, ""), 0.0
         self._in_hand: dict[tuple[str, int], tuple[int, float, float]] = {}
 
     def begin(self, project: Project, images: ImageSet, workers: int) -> None:
@@ -77,8 +77,7 @@ class Progress(Watcher):
         elif event.sample is not None:
             self._in_hand.pop(key, None)
             self.done += 1
-            if event.sample.precision is not None:
-                self.best = max(self.best, (event.sample.precision, key[0]))
+            self.best = max(self.best, (event.precision, key[0])) if event.precision else self.best
             if time.monotonic() >= self._next_look:
                 self._look()
             if not self.console.is_terminal:
@@ -105,8 +104,8 @@ class Progress(Watcher):
         epochs = self.project.study.settings.recipe.epochs
         for (key, seed), (epoch, precision, started) in self._in_hand.items():
             reached = f"P {precision:.4f}" if epoch else "starting"
-            spent = f"{time.monotonic() - started:.0f} s"
-            table.add_row(f"  {key}", f"seed {seed}", f"epoch {epoch}/{epochs}", f"{reached}, {spent}")
+            at = f"{reached}, {time.monotonic() - started:.0f} s"
+            table.add_row(f"  {key}", f"seed {seed}", f"epoch {epoch}/{epochs}", at)
         return Group(head, Text(best), table)
 
     def _look(self) -> None:
@@ -117,9 +116,8 @@ class Progress(Watcher):
         self.best = max(zip(usable.precision, usable.keys, strict=True), default=(0.0, ""))
         queued = space.matrix([request.configuration for request in study.open_requests()])
         expected = training_seconds(self.project.material(samples), queued)
-        if expected is None:
-            self.left = "time left unknown yet"
-        else:
+        self.left = "time left unknown yet"
+        if expected is not None:
             later = max(0, self.total - self.done - len(queued)) * usable.frame["train_s"].median()
             left = (expected.sum() + later) / self.workers
             self.left = f"about {left / 60:.0f} min left" if left > 90 else f"about {left:.0f} s left"

@@ -102,7 +102,7 @@ def test_it_goes_on_and_repeats_nothing(cpmodel: Command, old: Path, tmp_path: P
     assert study.samples().frame.drop(columns="data").equals(samples.drop(columns="data"))
     assert sorted((old / "weights").iterdir()) == weights
     # the next release has one more field in the recipe, with a default
-    package = shutil.copytree(PACKAGE, tmp_path / "next" / "cpmodel", ignore=lambda *_: {"__pycache__"})
+    package = shutil.copytree(PACKAGE, tmp_path / "next" / "cpmodel")
     recipe = package / "recipe.py"
     field = "    patience: int | None = None\n"
     assert field in recipe.read_text()
