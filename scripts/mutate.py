@@ -193,7 +193,7 @@ def main() -> int:
     alive: list[Mutant] = []
     with tempfile.TemporaryDirectory() as folder:
         trees: SimpleQueue[Path] = SimpleQueue()
-        ignored = shutil.ignore_patterns("__pycache__", ".git", ".venv", "*.egg-info", "study")
+        ignored = shutil.ignore_patterns(".git", ".venv", "*.egg-info", "study")
         for number in range(asked.jobs):
             trees.put(Path(shutil.copytree(TREE, Path(folder) / str(number), ignore=ignored)))
 
