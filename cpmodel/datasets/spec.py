@@ -33,10 +33,8 @@ def parse(spec: str, *, image_size: int | None, seed: int) -> tuple[Source, Requ
     text = spec.strip()
     address, _, query = text.partition("?")
     name, colon, path = address.partition(":")
-    names = registry.names("datasets")
-    if name not in names:
-        sources = {key: registry.made("datasets", key, Source) for key in names}
-        known = ", ".join(f"{key}:PATH" if source.takes_path else key for key, source in sources.items())
+    if name not in registry.names("datasets"):
+        known = ", ".join(registry.written("datasets"))
         mine = bool(address) and Path(address).expanduser().exists()
         hint = " (for files of your own write folder:PATH or npz:PATH)" if mine else ""
         raise DatasetError("data set", expected=known, got=f"'{text}'{hint}")
