@@ -331,8 +331,8 @@ class Verdict:
     test_images: int
     groups: int | None
     exported_seed: int
-    opening: int = 1
-    error: float = ERROR
+    opening: int
+    error: float
     comparison: Comparison | None = None
 
     def judged(self, target: float, drop: float | None = None) -> Verdict:

@@ -539,6 +539,22 @@ def test_a_group_alone_in_its_stratum_is_seen_from_all() -> None:
     assert found.freedom == pytest.approx(variance**2 / (first**2 / 5 + second**2 / 1))
 
 
+def test_images_alone_in_two_of_three_classes() -> None:
+    """Two thirds of a made-up image for each: less than one more than an image alone."""
+    values, strata = np.array([[1, 1, 1, 1, 0, 0, 1]]), np.array([0, 0, 0, 0, 0, 1, 2])
+    mean = (0.8 + 0 + 1) / 3
+    parts, freedoms = [], []
+    for right in ([1, 1, 1, 1, 0], [0], [1]):
+        whole = len(right) + 2 / 3
+        about = (sum(right) + 1 / 3) / whole if len(right) > 1 else mean
+        squares = sum((v - about) ** 2 for v in right) + ((1 - about) ** 2 + about**2) / 3
+        freedoms.append(max(whole - 1, 1))
+        parts.append(whole / freedoms[-1] * squares / whole**2 / 9)
+    found = precision_interval(values, strata=strata)
+    expected = sum(parts) ** 2 / sum(p**2 / f for p, f in zip(parts, freedoms, strict=True))
+    assert found.freedom == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_all_right_in_every_class(value: float) -> None:
     found = precision_interval(np.full((2, 60), value), strata=np.arange(60) % 3)

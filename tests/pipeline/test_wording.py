@@ -39,6 +39,8 @@ VERDICT = Verdict(
     5000,
     None,
     1001,
+    opening=1,
+    error=0.05,
 )
 
 

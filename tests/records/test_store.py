@@ -27,6 +27,7 @@ from cpmodel.errors import BadInputError, StudyError
 from cpmodel.recipe import Recipe
 from cpmodel.records.sample import Purpose, Request, Sample, Start
 from cpmodel.records.settings import Settings
+from cpmodel.records.storage import backend_of
 from cpmodel.records.store import DEAD_S, Claim, Store
 from cpmodel.space import Condition, Configuration, Parameter, Space
 
@@ -302,6 +303,7 @@ def test_two_records_at_once_leave_one(reach: Open, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Store, "_finish", slow)
     finish(study, 0.5)
     assert study.samples().precision.tolist() == [0.5]
+    assert study.samples().frame["precision_sd"].tolist() == [0.0], "nothing was foreseen"
 
 
 @pytest.mark.parametrize("written", [0, 1, 3])
@@ -514,6 +516,14 @@ def test_places_that_cannot_be_used(tmp_path: Path) -> None:
             Store.open(place)
 
 
+def test_a_connection_waits_for_other_processes_and_says_nothing(tmp_path: Path) -> None:
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+    storage = backend_of(f"sqlite:///{tmp_path / 'study.db'}")
+    assert optuna.logging.get_verbosity() == optuna.logging.WARNING
+    with storage._backend.engine.connect() as connection:  # type: ignore[attr-defined]
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 60_000  # milliseconds
+
+
 @pytest.mark.parametrize(
     "url",
     ["nonsense", "nosuchdb://x/y", "sqlite:////proc/nowhere/x.db", "redis://localhost", "sqlite:///{x}"],
@@ -523,6 +533,15 @@ def test_storages_that_cannot_be_used(tmp_path: Path, url: str) -> None:
         Store.create(tmp_path / "study", SETTINGS, url)
     assert lines(caught) == 1
     assert url in str(caught.value)
+
+
+def test_of_what_a_database_says_the_words_are_told(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"cannot be used: unable to open database file$"):
+        Store.create(tmp_path / "study", SETTINGS, "sqlite:////proc/nowhere/x.db")
+
+
+def test_networks_are_kept_for_the_test_split_and_for_others_to_start_from() -> None:
+    assert {p for p in Purpose if p.keeps_weights} == {Purpose.BASELINE, Purpose.VERIFY, Purpose.PARENT}
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])

@@ -17,6 +17,7 @@ from small_images import make_images
 
 import cpmodel as package_of_today
 from cpmodel.datasets import load
+from cpmodel.datasets.base import whole_hash
 from cpmodel.errors import StudyError
 from cpmodel.records.sample import Purpose, Request, Start
 from cpmodel.records.settings import FORMAT, Settings
@@ -138,14 +139,18 @@ def test_other_images_are_refused(old: Path, split: str) -> None:
     changed[0, 0, 0, 0] ^= 1
     other = replace(images, **{split: replace(images.splits[split], images=changed)})
     study = Store.open(old)
-    with pytest.raises(StudyError, match="are others than when the study was made: expected content 4d3f"):
+    with pytest.raises(
+        StudyError, match="are others than when the study was made: expected content 4d3f"
+    ) as first:
         study.accept(other)
+    assert f"got {whole_hash(other)}" in str(first.value)
     assert Store.open(old).settings.format == 1
     study.accept(images)
     assert Store.open(old).settings == study.settings
     with pytest.raises(StudyError, match="others than when the study was made") as caught:
         Store.open(old).accept(other)
     assert "\n" not in str(caught.value)
+    assert f"got {other.data_hash} and {other.test_hash}" in str(caught.value)
     named = {"train": "data", "validation": "data", "test": "test split"}[split]
     settings = study.settings
     given = Settings.of(other, settings.family, settings.space, settings.recipe)

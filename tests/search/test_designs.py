@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpmodel.errors import BadInputError
+from cpmodel.search import designs
 from cpmodel.search.designs import DESIGNS, design
 from cpmodel.space import Condition, Floats, Parameter, Space, rows_of
 
@@ -110,6 +111,14 @@ def test_seeds_and_designs_differ() -> None:
     assert rows(design("random", PLAIN, 10, 0)) != rows(design("sobol", PLAIN, 10, 0))
 
 
+def test_a_part_of_a_grid_is_the_baseline_and_any_of_the_others() -> None:
+    whole = rows(design("grid", PLAIN, None, 0))
+    drawn = [rows(design("grid", PLAIN, 5, seed)) for seed in range(120)]
+    assert {len(each) for each in drawn} == {5}
+    assert set.intersection(*map(set, drawn)) == set(rows(PLAIN.matrix([PLAIN.baseline])))
+    assert set().union(*drawn) == set(whole)
+
+
 def test_no_budget() -> None:
     assert len(design("grid", PLAIN, None, 0)) == PLAIN.size == 64
     assert len(design("random", PLAIN, None, 0)) == 40
@@ -208,10 +217,12 @@ def test_designs_of_a_space_beyond_all_memory(
     assert [space.names[column] for column in np.flatnonzero(moved)] == ["p1", "p5"]
 
 
-def test_a_grid_beyond_all_memory_is_refused_but_not_a_part_of_it() -> None:
+def test_a_grid_beyond_all_memory_is_refused_but_not_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = r"design grid: expected at most 1,000,000 configurations .*, got 10,000,000,000$"
     with pytest.raises(BadInputError, match=expected):
         design("grid", LARGER, 40, 0)
+    assert len(design("grid", LARGER, None, 0, vary=("p0", "p1", "p2"))) == 1000
+    monkeypatch.setattr(designs, "CANDIDATES", 1000)
     assert len(design("grid", LARGER, None, 0, vary=("p0", "p1", "p2"))) == 1000
 
 

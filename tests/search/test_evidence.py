@@ -25,6 +25,7 @@ from cpmodel.search.evidence import (
 def test_seeds_of_studies_and_purposes_never_meet() -> None:
     seeds = [training_seed(study, n) for study in range(3) for n in (*range(50), *range(1000, 1050))]
     assert len(set(seeds)) == len(seeds)
+    assert FRESH_SEED == 1000, "studies of former versions have their fresh seeds from there on"
 
 
 def test_noise_is_pooled() -> None:
@@ -32,6 +33,7 @@ def test_noise_is_pooled() -> None:
     assert freedom == 3
     assert noise == pytest.approx(np.sqrt((2 * 0.01**2 + 2 * 0.03**2) / 3))
     assert pooled_noise(["a", "b"], np.array([0.1, 0.9])) == (0.0, 1)
+    assert pooled_noise(["a", "a", "b"], np.array([0.1, 0.3, 0.9])) == (pytest.approx(0.1 * np.sqrt(2)), 1)
 
 
 def test_evidence_counts_fresh_seeds_only() -> None:

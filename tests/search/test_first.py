@@ -44,3 +44,10 @@ def test_first_rows_are_spread_over_cost_and_worth_it() -> None:
     ]
     assert np.mean(beaten) < 0.2
     assert len(first_rows(levels[:2], cost[:2], 6, seed=0)) == 2
+
+
+def test_a_single_row_is_the_best_of_all() -> None:
+    levels = np.array(list(itertools.product([0.0, 0.5, 1.0], repeat=2)))
+    cost = np.exp(levels.sum(axis=1))
+    rows = [int(first_rows(levels, cost, 1, seed)[0]) for seed in range(20)]
+    assert rows.count(len(cost) - 1) > 10  # by a rate of none, others are as good
