@@ -211,6 +211,8 @@ def content(target: float = TARGET, seed: int = 0, **changes: Any) -> Page:
             5000,
             None,
             1001,
+            opening=1,
+            error=0.05,
         ),
         spent=answer.complexity,
         evidence=tuple(tried),
