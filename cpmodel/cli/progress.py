@@ -18,7 +18,7 @@ from cpmodel.search.decide import Step
 from cpmodel.training.pool import Event
 
 BAR = 24
-REST = 50  # so many times as long as a look at the record took, none is taken again
+REST = 50  # after a look at the record there is none for so many times as long as it took
 
 
 class Progress(Watcher):

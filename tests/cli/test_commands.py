@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import pty
+import re
 import select
 import shutil
 import signal
@@ -223,6 +224,10 @@ def test_designs_and_budgets(cpmodel: Command, tmp_path: Path) -> None:
     assert first.code == 0, first
     assert first.json["samples"] == 3  # the baseline, one of f, one of s
     assert "P 0." in first.err or "P 1." in first.err
+    # each training counts once, whether the record was looked at after it or not
+    assert re.findall(r"^\[(\d/\d)\]", first.err, re.MULTILINE) == ["1/3", "2/3", "3/3"]
+    bests = [float(best) for best in re.findall(r"best (\S+) f=", first.err)]
+    assert bests == [max(map(float, re.findall(r": P (\S+),", first.err)[: n + 1])) for n in range(3)]
     done = cpmodel(*common, "--design", "grid", "--budget", "1h", "--seeds", "2", cwd=tmp_path)
     assert done.code == 0
     samples = pd.read_csv(tmp_path / "study/samples.csv")
