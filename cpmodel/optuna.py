@@ -308,9 +308,9 @@ class _Record:
 
 
 def _inferred(trials: Sequence[FrozenTrial]) -> Space | None:
-    """The space of the parameters that all trials have; numbers that were tried are among its values."""
-    told = [t for t in trials if t.distributions]
-    told = [t for t in told if t.state.is_finished()] or told
+    """The space of the parameters that all complete trials have; numbers that were tried are among its values."""
+    # one that runs, or failed, may have had more parameters to ask for
+    told = [t for t in trials if t.distributions and t.state == TrialState.COMPLETE]
     parameters = []
     for name in told[0].distributions if told else ():
         if not all(name in t.distributions for t in told):

@@ -81,7 +81,7 @@ class Mutant:
 def mutants(module: str, source: str) -> Iterator[Mutant]:
     """Every fault that is made in a module."""
     tree = ast.parse(source)
-    unused = hints(tree)
+    unused = hints(tree) | declarations(tree)
     for place, node in enumerate(ast.walk(tree)):
         for choice in range(0 if node in unused else len(faults(node))):
             changed = copy.deepcopy(tree)
@@ -96,6 +96,12 @@ def hints(tree: ast.Module) -> set[ast.AST]:
     """Everything that stands in annotations: it does not run."""
     found = [getattr(n, name, None) for n in ast.walk(tree) for name in ("annotation", "returns")]
     return {inner for hint in found if hint is not None for inner in ast.walk(hint)}
+
+
+def declarations(tree: ast.Module) -> set[ast.AST]:
+    """Everything that decorators are given, as frozen=True: the tests of style look at these."""
+    given = [d for n in ast.walk(tree) for d in getattr(n, "decorator_list", [])]
+    return {inner for decorator in given for inner in ast.walk(decorator)}
 
 
 def put(tree: ast.Module, old: ast.AST, new: ast.AST) -> None:
@@ -126,7 +132,9 @@ def faults(node: ast.AST) -> list[ast.AST]:
     if isinstance(node, ast.Constant):
         if isinstance(node.value, bool):
             return [ast.Constant(not node.value)]
-        if isinstance(node.value, (int, float)):
+        if isinstance(node.value, int):  # one too many, one too few
+            return [ast.Constant(node.value + 1), *([ast.Constant(node.value - 1)] if node.value else [])]
+        if isinstance(node.value, float):
             return [ast.Constant(node.value + 1), *([ast.Constant(node.value / 10)] if node.value else [])]
         return []
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in CALLED:

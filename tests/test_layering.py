@@ -47,6 +47,8 @@ ALLOWED = {
 PUBLIC_FACE = {"study.py", "__init__.py", "optuna.py"}
 MOST_PARAMETERS = 8
 MOST_LINES = 500
+# What a running pool keeps account in; all other dataclasses are frozen
+LOOSE = {"training/pool.py:_Worker", "training/jobs.py:Job", "training/together.py:_Running"}
 # All lines of the Python files below these, together
 LINES = {
     "the whole package": ([""], 19_500),
@@ -132,6 +134,19 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
         TopologicalSorter(arrows).prepare()
     except CycleError as error:
         pytest.fail("import cycle: " + " -> ".join(error.args[1][::-1]))
+
+
+@every_module
+def test_dataclasses_are_frozen(path: Path) -> None:
+    loose = set()
+    for node in ast.walk(parsed(path)):
+        for decorator in getattr(node, "decorator_list", []):
+            call = decorator.func if isinstance(decorator, ast.Call) else decorator
+            if isinstance(node, ast.ClassDef) and isinstance(call, ast.Name) and call.id == "dataclass":
+                given = {k.arg: ast.unparse(k.value) for k in getattr(decorator, "keywords", [])}
+                if given.get("frozen") != "True" and given.get("kw_only") != "True":  # an estimator's options
+                    loose.add(f"{short(path)}:{node.name}")
+    assert loose <= LOOSE
 
 
 @every_module

@@ -111,6 +111,20 @@ def take_part(folder: Path, kind: str) -> None:
     study.optimize(slow, n_trials=8)
 
 
+@pytest.mark.parametrize("state", [TrialState.RUNNING, TrialState.FAIL])
+def test_a_trial_that_has_not_asked_for_all_yet_does_not_tell_the_space(state: TrialState) -> None:
+    study = optuna.create_study(sampler=sampler(), direction="maximize")
+    cut = study.ask()
+    cut.suggest_int("width", 4, 64, step=4)
+    if state == TrialState.FAIL:
+        study.tell(cut, state=state)
+    for _ in range(3):
+        trial = study.ask()
+        study.tell(trial, objective(trial))
+    assert all(set(t.params) == {"width", "depth"} for t in study.trials[1:])
+    assert study.trials[-1].user_attrs["purpose"] == "design"
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "journal"])
 def test_processes_share_a_study(tmp_path: Path, kind: str) -> None:
     optuna.create_study(storage=storages(tmp_path, kind), study_name="s", direction="maximize")

@@ -189,7 +189,7 @@ class Walk:
 class _Screen:
     """A polynomial that says quickly, and roughly, how far a model puts rows above the targets."""
 
-    lowest: Floats
+    logs: NDArray[np.bool_]  # columns that are above 0 everywhere
     level: Floats
     slopes: Floats
     bends: Floats
@@ -197,9 +197,9 @@ class _Screen:
     @classmethod
     def of(cls, model: JointModel, X: Floats, order: Rows, targets: Floats) -> _Screen:
         """Fitted to what the model says of rows spread over the order."""
-        lowest: Floats = X.min(axis=0)
+        logs = X.min(axis=0) > 0
         some = X[order[np.linspace(0, len(order) - 1, _STRIDE).astype(np.int64)]]
-        law, x = model.predictive(some), _logs(some, lowest)
+        law, x = model.predictive(some), _logs(some, logs)
         # on the link's scale, in standard deviations: smooth where probabilities are not
         above = [law.link.sign * (law.location - law.link.unheld(float(t))) / law.scale for t in targets]
         told = np.clip(np.stack(above, axis=1), -_FAR, _FAR)
@@ -209,11 +209,11 @@ class _Screen:
         d = x.shape[1]
         bends = np.zeros((len(targets), d, d))
         bends[:, first, second] = fitted[:, 1 + d :]
-        return cls(lowest, fitted[:, 0], fitted[:, 1 : 1 + d], bends)
+        return cls(logs, fitted[:, 0], fitted[:, 1 : 1 + d], bends)
 
     def best(self, X: Floats) -> NDArray[np.int64]:
         """Positions, ascending, of the best of every so many of the rows, for any of the targets."""
-        x, kept = _logs(X, self.lowest), _BLOCK // _SCREEN
+        x, kept = _logs(X, self.logs), _BLOCK // _SCREEN
         blocks = -(-len(X) // _BLOCK)
         places: list[Rows] = []
         for level, slope, bend in zip(self.level, self.slopes, self.bends, strict=True):
@@ -225,11 +225,10 @@ class _Screen:
         return best[best < len(X)]
 
 
-def _logs(X: Floats, lowest: Floats) -> Floats:
-    """Columns from their lowest values on, in logs where they have them."""
-    x: Floats = X - lowest
-    logs = lowest > 0
-    x[:, logs] = np.log(X[:, logs] / lowest[logs])
+def _logs(X: Floats, logs: NDArray[np.bool_]) -> Floats:
+    """The columns, some of them in logs."""
+    x = X.copy()
+    x[:, logs] = np.log(X[:, logs])
     return x
 
 

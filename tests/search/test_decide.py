@@ -293,6 +293,17 @@ def test_a_candidate_in_doubt_gets_more_seeds_but_not_for_ever() -> None:
     assert len(counts) > 1
 
 
+def test_what_comes_nearest_is_tried_where_nothing_is_likely_to_stand() -> None:
+    truth = Truth(5)
+    row, other = np.argsort(COST)[[200, 100]]
+    target = 0.9
+    told = np.zeros(len(X))
+    # as likely above the target as below it, so that hardly any seeds could prove it; and one less likely still
+    told[row], told[other] = target + 0.0005, target - 0.0005
+    s = search(truth, target, lambda samples: Told(told, 0.002))
+    assert [ROW[key] for key, _, purpose in asked(s) if purpose == "verify"][:1] == [row]
+
+
 def test_what_cannot_be_trained_is_no_answer() -> None:
     truth = Truth(6)
     target = float(np.quantile(truth.precision, 0.7))
