@@ -308,7 +308,7 @@ class _Record:
 
 
 def _inferred(trials: Sequence[FrozenTrial]) -> Space | None:
-    """The space of the parameters that all complete trials have; numbers that were tried are among its values."""
+    """The space of the parameters that all complete trials have; with all values that were tried."""
     # one that runs, or failed, may have had more parameters to ask for
     told = [t for t in trials if t.distributions and t.state == TrialState.COMPLETE]
     parameters = []

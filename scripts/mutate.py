@@ -99,9 +99,10 @@ def hints(tree: ast.Module) -> set[ast.AST]:
 
 
 def declarations(tree: ast.Module) -> set[ast.AST]:
-    """Everything that decorators are given, as frozen=True: the tests of style look at these."""
+    """What decorators are given, as frozen=True: tests of style see it; and strict=True, itself a check."""
     given = [d for n in ast.walk(tree) for d in getattr(n, "decorator_list", [])]
-    return {inner for decorator in given for inner in ast.walk(decorator)}
+    given += [n for n in ast.walk(tree) if isinstance(n, ast.keyword) and n.arg == "strict"]
+    return {inner for declared in given for inner in ast.walk(declared)}
 
 
 def put(tree: ast.Module, old: ast.AST, new: ast.AST) -> None:

@@ -1,6 +1,6 @@
 """Runs commands in processes forked from this one, which has everything imported: quick, and yet real.
 
-Lines of JSON come in, ``{"args", "cwd", "out", "err", "most_bytes"}``; exit codes go out.
+Lines of JSON come in, ``{"args", "cwd", "out", "err", "most_bytes", "paths"}``; exit codes go out.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ import cpmodel.training.together
 from cpmodel.records.storage import backend_of
 
 
-def run(args: list[str], cwd: str, out: str, err: str, most_bytes: int | None) -> int:
-    """The exit code of one command, run in a process of its own."""
+def run(args: list[str], cwd: str, out: str, err: str, most_bytes: int | None, paths: list[str]) -> int:
+    """The exit code of one command, run in a process of its own, which imports from `paths`, too."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -35,6 +35,7 @@ def run(args: list[str], cwd: str, out: str, err: str, most_bytes: int | None) -
     os.chdir(cwd)
     if most_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
+    sys.path += paths
     sys.argv = ["cpmodel", *args]
     code = 99
     try:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,25 +40,29 @@ def called(*args: object, cwd: Path | None = None) -> Ended:
 
 
 @contextmanager
-def forked_commands(place: Path, **environment: str) -> Iterator[Command]:
-    """What runs a command as the console script does; `most_bytes` limits the files that it may write."""
+def forked_commands(place: Path) -> Iterator[Command]:
+    """What runs a command as the console script does.
+
+    `most_bytes` limits the files that the command may write; it imports from `paths`, too.
+    """
     with subprocess.Popen(
         [sys.executable, Path(__file__).parent / "forked_command.py"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as server:
         assert server.stdin is not None
         assert server.stdout is not None
 
-        def run(*args: object, cwd: Path, most_bytes: int | None = None) -> Ended:
+        def run(*args: object, cwd: Path, most_bytes: int | None = None, paths: Sequence[Path] = ()) -> Ended:
             request = {
                 "args": list(map(str, args)),
                 "cwd": str(cwd),
                 "out": str(place / "out"),
                 "err": str(place / "err"),
                 "most_bytes": most_bytes,
+                "paths": list(map(str, paths)),
             }
             server.stdin.write(json.dumps(request) + "\n")  # type: ignore[union-attr]
             server.stdin.flush()  # type: ignore[union-attr]

@@ -54,7 +54,9 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("words", [("fit", "table.csv"), ("optimize", "table.csv", "-t", "0.8")])
+@pytest.mark.parametrize(
+    "words", [("fit", "table.csv", "--model", "logpower"), ("optimize", "table.csv", "-t", "0.8")]
+)
 def test_models_of_a_table_need_no_torch(table: Path, words: tuple[str, ...]) -> None:
     assert loaded(command(*words), table.parent).isdisjoint({"torch", "plotly", "PIL", "jinja2"})
 

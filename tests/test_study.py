@@ -19,6 +19,7 @@ from cpmodel import datasets, registry
 from cpmodel.errors import BadInputError, StudyError
 from cpmodel.families.plain import PlainFamily
 from cpmodel.metrics import Balanced
+from cpmodel.pipeline import fitting
 from cpmodel.pipeline import material as materials
 from cpmodel.pipeline import project as projects
 from cpmodel.pipeline.options import Effort, Goal
@@ -63,10 +64,16 @@ def test_a_run_reads_and_fits_once(
 
     counted(projects, "read_costs", lambda *_, **__: "costs.csv")
     counted(projects, "load_again", lambda *_, **__: "images")
-    counted(materials, "fit_precision", lambda _, name="auto", **__: f"P(T) {name}")
+    counted(materials, "fit_precision", lambda _, name, *__, **___: f"P(T) {name}")
+    counted(fitting, "cross_validate", lambda model, *_, **__: f"folds of {model.name}")
+    # a decision needs a fit, but not how well it foresees
+    cpmodel.open(folder).optimize(target=0.5)
+    assert calls == {"costs.csv": 1, "P(T) auto": 1}
+    calls.clear()
     monkeypatch.setattr(Trainer, "evaluate", lambda *_, **__: pytest.fail("the test split was opened again"))
     again = cpmodel.open(folder).run(**asked)
-    assert calls == {"costs.csv": 1, "images": 1, "P(T) auto": 1, "P(T) explinear": 1}
+    once = ["costs.csv", "images", "P(T) auto", "P(T) explinear", "folds of auto", "folds of explinear"]
+    assert calls == dict.fromkeys(once, 1)
     assert (again.trainings, again.choice.plain) == (first.trainings, first.choice.plain)
 
 

@@ -89,8 +89,10 @@ class Material:
 
     def precision(self, model: str = "auto", *, seed: int = 0, validate: bool = False) -> PrecisionFit:
         """P(T) fitted to the samples, once for each model; see `fit_precision`."""
-        fit = self.fits.get((model, seed)) or fit_precision(self.samples, model, derived=self.derived)
-        if validate:
+        fit = self.fits.get((model, seed))
+        if fit is None:
+            fit = fit_precision(self.samples, model, seed, validate=False, derived=self.derived)
+        if validate:  # several fits more, for what is shown of this one: no decision asks for it
             fit = validated(fit, self.samples, seed, self.derived)
         self.fits[model, seed] = fit
         return fit

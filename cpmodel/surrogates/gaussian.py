@@ -325,8 +325,10 @@ class Objective:
         if failed:
             return HOPELESS, np.zeros_like(theta)
         log_determinant = float(np.sum(np.log(np.diag(factor))))
-        inverse = np.tril(linalg.lapack.dpotri(factor, lower=1)[0])
-        inverse += np.tril(inverse, -1).T
+        inverse = linalg.lapack.dpotri(factor, lower=1)[0]  # its lower half: the upper one is zero
+        diagonal = np.diag(inverse).copy()
+        inverse = inverse + inverse.T
+        np.einsum("ii->i", inverse)[:] = diagonal
         dual = inverse @ self.deviation
         # the last part: repeated observations about their means
         loss = 0.5 * self.deviation @ dual + log_determinant + 0.5 * n * np.log(unit)

@@ -470,6 +470,6 @@ def test_a_file_gets_no_colours(cpmodel: Command, small_study: Path, tmp_path: P
 
 
 def test_whoever_reads_the_answer_may_stop_reading(small_study: Path, tmp_path: Path) -> None:
-    pipe = f"{SCRIPT} optimize {small_study} -t 0.5 --json | head -c 1"
+    pipe = f"{SCRIPT} optimize {small_study} -t 0.5 --model logpower --json | head -c 1"
     ended = subprocess.run(["bash", "-c", pipe], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert (ended.stdout, ended.stderr) == ("{", "")

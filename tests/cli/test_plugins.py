@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
-from running import SCRIPT, Command, forked_commands
+from running import SCRIPT, Command
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 
 
 @pytest.fixture(scope="module")
-def called(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+def called(cpmodel: Command) -> Command:
     """The command where the made-up plug-ins are installed, for its worker processes too."""
-    paths = os.pathsep.join(filter(None, [str(PLUGINS), os.environ.get("PYTHONPATH")]))
-    with forked_commands(tmp_path_factory.mktemp("streams"), PYTHONPATH=paths) as run:
-        yield run
+    return partial(cpmodel, paths=[PLUGINS])
 
 
 @pytest.fixture(scope="module")

@@ -298,10 +298,46 @@ def test_what_comes_nearest_is_tried_where_nothing_is_likely_to_stand() -> None:
     row, other = np.argsort(COST)[[200, 100]]
     target = 0.9
     told = np.zeros(len(X))
-    # as likely above the target as below it, so that hardly any seeds could prove it; and one less likely still
+    # one hardly above the target, so that few seeds are likely to prove it, and one below
     told[row], told[other] = target + 0.0005, target - 0.0005
     s = search(truth, target, lambda samples: Told(told, 0.002))
     assert [ROW[key] for key, _, purpose in asked(s) if purpose == "verify"][:1] == [row]
+
+
+def test_few_trainings_left_ask_for_more_certainty() -> None:
+    """Three seeds tell less than nine: what they are to prove must be further above the target."""
+    truth = Truth(5)
+    cheap, dear = np.argsort(COST)[[100, 200]]
+    told = np.zeros(len(X))
+    told[cheap], told[dear] = 0.9038, 0.907
+    samples = Samples.of(SPACE, first_answers(truth, 8))
+    view = view_of(samples, 0.9, lambda _: Told(told, 0.0005))
+    wanted = {}
+    for left in (3, 9):
+        step = decide(replace(view, budget=len(samples) + left))
+        assert step.action == "verify"
+        wanted[left] = {ROW[SPACE.key(r.configuration)] for r in step.requests}
+    assert wanted == {3: {dear}, 9: {cheap}}
+
+
+def test_once_the_budget_is_spent_nothing_is_asked_for() -> None:
+    truth = Truth(5)
+    row = int(np.argsort(COST)[200])
+    target = float(truth.precision[row])
+    told = np.where(np.arange(len(X)) == row, target + 0.005, 0.0)
+    (where,) = SPACE.configurations(X[[row]])
+    fresh = [
+        Sample(where, FRESH_SEED + n, target + more, status="complete", purpose=Purpose.VERIFY)
+        for n, more in enumerate([-0.002, 0.001, 0.005])
+    ]
+    samples = Samples.of(SPACE, [*first_answers(truth, 8), *fresh])
+    view = view_of(samples, target, lambda _: Told(told, 0.002))
+    (tested,) = fresh_evidence(samples, target)
+    assert not tested.stands
+    assert not tested.fallen
+    assert len(decide(replace(view, budget=len(samples) + 1)).requests) == 1
+    for budget in (len(samples), len(samples) - 1):
+        assert decide(replace(view, budget=budget)).requests == ()
 
 
 def test_what_cannot_be_trained_is_no_answer() -> None:

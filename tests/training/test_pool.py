@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -321,9 +320,7 @@ def test_seats_are_shared_out_among_the_devices(tmp_path: Path, monkeypatch: pyt
 # the parent is stopped
 
 
-def parent(
-    folder: Path, begin: Callable[[], AbstractContextManager[None]] = nullcontext
-) -> tuple[BaseProcess, list[psutil.Process]]:
+def parent(folder: Path) -> tuple[BaseProcess, list[psutil.Process]]:
     """A process that trains the queue with two workers, both of them after their first epoch."""
     ours, theirs = FORK.Pipe(duplex=False)
 
@@ -336,8 +333,7 @@ def parent(
                 if len(begun) == 2:
                     theirs.send("both")
 
-        with begin():
-            train(Store.open(folder), 2, tell)
+        train(Store.open(folder), 2, tell)
 
     process = FORK.Process(target=work)
     process.start()
@@ -356,7 +352,7 @@ def test_workers_end_with_their_parent_and_the_study_goes_on(tmp_path: Path, ref
     # without its workers' doing, these trainings would go on for hours
     long = begin(tmp_path / "long", LONG)
     long.enqueue(QUEUE[:2])
-    process, workers = parent(long.folder, forked_worker.new_interpreters)
+    process, workers = parent(long.folder)
     process.kill()
     process.join()
     assert gone(workers)
