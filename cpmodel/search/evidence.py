@@ -50,8 +50,8 @@ class Evidence:
     seeds: tuple[int, ...]
     precisions: tuple[float, ...]
     probability: float
-    asked: float = 0.9
-    chance: float = 1.0
+    asked: float
+    chance: float
 
     @property
     def mean(self) -> float:

@@ -183,10 +183,10 @@ def content(target: float = TARGET, seed: int = 0, **changes: Any) -> Page:
         for name, error in (("auto", 0.02), ("eq1", 0.15))
     ]
     P, test = (0.904, 0.907, 0.9064), (0.9032, 0.9051, 0.9044)
-    tried = [Evidence(answer.key, answer.configuration, (1000, 1001, 1002), P, 0.95)]
+    tried = [Evidence(answer.key, answer.configuration, (1000, 1001, 1002), P, 0.95, 0.9, 1.0)]
     if chosen.plain is not None:
         fell = (0.897, 0.8992, 0.8985)
-        tried.insert(0, Evidence(chosen.plain.key, {}, (1000, 1001, 1002), fell, 0.1, chance=0.0))
+        tried.insert(0, Evidence(chosen.plain.key, {}, (1000, 1001, 1002), fell, 0.1, 0.9, 0.0))
     made = Page(
         "The cheapest plain network for Fashion-MNIST",
         samples,
