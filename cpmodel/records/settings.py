@@ -88,7 +88,7 @@ class Settings:
 
 def settings_of(kept: Mapping[str, Any], where: str) -> Settings:
     """The settings that a study keeps, of this format or of an older one; a newer one is refused."""
-    number = kept.get("format", 1)
+    number = kept.get("format")
     if isinstance(number, int) and number > FORMAT:
         wanted = f"format {FORMAT} or older"
         raise StudyError("made by a newer cpmodel", expected=wanted, got=f"format {number}", where=where)

@@ -14,7 +14,7 @@ from cpmodel.pipeline.fitting import fit_precision
 from cpmodel.records.sample import Purpose, Request, Sample
 from cpmodel.samples import Samples, read_csv
 from cpmodel.search.decide import SearchModel, Step, View, decide
-from cpmodel.search.evidence import FRESH_SEED, LEAST_SEEDS, LOOKS, fresh_evidence
+from cpmodel.search.evidence import FRESH_SEED, LEAST_SEEDS, fresh_evidence
 from cpmodel.search.first import first_requests, first_size
 from cpmodel.space import Floats, Parameter, Space
 from cpmodel.surrogates.predictive import Link, Predictive
@@ -289,8 +289,7 @@ def test_a_candidate_in_doubt_gets_more_seeds_but_not_for_ever() -> None:
         s = search(truth, target, single)
         counts.add(sum(purpose == "verify" for *_, purpose in asked(s)))
         assert s.last.action in ("prove", "stop")
-    assert counts <= set(LOOKS)
-    assert len(counts) > 1
+    assert {3, 12} <= counts <= {3, 5, 8, 12}
 
 
 def test_what_comes_nearest_is_tried_where_nothing_is_likely_to_stand() -> None:
