@@ -214,7 +214,7 @@ class EnvelopeSampler(BaseSampler):
         key = (record.space, record.finished, record.running, count)
         if self._decided is None or self._decided[0] != key:
             try:
-                model = fit_precision(record.samples, self._model, validate=False).model
+                model = fit_precision(record.samples, self._model).model
             except FitError:
                 self._decided = key, None
             else:
@@ -308,7 +308,7 @@ class _Record:
 
 
 def _inferred(trials: Sequence[FrozenTrial]) -> Space | None:
-    """The space of the parameters that all complete trials have; with all values that were tried."""
+    """The parameters that all complete trials have, with every number that was tried among their values."""
     # one that runs, or failed, may have had more parameters to ask for
     told = [t for t in trials if t.distributions and t.state == TrialState.COMPLETE]
     parameters = []

@@ -34,7 +34,7 @@ def test_the_samples_tell_what_the_search_found_elsewhere():
     new = ~np.isin(found.keys, known.keys)
     assert new.sum() >= 20
     X, precision = found.X[new], found.precision[new]
-    missed = np.abs(fit_precision(known, validate=False).model.predict(X) - precision)
+    missed = np.abs(fit_precision(known).model.predict(X) - precision)
     assert missed.mean() < 0.5 * np.abs(precision - precision.mean()).mean()
 
 

@@ -74,6 +74,7 @@ def test_a_run_reads_and_fits_once(
     again = cpmodel.open(folder).run(**asked)
     once = ["costs.csv", "images", "P(T) auto", "P(T) explinear", "folds of auto", "folds of explinear"]
     assert calls == dict.fromkeys(once, 1)
+    assert again.grounds.model["cv_relative_error"] > 0
     assert (again.trainings, again.choice.plain) == (first.trainings, first.choice.plain)
 
 

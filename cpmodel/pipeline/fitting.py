@@ -65,19 +65,12 @@ class PrecisionFit:
 
 
 @one_thread()
-def fit_precision(
-    samples: Samples,
-    name: str = "auto",
-    seed: int = 0,
-    validate: bool = True,
-    derived: Derived | None = None,
-) -> PrecisionFit:
-    """P(T) of a samples table.
+def fit_precision(samples: Samples, name: str = "auto", derived: Derived | None = None) -> PrecisionFit:
+    """P(T) of a samples table; `validated` says how well it foresees.
 
     Parameters
     ----------
     name : one of the registry's ``precision_models``
-    validate : whether to cross-validate, too; see `validated`
     derived : further features, for the models that can use them
     """
     usable = samples.usable
@@ -91,8 +84,7 @@ def fit_precision(
     said = tuple(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, FitWarning)))
     unknown = np.full(len(y), np.nan)
     error = model.relative_error_
-    fit = PrecisionFit(name, model, error, float("nan"), y, unknown, unknown, unknown, said)
-    return validated(fit, samples, seed, derived) if validate else fit
+    return PrecisionFit(name, model, error, float("nan"), y, unknown, unknown, unknown, said)
 
 
 @one_thread()

@@ -91,7 +91,7 @@ class Material:
         """P(T) fitted to the samples, once for each model; see `fit_precision`."""
         fit = self.fits.get((model, seed))
         if fit is None:
-            fit = fit_precision(self.samples, model, seed, validate=False, derived=self.derived)
+            fit = fit_precision(self.samples, model, self.derived)
         if validate:  # several fits more, for what is shown of this one: no decision asks for it
             fit = validated(fit, self.samples, seed, self.derived)
         self.fits[model, seed] = fit

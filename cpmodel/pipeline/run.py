@@ -78,7 +78,7 @@ def run(project: Project, goal: Goal, effort: Effort = USUAL, watch: Watcher = S
     verdict = None
     if step.evidence is not None:
         verdict = prove(project, step.evidence, goal, effort, watch)
-    return _ended(project, goal, last.fit, reason, verdict, step.outlook)
+    return _ended(project, goal, reason, verdict, step.outlook)
 
 
 def check_search(goal: Goal, effort: Effort) -> int:
@@ -134,14 +134,14 @@ def verify(
     """
     proof = proof or ProofOptions()
     material = project.material()
-    goal, fit = resolved(goal, material), material.precision()
+    goal = resolved(goal, material)
     configuration = proof.configuration
     if configuration is None:
-        choice = choose(material, goal, fit)
+        choice = choose(material, goal, material.precision())
         candidate = choice.safe or choice.plain
         if candidate is None:
             reason = " ".join(unreachable_text(choice, Notation.of(choice=choice)))
-            return _ended(project, goal, fit, reason, None)
+            return _ended(project, goal, reason, None)
         configuration = candidate.configuration
     elif isinstance(configuration, str):
         configuration = project.space.parse(configuration)
@@ -149,7 +149,7 @@ def verify(
     verdict = prove(project, evidence, goal, machine, watch) if evidence.stands else None
     likely = f"{evidence.probability:.0%} likely to reach the target"
     reason = f"{evidence.key}: {likely} by {len(evidence.seeds)} fresh seeds"
-    return _ended(project, goal, fit, reason, verdict)
+    return _ended(project, goal, reason, verdict)
 
 
 def _fresh_seeds(
@@ -180,14 +180,14 @@ def _fresh_seeds(
 def _ended(
     project: Project,
     goal: Goal,
-    fit: PrecisionFit,
     reason: str,
     verdict: Verdict | None,
     outlook: Outlook | None = None,
 ) -> Answer:
     """The answer, kept as the study's choice.json."""
     material = project.material()
-    samples, choice = material.samples, choose(material, goal, fit)
+    samples, fit = material.samples, material.precision(validate=True)
+    choice = choose(material, goal, fit)
     answer = Answer(
         "not proved" if verdict is None else STATUS[verdict.status],
         reason,

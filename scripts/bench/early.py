@@ -107,7 +107,7 @@ def replayed(whole: Whole, order: Sequence[int], share: float) -> list[Sample]:
 def held_out_error(whole: Whole, samples: Sequence[Sample], rest: Sequence[int], model: str) -> float:
     """Mean of |predicted - measured| / measured of the trainings in `rest`."""
     space = whole.table.space
-    fitted = fit_precision(Samples.of(space, samples), model, validate=False).model
+    fitted = fit_precision(Samples.of(space, samples), model).model
     measured = whole.table.precision[list(rest)]
     predicted = fitted.predict(space.filled(whole.table.X[list(rest)]))
     return float(np.mean(np.abs(predicted - measured) / measured))

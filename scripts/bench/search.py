@@ -216,7 +216,7 @@ class Cpmodel:
             start = time.perf_counter()
             table = Samples.of(space, samples)
             view = View(
-                space, table, case.X, case.cost, fit_precision(table, validate=False).model,
+                space, table, case.X, case.cost, fit_precision(table).model,
                 case.target, self.confidence, trainings.budget, self.tolerance, 1, trainings.seed,
             )  # fmt: skip
             step = decide(view)

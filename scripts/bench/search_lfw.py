@@ -39,7 +39,7 @@ def faces() -> Case:
     noise, _ = pooled_noise(samples.keys, samples.precision)
     space = PlainFamily().space(FACES)
     X = space.candidates()
-    truth = fit_precision(samples, validate=False).model.predict(X)
+    truth = fit_precision(samples).model.predict(X)
     target = float(truth[baseline_row(space, X)]) - DROP
     return Case("faces", space, X, PlainFamily().costs(X, FACES)["macs"], truth, noise, target)
 

@@ -64,7 +64,7 @@ def lines() -> Iterator[dict[str, float]]:
             clock, processor = [], []
             for _ in range(REPEATS):
                 begun, used = time.perf_counter(), time.process_time()
-                model = fit_precision(table, validate=False).model
+                model = fit_precision(table).model
                 decide(View(space, table, X, cost, model, target, 0.95, 60, 0.05, 1, 0))
                 clock.append(time.perf_counter() - begun)
                 processor.append(time.process_time() - used)

@@ -19,7 +19,7 @@ from cpmodel.cost import LATENCY, device_name
 from cpmodel.errors import FitWarning
 from cpmodel.files import read_json, write_json, write_text
 from cpmodel.pipeline.costing import Complexity, measured_cost
-from cpmodel.pipeline.fitting import PrecisionFit, fit_precision
+from cpmodel.pipeline.fitting import PrecisionFit
 from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.options import Goal
 from cpmodel.pipeline.project import Project, reopen
@@ -109,7 +109,7 @@ class HeldOut:
     @classmethod
     def of(cls, name: str, seen: Material, rest: Samples) -> HeldOut:
         """Fitted to what was seen, judged by the rest."""
-        fit = fit_precision(seen.samples, name, derived=seen.derived)
+        fit = seen.precision(name, validate=True)
         X = rest.space.filled(rest.X)
         low, high = fit.model.predict_interval(X, LEVEL)
         predicted = np.asarray(fit.model.predict(X))

@@ -25,7 +25,7 @@ TRAININGS = 24
 
 
 def state_of(samples: Samples, goal: CurveGoal) -> State:
-    return State.of(samples, goal, fit_precision(samples, "loggp", validate=False), X, COST)
+    return State.of(samples, goal, fit_precision(samples, "loggp"), X, COST)
 
 
 def first_answers(truth: Truth, first: int) -> list[Sample]:

@@ -46,12 +46,12 @@ def test_a_fit_uses_costs_where_they_tell() -> None:
     material, rows = Material(samples(40), FAMILY, TASK), SPACE.candidates()
     true = 1 - 2.0 * FAMILY.costs(rows, TASK)["params"] ** -0.25
     missed = [
-        np.mean(np.abs(fit_precision(material.samples, derived=d, validate=False).model.predict(rows) - true))
+        np.mean(np.abs(fit_precision(material.samples, derived=d).model.predict(rows) - true))
         for d in (None, material.derived)
     ]
     assert missed[1] < 0.7 * missed[0]
     # a model that knows no derived columns is fitted without them
-    fit_precision(material.samples, "explinear", derived=material.derived, validate=False)
+    fit_precision(material.samples, "explinear", derived=material.derived)
 
 
 def test_unknown_families_give_no_costs() -> None:

@@ -111,6 +111,7 @@ def test_it_goes_on_and_repeats_nothing(
     recipe.write_text(recipe.read_text().replace(field, field + "    mixup: float = 0.0\n"))
     monkeypatch.setenv("PYTHONPATH", str(package.parent))
     assert_same(run_again(old, called), before)
+    assert answer_of(old)["grounds"]["study"]["recipe"]["mixup"] == 0.0, "it was the next release that ran"
     assert sorted((old / "weights").iterdir()) == weights
     assert len(Store.open(old).samples()) == 12
 

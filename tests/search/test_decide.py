@@ -191,7 +191,7 @@ def test_a_search_goes_on_as_it_would_have_from_any_point(
 
 def test_with_the_models_that_are_really_used() -> None:
     def fitted(samples: Samples) -> SearchModel:
-        return fit_precision(samples, validate=False).model
+        return fit_precision(samples).model
 
     truth = Truth(1)
     target = float(np.quantile(truth.precision, 0.75))
@@ -220,7 +220,7 @@ def test_equal_repeats_do_not_make_it_believe_in_a_smooth_law(seed: int) -> None
         *(Request(SPACE.parse(stands), FRESH_SEED + n, Purpose.VERIFY) for n in range(3)),
     ]
     samples = Samples.of(SPACE, [truth.answer(r) for r in asked_for])
-    view = view_of(samples, target, lambda s: fit_precision(s, validate=False).model)
+    view = view_of(samples, target, lambda s: fit_precision(s).model)
     step = decide(view)
     assert step.has == COST[ROW[stands]]
     assert step.action == "explore"
@@ -451,7 +451,7 @@ def test_an_axis_that_no_family_sees_is_searched_like_a_parameter() -> None:
     assert {r.configuration["epochs"] for r in asked_for} == {2, 8}
     while True:
         samples = Samples.of(space, rows)
-        fit = fit_precision(samples, "loggp", validate=False)
+        fit = fit_precision(samples, "loggp")
         step = decide(View(space, samples, rows_of_space, cost, fit.model, target, 0.9, BUDGET, 0.05, 1, 0))
         if step.action not in ("explore", "verify"):
             break

@@ -173,7 +173,7 @@ def test_a_surrogate_weighs_what_was_stopped_by_its_added_variance() -> None:
     noise = added * np.sqrt(found[1:10] / (1 - found[1:10]))
     np.testing.assert_allclose(noise, noise.iloc[0], rtol=1e-6)
     X, y = SPACE.filled(samples.X), samples.precision
-    model = fit_precision(Samples(SPACE, frame), "loggp", validate=False).model
+    model = fit_precision(Samples(SPACE, frame), "loggp").model
     weighed = LogErrorGP(domain=SPACE.domain, names=list(SPACE.names)).fit(X, y, found)
     assert model.predict(X).tolist() == weighed.predict(X).tolist()
 
