@@ -605,3 +605,16 @@ def test_parts_of_the_variance_by_hand() -> None:
     assert found.freedom == pytest.approx(freedom)
     assert (found.low, found.high) == pytest.approx((0.5 - half, 0.5 + half))
     assert found.seed_sd == pytest.approx(np.sqrt(v_seeds * 2))
+
+
+def test_the_residual_of_two_seeds_and_two_images_by_hand() -> None:
+    """One degree of freedom is left for it."""
+    ms_seeds, ms_residual = 2 * 0.08, 4 * 0.1**2
+    found = precision_interval(np.array([[0.9, 0.5], [0.3, 0.3]]))
+    assert found.seed_sd == pytest.approx(np.sqrt((ms_seeds - ms_residual) / 2))
+
+
+@pytest.mark.parametrize("wrong", [1.5, -0.5, np.nan])
+def test_values_that_are_no_fractions(wrong: float) -> None:
+    with pytest.raises(BadInputError, match=r"values: expected values in \[0, 1\]"):
+        precision_interval(np.array([[0.5, wrong], [0.5, 0.5]]))

@@ -25,7 +25,7 @@ import cpmodel.records.store
 from cpmodel.codec import dump
 from cpmodel.errors import BadInputError, StudyError
 from cpmodel.recipe import Recipe
-from cpmodel.records.sample import Purpose, Request, Sample, Start
+from cpmodel.records.sample import Purpose, Request, Sample, Start, identity
 from cpmodel.records.settings import Settings
 from cpmodel.records.storage import backend_of
 from cpmodel.records.store import DEAD_S, Claim, Store
@@ -659,3 +659,11 @@ def test_a_start_that_nothing_can_train_is_refused(study: Store) -> None:
 def test_an_unknown_purpose_is_refused() -> None:
     with pytest.raises(BadInputError, match=r"purpose: expected one of baseline, .*, got fun"):
         Request(SPACE.baseline, 0, "fun")  # type: ignore[arg-type]
+
+
+def test_identities_are_those_of_former_releases() -> None:
+    """What a study keeps under a name is found under it for ever."""
+    known = {"family": "plain", "data": "0123456789ab", "recipe": "ba9876543210"}
+    fresh = identity({"f": 8, "k": 3}, 7, **known)
+    pruned = identity({"k": 3, "f": 8}, 7, **known, start=Start("pruned", "0" * 16))
+    assert (fresh, pruned) == ("b047aa1b156af895", "b9bf2d78ba384887")

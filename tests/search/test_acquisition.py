@@ -17,7 +17,7 @@ from cpmodel.search.acquisition import (
     suggest,
     suggest_for_curve,
 )
-from cpmodel.search.belief import Belief, Walk, likeliest
+from cpmodel.search.belief import Belief, Walk, _Screen, likeliest
 from cpmodel.space import Floats
 from cpmodel.surrogates.predictive import Link, Predictive
 
@@ -227,3 +227,20 @@ def test_a_walk_ends_where_one_row_is_sure_of_every_target() -> None:
         for targets in ((easy,), (hard,), (easy, hard))
     }
     assert dearest[easy, hard] == dearest[hard,] > dearest[easy,]
+
+
+def test_the_best_of_very_many_rows_are_found_where_a_parameter_may_be_nought() -> None:
+    class Rising:
+        def predictive(self, X: Floats) -> Predictive:
+            mean = 0.8 + 0.01 * X[:, 0] + 0.001 * np.log(X[:, 1])
+            return Predictive.of(Link("precision"), mean, np.full(len(X), 0.05), 0.001)
+
+        draws = Bent.draws
+
+    X = np.array(list(itertools.product(np.arange(16.0), np.arange(1.0, 65.0))))
+    screen = _Screen.of(Rising(), X, np.arange(len(X)), np.array([TARGET]))
+    assert screen.logs.tolist() == [False, True]
+    # of two blocks of 512 rows the best eighth each
+    truth = Rising().predictive(X).mean().reshape(2, -1)
+    kept = np.sort(np.argsort(-truth, axis=1)[:, :64] + [[0], [512]], axis=None)
+    np.testing.assert_array_equal(screen.best(X), kept)

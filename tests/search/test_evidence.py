@@ -19,6 +19,7 @@ from cpmodel.search.evidence import (
     fresh_evidence,
     pooled_noise,
     training_seed,
+    untrainable,
 )
 
 
@@ -102,3 +103,23 @@ def test_the_chance_to_stand_is_that_of_simulated_seeds(above: float) -> None:
     ) / MOST_SEEDS
     needed = stats.norm.ppf(asked_of(0, 0.9)) * noise / np.sqrt(MOST_SEEDS)
     assert evidence.chance == pytest.approx((ended - target >= needed).mean(), abs=0.01)
+
+
+def test_seeds_that_are_all_exactly_at_the_target_reach_it() -> None:
+    rows = [Sample(SPACE.baseline, FRESH_SEED + n, 0.5, purpose=Purpose.VERIFY) for n in range(3)]
+    (evidence,) = fresh_evidence(Samples.of(SPACE, rows), 0.5)
+    assert evidence.probability == 1 and evidence.stands
+
+
+def test_what_fails_more_often_than_not_cannot_be_trained() -> None:
+    never, half, mostly = SPACE.configurations(SPACE.candidates())[:3]
+    told = {
+        (0, None): never,
+        (1, None): half,
+        (2, 0.5): half,
+        (3, 0.5): mostly,
+        (4, None): mostly,
+        (5, 0.5): mostly,
+    }
+    rows = [Sample(c, seed, p, status="failed" if p is None else "complete") for (seed, p), c in told.items()]
+    assert untrainable(Samples.of(SPACE, rows)) == {SPACE.key(never)}

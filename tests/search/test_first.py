@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 from made_truth import COST, ROW, SPACE, X
 
-from cpmodel.search.first import first_requests, first_rows
+from cpmodel.search.first import _levels, first_requests, first_rows
+from cpmodel.space import Parameter, Space
 
 
 def test_first_requests() -> None:
@@ -51,3 +52,11 @@ def test_a_single_row_is_the_best_of_all() -> None:
     cost = np.exp(levels.sum(axis=1))
     rows = [int(first_rows(levels, cost, 1, seed)[0]) for seed in range(20)]
     assert rows.count(len(cost) - 1) > 10  # by a rate of none, others are as good
+
+
+def test_levels_are_even_in_logarithms_where_there_are_some() -> None:
+    space = Space((Parameter("f", (1, 4, 16)), Parameter("d", (0, 1, 2)), Parameter("one", (3,))))
+    levels = _levels(space, space.candidates()).reshape(3, 3, 3)
+    np.testing.assert_allclose(levels[:, 0, 0], [0, 0.5, 1])
+    np.testing.assert_allclose(levels[0, :, 1], [0, 0.5, 1])
+    assert (levels[:, :, 2] == 0.5).all()
