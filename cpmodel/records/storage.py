@@ -62,6 +62,11 @@ def readable(url: str) -> Iterator[None]:
         yield
     except (CpmodelError, UpdateFinishedTrialError):
         raise
-    except (SQLAlchemyError, ImportError, ValueError, LookupError, RuntimeError) as error:
+    except ImportError as error:
+        expected = "its driver, for PostgreSQL: pip install 'cpmodel[postgresql]'"
+        raise StudyError(
+            "the database cannot be reached", expected=expected, got="none", where=url
+        ) from error
+    except (SQLAlchemyError, ValueError, LookupError, RuntimeError) as error:
         said = str(getattr(error, "orig", None) or error).splitlines() or [type(error).__name__]
         raise StudyError(f"the study's record cannot be used: {said[0]}", where=url) from error

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +24,40 @@ from cpmodel.testing import check_store
 def memory() -> Callable[[], BaseStorage]:
     kept = InMemoryStorage()
     return lambda: kept
+
+
+@pytest.fixture
+def postgresql() -> Iterator[str]:
+    """The URL of a database of a real server, which runs as its own user where tests run as root."""
+    pytest.importorskip("psycopg")
+    places = sorted(Path("/usr/lib/postgresql").glob("*/bin")) or [Path(shutil.which("initdb") or "/").parent]
+    as_root = os.geteuid() == 0
+    if not (places[-1] / "initdb").exists() or (
+        as_root and "postgres" not in {u.pw_name for u in pwd.getpwall()}
+    ):
+        pytest.skip("PostgreSQL's server is not installed")
+    user = {"user": "postgres"} if as_root else {}
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+        if as_root:
+            shutil.chown(folder, "postgres")
+
+        def call(program: str, *words: str) -> None:
+            command = [places[-1] / program, "-D", f"{folder}/data", *words]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **user)
+
+        call("initdb", "-A", "trust", "-U", "me")
+        free.close()
+        call("pg_ctl", "-o", f"-p {port} -k {folder}", "-l", f"{folder}/log", "-w", "start")
+        try:
+            yield f"postgresql://me@localhost:{port}/postgres"
+        finally:
+            call("pg_ctl", "-m", "immediate", "stop")
+
+
+def test_a_server_holds_it(postgresql: str) -> None:
+    check_store(lambda: postgresql)
 
 
 def test_a_file_holds_it(tmp_path: Path) -> None:

@@ -535,6 +535,14 @@ def test_storages_that_cannot_be_used(tmp_path: Path, url: str) -> None:
     assert url in str(caught.value)
 
 
+def test_a_database_whose_driver_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    message = r"\*\*\*@x/y: the database cannot be reached: expected its driver.*cpmodel\[postgresql\]"
+    with pytest.raises(StudyError, match=message) as caught:
+        Store.create(tmp_path / "study", SETTINGS, "postgresql://me:SECRET@x/y")
+    assert lines(caught) == 1
+
+
 def test_of_what_a_database_says_the_words_are_told(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"cannot be used: unable to open database file$"):
         Store.create(tmp_path / "study", SETTINGS, "sqlite:////proc/nowhere/x.db")

@@ -235,8 +235,6 @@ def test_the_best_of_very_many_rows_are_found_where_a_parameter_may_be_nought() 
             mean = 0.8 + 0.01 * X[:, 0] + 0.001 * np.log(X[:, 1])
             return Predictive.of(Link("precision"), mean, np.full(len(X), 0.05), 0.001)
 
-        draws = Bent.draws
-
     X = np.array(list(itertools.product(np.arange(16.0), np.arange(1.0, 65.0))))
     screen = _Screen.of(Rising(), X, np.arange(len(X)), np.array([TARGET]))
     assert screen.logs.tolist() == [False, True]

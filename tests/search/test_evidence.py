@@ -113,13 +113,6 @@ def test_seeds_that_are_all_exactly_at_the_target_reach_it() -> None:
 
 def test_what_fails_more_often_than_not_cannot_be_trained() -> None:
     never, half, mostly = SPACE.configurations(SPACE.candidates())[:3]
-    told = {
-        (0, None): never,
-        (1, None): half,
-        (2, 0.5): half,
-        (3, 0.5): mostly,
-        (4, None): mostly,
-        (5, 0.5): mostly,
-    }
-    rows = [Sample(c, seed, p, status="failed" if p is None else "complete") for (seed, p), c in told.items()]
+    told = [(never, None), (half, None), (half, 0.5), (mostly, 0.5), (mostly, None), (mostly, 0.5)]
+    rows = [Sample(c, n, p, status="failed" if p is None else "complete") for n, (c, p) in enumerate(told)]
     assert untrainable(Samples.of(SPACE, rows)) == {SPACE.key(never)}
