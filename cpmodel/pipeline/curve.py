@@ -105,7 +105,7 @@ def run_curve(project: Project, goal: CurveGoal, effort: Effort, watch: Watcher 
         requests = tuple(Request(c, seed, Purpose.REFINE) for c in space.configurations(X[rows]))
         return Step("explore", reason, requests)
 
-    searched(project, X, (size, _BASELINE_SEEDS), next_step, effort, watch)
+    searched(project, X, (size, _BASELINE_SEEDS, 0), next_step, effort, watch)
     keep(project.folder / _FILE, found[-1])
     return found[-1]
 

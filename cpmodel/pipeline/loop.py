@@ -32,16 +32,22 @@ class Moment:
 
 
 def searched(
-    project: Project, X: Floats, first: tuple[int, int], decide: Decide, effort: Effort, watch: Watcher
+    project: Project,
+    X: Floats,
+    first: tuple[int, int, int],
+    decide: Decide,
+    effort: Effort,
+    watch: Watcher,
 ) -> tuple[Moment, Step]:
     """Train a first design, then what `decide` asks for, until that is nothing; its last step, what it saw.
 
     Parameters
     ----------
     X : shape (m, d), every configuration that may be chosen
-    first : configurations of the design, and seeds of the baseline
+    first : configurations of the design, seeds of the baseline, and trainings that both leave of the budget,
+        of which all that the study has is taken off
     """
-    space, (size, seeds) = project.space, first
+    space, (size, seeds, spared) = project.space, first
     said = f"the baseline and {size} configurations spread over cost"
     if space.size > CANDIDATES:
         said += f"; of {space.size:,} configurations {len(X):,} that were drawn are looked at"
@@ -49,9 +55,11 @@ def searched(
     sizes = {"first": size, "baseline_seeds": seeds, "study_seed": project.study.settings.seed}
     design = first_requests(space, X, project.effort(X), **sizes)
     clock = Clock(effort.seconds)
-    project.study.enqueue(design)
     if effort.budget is not None:
         watch.expect(effort.budget)
+        design, asked = project.study.unasked(design)
+        design = design[: max(0, effort.budget - spared - asked)]
+    project.study.enqueue(design)
     with pool_of(project, effort, watch) as pool:
         while True:
             pool.drain(clock.deadline)

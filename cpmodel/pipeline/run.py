@@ -73,7 +73,7 @@ def run(project: Project, goal: Goal, effort: Effort = USUAL, watch: Watcher = S
         )
         return decide(view if effort.seconds is None else timed(now.material, view, now.clock))
 
-    last, step = searched(project, X, (designed, baseline_seeds), next_step, effort, watch)
+    last, step = searched(project, X, (designed, baseline_seeds, LEAST_SEEDS), next_step, effort, watch)
     reason = f"the time of {effort.seconds:g} s is up; {step.reason}" if last.clock.late else step.reason
     verdict = None
     if step.evidence is not None:

@@ -213,6 +213,11 @@ class Store:
 
     # asking
 
+    def unasked(self, requests: Iterable[Request]) -> tuple[list[Request], int]:
+        """Those that nobody has asked for yet, and how many trainings have been asked for."""
+        there = {self.identity_of(_request(t)) for t in self._trials()}
+        return [request for request in requests if self.identity_of(request) not in there], len(there)
+
     def enqueue(self, requests: Iterable[Request]) -> int:
         """Ask for trainings; those already asked for or done are left out. Returns how many were new."""
         asked = list(requests)

@@ -14,10 +14,20 @@ from cpmodel.codec import dump
 from cpmodel.datasets.base import ImageSet
 from cpmodel.errors import BadInputError, StudyError
 from cpmodel.pipeline.answer import Answer, last_answer
-from cpmodel.pipeline.options import Effort, Goal, Machine, ProofOptions, StudyOptions
+from cpmodel.pipeline.curve import run_curve
+from cpmodel.pipeline.options import (
+    CurveGoal,
+    DesignOptions,
+    Effort,
+    Goal,
+    Machine,
+    ProofOptions,
+    StudyOptions,
+    Training,
+)
 from cpmodel.pipeline.project import Project, plan, reopen
 from cpmodel.pipeline.proof import openings
-from cpmodel.pipeline.run import run, verify
+from cpmodel.pipeline.run import run, sample, verify
 from cpmodel.pipeline.watch import Watcher
 from cpmodel.records.sample import Request
 from cpmodel.samples import read_csv
@@ -305,3 +315,15 @@ def test_searches_that_cannot_be_done_are_refused_before_anything_is_trained(
         run(project, Goal(**goal), Effort(budget=budget))  # type: ignore[arg-type]
     assert project.study.open_requests() == []
     assert len(project.study.samples()) == 0
+
+
+def test_what_a_study_has_counts_in_the_budget(images_file: Path, tmp_path: Path) -> None:
+    project, _images = begin(tmp_path / "study", images_file)
+    sample(project, DesignOptions(design="random"), Training(budget=9, workers=2))
+    assert len(project.study.samples()) == 9
+    run(project, Goal(target=TARGET), EFFORT)
+    purposes = project.study.samples().frame["purpose"].tolist()
+    assert len(purposes) == BUDGET and purposes.count("verify") >= 3, "a proof has room"
+    run_curve(project, CurveGoal(low=0.5, high=0.8), EFFORT)
+    run(project, Goal(target=TARGET + 0.05), EFFORT)
+    assert len(project.study.samples()) == BUDGET
