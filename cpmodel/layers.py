@@ -69,6 +69,7 @@ class Tally:
 
     def __init__(self, n: int) -> None:
         self._conv_macs, self._dense_macs, self._params, self._buffer_bytes = np.zeros((4, n))
+        self.weights = np.zeros(n)  # of convolutions and dense layers, without biases
         self._elements, self._peak, self._layers = np.zeros((3, n))
 
     def _activation(self, incoming: Numbers, outgoing: Numbers, where: Mask) -> None:
@@ -95,6 +96,7 @@ class Tally:
         weights = np.multiply(f_in, np.square(k, dtype=np.float64)) * f_out / groups * where
         self._conv_macs += weights * np.square(s_out, dtype=np.float64)
         self._params += weights
+        self.weights += weights
         if bias:
             self._params += np.multiply(f_out, where)
         self._layers += where
@@ -113,13 +115,17 @@ class Tally:
         """Add a dense layer."""
         weights = np.multiply(n_in, n_out, dtype=np.float64)
         self._dense_macs += weights * where
+        self.weights += weights * where
         self._params += (weights + n_out if bias else weights) * where
         self._layers += where
         self._activation(n_in, n_out, where)
 
-    def columns(self) -> dict[str, Floats]:
-        """The totals, each of shape (n,), under the names of `cpmodel.families.Family.costs`."""
-        return {
+    def columns(self, *, dense: bool = True) -> dict[str, Floats]:
+        """The totals, each of shape (n,), under the names of `cpmodel.families.Family.costs`.
+
+        `dense` is whether all networks have a dense layer: else its cost of 0 could not be compared.
+        """
+        columns = {
             "macs": self._conv_macs + self._dense_macs,
             "conv_macs": self._conv_macs,
             "dense_macs": self._dense_macs,
@@ -129,3 +135,4 @@ class Tally:
             "activation_peak_elements": self._peak,
             "layers": self._layers,
         }
+        return columns if dense else {name: c for name, c in columns.items() if name != "dense_macs"}

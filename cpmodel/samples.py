@@ -109,7 +109,9 @@ class Samples:
         for parameter in self.space.parameters:
             column = self.frame[parameter.name]
             if parameter.categorical:
-                codes = {str(value): float(i) for i, value in enumerate(parameter.values)}
+                codes = {
+                    str(v): float(code) for v, code in zip(parameter.values, parameter.codes, strict=True)
+                }
                 columns.append(column.map(lambda v, codes=codes: codes.get(str(v), math.nan)))
             else:
                 columns.append(column)

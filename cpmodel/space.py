@@ -58,6 +58,9 @@ class Parameter:
         For people: axis titles, help texts.
     categorical : bool
         True when the values have no order (or are not numbers).
+    among : tuple
+        Of a categorical one: all values that it could take, to whose positions numbers refer; `values`, some
+        of them in this order, unless given.
     when : Condition or None
         The parameter is inactive (absent from a configuration) unless this holds.
     axis : bool
@@ -72,6 +75,7 @@ class Parameter:
     categorical: bool = False
     when: Condition | None = None
     axis: bool = False
+    among: tuple[Value, ...] = ()
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -94,7 +98,8 @@ class Parameter:
     @cached_property
     def codes(self) -> Floats:
         """The number in a matrix X for each of the values, ascending."""
-        return np.array(range(len(self.values)) if self.categorical else self.values, dtype=np.float64)
+        places = map((self.among or self.values).index, self.values) if self.categorical else self.values
+        return np.array(list(places), dtype=np.float64)
 
     def code(self, value: Value) -> float:
         """The number that stands for `value`, which must be one of the parameter's, in a matrix X."""
@@ -103,7 +108,7 @@ class Parameter:
                 if isinstance(value, (int, float)) and float(known) == float(value):
                     return float(known)
         elif value in self.values:
-            return float(self.values.index(value))
+            return float(self.codes[self.values.index(value)])
         raise self._refused(value)
 
     def value(self, code: float) -> Value:
@@ -112,6 +117,16 @@ class Parameter:
         if place == len(self.codes) or self.codes[place] != code:
             raise self._refused(code)
         return self.values[place]
+
+    def limited(self, values: Sequence[Value]) -> Parameter:
+        """The parameter with other values; a categorical one with some of its own, whose numbers stay."""
+        if not self.categorical:
+            return replace(self, values=_ascending(values))
+        known = self.among or self.values
+        for value in values:
+            if value not in known:
+                raise self._refused(value)
+        return replace(self, values=tuple(v for v in known if v in values), among=known)
 
     def _refused(self, got: object) -> BadInputError:
         known = " ".join(map(str, self.values))
@@ -381,12 +396,7 @@ class Space:
         """The same space with other values for some parameters, and another baseline if given."""
         for name in values:
             self[name]
-        parameters = tuple(
-            replace(p, values=tuple(values[p.name]) if p.categorical else _ascending(values[p.name]))
-            if p.name in values
-            else p
-            for p in self.parameters
-        )
+        parameters = tuple(p.limited(values[p.name]) if p.name in values else p for p in self.parameters)
         return Space(parameters, dict(baseline or {}))
 
 

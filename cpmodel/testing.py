@@ -27,13 +27,14 @@ from cpmodel.datasets.loaded import Request as ImagesRequest
 from cpmodel.datasets.loaded import complete
 from cpmodel.errors import BadInputError, ContractError, FitError, StudyError
 from cpmodel.families import Family, Task
+from cpmodel.families.widths import masked, narrowed
 from cpmodel.metrics import Metric
 from cpmodel.recipe import Recipe
 from cpmodel.records.sample import Purpose, Request, Sample, Start
 from cpmodel.records.settings import Settings
 from cpmodel.records.store import Claim, Store
 from cpmodel.samples import Samples
-from cpmodel.space import Condition, Floats, Parameter, Space
+from cpmodel.space import Condition, Configuration, Floats, Parameter, Space
 from cpmodel.surrogates.precision.model import PrecisionModel
 
 # Rows of a space that a family is asked about at once; this many of them are built
@@ -75,6 +76,7 @@ def check_family(family: Family, task: Task = _TASK, *, seed: int = 0) -> None:
         for row in sorted({0, *np.linspace(0, len(X) - 1, _BUILT).astype(int).tolist()}):
             computed = {name: float(column[row]) for name, column in costs.items()}
             _check_network(family, space.configurations(X[[row]])[0], computed, task, must)
+            _check_widths(family, space, X[row], task, must)
 
 
 def _rows(space: Space, seed: int) -> Floats:
@@ -143,6 +145,52 @@ def _check_network(
     for column in computed.keys() & counted.keys():
         told = f"computed {computed[column]:,g}, counted on the built network {counted[column]:,g}"
         must(computed[column] == counted[column], f"cost {column} of {name}: {told}")
+
+
+def _check_widths(family: Family, space: Space, row: Floats, task: Task, must: Must) -> None:
+    """Filters masked to zero and filters taken away give the same scores."""
+    (whole,) = space.configurations(row[None])
+    widths = family.widths(whole, task)
+    names = [width.name for width in widths]
+    must(len(set(names)) == len(names), f"widths: expected each name once, got {', '.join(names)}")
+    lower = []
+    for column, parameter in enumerate(space.parameters):
+        below = parameter.codes[parameter.codes < row[column]]
+        lower += [np.where(np.arange(len(row)) == column, code, row) for code in below[-1:]]
+    for narrow in space.configurations(space.settled(lower)) if lower else ():
+        after = {width.name: width.count for width in family.widths(narrow, task)}
+        before = {width.name: width.count for width in widths}
+        if after.keys() == before.keys() and after != before and all(after[n] <= before[n] for n in after):
+            _check_narrowed(family, whole, narrow, task, must)
+
+
+def _check_narrowed(
+    family: Family, whole: Configuration, narrow: Configuration, task: Task, must: Must
+) -> None:
+    import torch
+
+    widths, random = family.widths(whole, task), np.random.default_rng(0)
+    counts = {width.name: width.count for width in family.widths(narrow, task)}
+    kept = {w.name: sorted(random.permutation(w.count)[: counts[w.name]].tolist()) for w in widths}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network, narrower = (family.build(one, task).double().eval() for one in (whole, narrow))
+        state = {
+            name: tensor + torch.rand_like(tensor) / 4 if tensor.is_floating_point() else tensor
+            for name, tensor in network.state_dict().items()
+        }
+        images = torch.rand(2, task.channels, *family.input_size(whole, task)).double()
+    told = ",".join(f"{n}={v}" for n, v in whole.items() if narrow.get(n) != v)
+    shapes = {name: tuple(t.shape) for name, t in narrowed(state, widths, kept).items()}
+    built = {name: tuple(t.shape) for name, t in narrower.state_dict().items()}
+    wrong = next((n for n in built | shapes if built.get(n) != shapes.get(n)), None)
+    said = "" if wrong is None else f"{wrong} is {shapes.get(wrong)}, built {built.get(wrong)}"
+    must(wrong is None, f"widths, narrowed from {told}: {said}")
+    network.load_state_dict(masked(state, widths, kept))
+    narrower.load_state_dict(narrowed(state, widths, kept))
+    with torch.no_grad():
+        same = torch.allclose(network(images), narrower(images), rtol=1e-6, atol=1e-9)
+    must(same, f"widths, narrowed from {told}: filters masked to zero give other scores than none")
 
 
 def check_metric(metric: Metric, *, classes: int = 7, images: int = 60) -> None:

@@ -107,7 +107,9 @@ class CostsTable:
         for column, parameter in enumerate(self.space.parameters):
             values = [row.configuration.get(parameter.name, math.nan) for row in self.rows]
             if parameter.categorical:
-                codes = {str(value): float(i) for i, value in enumerate(parameter.values)}
+                codes = {
+                    str(v): float(code) for v, code in zip(parameter.values, parameter.codes, strict=True)
+                }
                 values = [codes.get(str(value), math.nan) for value in values]
             X[:, column] = values
         return X

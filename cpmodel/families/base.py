@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from cpmodel.cost import Cost
 from cpmodel.errors import BadInputError
+from cpmodel.families.widths import Width
 from cpmodel.space import Configuration, Floats, Space, Value
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ _EFFORT = "macs"  # how long a training takes, where a family computes it
 class Family(ABC):
     """A family of networks; a plug-in of the entry point group ``cpmodel.families`` names one.
 
-    Everything but `build` is numpy: a fit or an optimisation over a family never loads torch.
+    Everything but `build` is numpy: a fit or an optimisation over a family never loads torch. Arguments that
+    are fixed for all its networks are the fields of a frozen dataclass, each with a default; they are part of
+    the family's name, ``convpool?dropout=0.4``.
     """
 
     name: ClassVar[str]
@@ -116,3 +119,15 @@ class Family(ABC):
         Weights come from torch's global generator, so the caller seeds it. Nothing is moved to a device;
         built under ``torch.device("meta")`` it takes no memory.
         """
+
+    def widths(self, configuration: Configuration, task: Task) -> tuple[Width, ...]:
+        """The places of its network that can be narrowed one filter at a time; none unless it says so.
+
+        What is left when filters are taken away is the network of another configuration, whose widths have
+        the same names and smaller counts.
+        """
+        return ()
+
+    def references(self, task: Task) -> dict[str, dict[str, float]]:
+        """Costs of well-known networks to compare with, by their names; none unless it says so."""
+        return {}

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from cpmodel.errors import BadInputError
 from cpmodel.families.base import Family, Task
+from cpmodel.families.counts import counts_of, require_counts
+from cpmodel.families.widths import Slice, Width, normed
 from cpmodel.layers import Tally
 from cpmodel.space import Configuration, Parameter, Space, Value
 
@@ -72,15 +74,11 @@ class PlainFamily(Family):
                 Parameter("l", (1, 2, 3), "convolutional layers"),
             )
         )
-        for name, chosen in (values or {}).items():
-            default[name]  # an unknown name is refused before its values are looked at
-            for value in chosen:
-                if isinstance(value, (bool, str)) or not (float(value).is_integer() and value >= 1):
-                    raise BadInputError(f"parameter {name}", expected="whole numbers, 1 or more", got=value)
-                if name == "s" and value > task.side:
-                    expected = f"at most {task.side}, the size of the images (they are never enlarged)"
-                    raise BadInputError("parameter s", expected=expected, got=value)
-        whole = {name: [int(value) for value in chosen] for name, chosen in (values or {}).items()}
+        whole = require_counts(default, values)
+        for size in whole.get("s", ()):
+            if float(size) > task.side:
+                expected = f"at most {task.side}, the size of the images (they are never enlarged)"
+                raise BadInputError("parameter s", expected=expected, got=size)
         return default.with_values(whole, baseline)
 
     def input_size(self, configuration: Configuration, task: Task) -> tuple[int, int]:
@@ -115,7 +113,7 @@ class PlainFamily(Family):
 
         from cpmodel.families.modules import same_conv
 
-        f, s, k, layers = (int(configuration[name]) for name in ("f", "s", "k", "l"))
+        f, s, k, layers = counts_of(configuration, "f", "s", "k", "l")
         chain: OrderedDict[str, nn.Module] = OrderedDict()
         f_in = task.channels
         for layer in range(1, layers + 1):
@@ -129,3 +127,15 @@ class PlainFamily(Family):
         chain["flatten"] = nn.Flatten()
         chain["dense"] = nn.Linear(f * s * s, task.classes)
         return nn.Sequential(chain)
+
+    def widths(self, configuration: Configuration, task: Task) -> tuple[Width, ...]:
+        """The filters of each layer, all as many as f says."""
+        f, s, layers = counts_of(configuration, "f", "s", "l")
+        found = []
+        for layer in range(1, layers + 1):
+            s = s // 2 if s >= _POOLED_FROM else s
+            made = (Slice(f"conv{layer}.weight"), *normed(f"norm{layer}"))
+            last = layer == layers
+            read = Slice("dense.weight", 1, repeat=s * s) if last else Slice(f"conv{layer + 1}.weight", 1)
+            found.append(Width(f"conv{layer}", f, made, (read,)))
+        return tuple(found)

@@ -186,7 +186,7 @@ def _of_column(material: Material, name: str) -> Complexity:
 def _modelled(material: Material, cost: Cost, space: Space, X: Floats, values: Floats) -> Complexity:
     """A cost that is known for some rows X of `space`, the material's own or that of its networks."""
     rows = space.filled(X)
-    categorical = {p.name: range(len(p.values)) for p in space.parameters if p.categorical}
+    categorical = {p.name: p.codes.tolist() for p in space.parameters if p.categorical}
     table = work_columns(material, space, rows)
     fit = fit_complexity(table, values, categorical=categorical)
 

@@ -123,6 +123,6 @@ def weights(samples: Samples) -> Floats:
 
 
 def _model(name: str, space: Space, derived: Derived | None = None) -> PrecisionModel:
-    codes = {i: range(len(p.values)) for i, p in enumerate(space.parameters) if p.categorical}
+    codes = {i: p.codes.tolist() for i, p in enumerate(space.parameters) if p.categorical}
     new = model_class(name)(domain=space.domain, names=list(space.names), categorical=codes)
     return new.set_params(derived=derived) if "derived" in new.get_params() else new

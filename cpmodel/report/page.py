@@ -279,8 +279,8 @@ def key_text(space: Space, row: Iterable[float]) -> str:
     for parameter, code in zip(space.parameters, row, strict=True):
         if math.isnan(code):
             continue
-        if parameter.categorical and float(code).is_integer() and 0 <= code < len(parameter.values):
-            parts.append(f"{parameter.name}={parameter.values[int(code)]}")
+        if parameter.categorical and code in parameter.codes:
+            parts.append(f"{parameter.name}={parameter.value(code)}")
         else:
             parts.append(f"{parameter.name}={code:.6g}")
     return ",".join(parts)

@@ -1,0 +1,39 @@
+"""Parameters of families that count something: what they may be, and how they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cpmodel.errors import BadInputError
+from cpmodel.space import Configuration, Space, Value
+
+
+def counts_of(configuration: Configuration, *names: str) -> tuple[int, ...]:
+    """The values of some parameters, as whole numbers."""
+    return tuple(int(configuration[name]) for name in names)
+
+
+def require_counts(
+    default: Space, values: Mapping[str, Sequence[Value]] | None, **within: tuple[int, int]
+) -> dict[str, tuple[Value, ...]]:
+    """The values given for some parameters; those of numeric ones must be whole numbers, 1 or more.
+
+    Parameters
+    ----------
+    default : the family's own space; names that it does not have are refused
+    within : of some parameters the least and the largest value
+    """
+    found: dict[str, tuple[Value, ...]] = {}
+    for name, chosen in (values or {}).items():
+        if default[name].categorical:
+            found[name] = tuple(chosen)
+            continue
+        low, high = within.get(name, (1, None))
+        expected = f"whole numbers, {low} or more" if high is None else f"whole numbers from {low} to {high}"
+        for value in chosen:
+            if isinstance(value, (bool, str)) or not float(value).is_integer():
+                raise BadInputError(f"parameter {name}", expected=expected, got=value)
+            if value < low or (high is not None and value > high):
+                raise BadInputError(f"parameter {name}", expected=expected, got=value)
+        found[name] = tuple(int(value) for value in chosen)
+    return found
