@@ -53,7 +53,11 @@ def plugin(kind: Kind, name: str) -> Any:
 def made(kind: Kind, name: str, of: type[T]) -> T:
     """The plug-in itself, or what it makes when it is called, which must be one `of` the class."""
     found = plugin(kind, name)
-    one = found() if callable(found) else found
+    return of_kind(kind, name, found() if callable(found) else found, of)
+
+
+def of_kind(kind: Kind, name: str, one: Any, of: type[T]) -> T:
+    """A plug-in, which must be one `of` the class."""
     if not isinstance(one, of):
         expected = f"a cpmodel.{kind}.{of.__name__}"
         raise BadInputError(f"{_WORDS[kind]} {name}", expected=expected, got=type(one).__name__)

@@ -109,9 +109,7 @@ class Samples:
         for parameter in self.space.parameters:
             column = self.frame[parameter.name]
             if parameter.categorical:
-                codes = {
-                    str(v): float(code) for v, code in zip(parameter.values, parameter.codes, strict=True)
-                }
+                codes = parameter.named_codes
                 columns.append(column.map(lambda v, codes=codes: codes.get(str(v), math.nan)))
             else:
                 columns.append(column)

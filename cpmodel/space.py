@@ -24,7 +24,7 @@ Value = int | float | str | bool
 Configuration = Mapping[str, Value]
 Floats = NDArray[np.float64]
 
-CANDIDATES = 1_000_000  # so many configurations are looked at, each; of a space with more so many are drawn
+CANDIDATES = 1_000_000
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -101,6 +101,11 @@ class Parameter:
         places = map((self.among or self.values).index, self.values) if self.categorical else self.values
         return np.array(list(places), dtype=np.float64)
 
+    @property
+    def named_codes(self) -> dict[str, float]:
+        """The number in a matrix X for each of the values, by the text that names it in a table."""
+        return {str(value): float(code) for value, code in zip(self.values, self.codes, strict=True)}
+
     def code(self, value: Value) -> float:
         """The number that stands for `value`, which must be one of the parameter's, in a matrix X."""
         if not self.categorical:
@@ -158,6 +163,8 @@ class Space:
         A conditional parameter comes after the one it depends on.
     baseline : mapping, optional
         What relative complexity and gamma refer to; each parameter's last (largest) value unless given.
+    most : int
+        So many configurations are looked at, each; of a space with more so many are drawn.
 
     Examples
     --------
@@ -170,6 +177,7 @@ class Space:
 
     parameters: tuple[Parameter, ...]
     baseline: Configuration = field(default_factory=dict)
+    most: int = CANDIDATES
 
     def __post_init__(self) -> None:
         names = [p.name for p in self.parameters]
@@ -221,7 +229,7 @@ class Space:
     def networks(self) -> Space:
         """The space of the networks T alone: the same without the axes."""
         kept = tuple(p for p in self.parameters if not p.axis)
-        return self if kept == self.parameters else Space(kept, self.network(self.baseline))
+        return self if kept == self.parameters else Space(kept, self.network(self.baseline), self.most)
 
     def networks_of(self, X: Floats) -> Floats:
         """The columns of X, shape (n, d), that are parameters of the network: rows of `networks`."""
@@ -286,7 +294,11 @@ class Space:
         ]
 
     def candidates(
-        self, limit: int = CANDIDATES, *, also: Floats | None = None, rng: np.random.Generator | None = None
+        self,
+        limit: int | None = None,
+        *,
+        also: Floats | None = None,
+        rng: np.random.Generator | None = None,
     ) -> Floats:
         """What there is to choose from, X of shape (n, d): each once, the last parameter fastest.
 
@@ -294,12 +306,13 @@ class Space:
         ----------
         limit : int
             Of a space of more configurations so many are drawn, each parameter's value on its own, and the
-            baseline is added. Those drawn twice count once, so that they may be fewer.
+            baseline is added. Those drawn twice count once, so that they may be fewer. `most` unless given.
         also : shape (m, d), optional
             Rows that are among them where configurations are drawn (those of another space left out).
         rng : Generator, optional
             What draws; unless given, the draw is always the same.
         """
+        limit = self.most if limit is None else limit
         if self.size <= limit:
             return self.at(np.arange(self.size))
         rng = np.random.default_rng(0) if rng is None else rng
@@ -397,7 +410,7 @@ class Space:
         for name in values:
             self[name]
         parameters = tuple(p.limited(values[p.name]) if p.name in values else p for p in self.parameters)
-        return Space(parameters, dict(baseline or {}))
+        return Space(parameters, dict(baseline or {}), self.most)
 
 
 def rows_of(known: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:

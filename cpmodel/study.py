@@ -43,7 +43,15 @@ from cpmodel.pipeline.options import (
 )
 from cpmodel.pipeline.project import Plan, Project, plan, reopen, store_there
 from cpmodel.pipeline.run import check_search, choose, run, sample, verify
-from cpmodel.pipeline.stages import Fits, first_measured, fit, measure_answer, read_table, with_costs
+from cpmodel.pipeline.stages import (
+    Fits,
+    first_counted,
+    first_measured,
+    fit,
+    measure_answer,
+    read_table,
+    with_costs,
+)
 from cpmodel.pipeline.watch import SILENT, Watcher
 from cpmodel.report.build import page_of
 from cpmodel.report.render import write_report
@@ -329,6 +337,8 @@ class Study(Source):
             measured = [] if self._project is None else [cost.name for cost in self._project.costs.kinds]
             require_complexities(*self._networks[:2], [*names, *goal.limits], measured)
         project = self._begun()
+        if goal is not None:
+            first_counted(project, watch)
         with watched(project, machine, watch):
             yield project
 

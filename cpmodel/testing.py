@@ -111,7 +111,7 @@ def _check_network(
 ) -> None:
     import torch
 
-    from cpmodel.costs.count import count
+    from cpmodel.families.count import count
 
     def weights(seed: int) -> Any:
         with torch.random.fork_rng():

@@ -17,6 +17,7 @@ from cpmodel.records.sample import Request, Sample
 from cpmodel.search.decide import Step
 from cpmodel.training.pool import Event
 
+_TOLD = 1000  # so many more counted are worth a line
 BAR = 24
 REST = 50  # after a look at the record there is none for so many times as long as it took
 
@@ -58,6 +59,11 @@ class Progress(Watcher):
         """What the search does next, and why."""
         self._say(f"{step.action}: {step.reason}")
         self.expect(self.done + len(step.requests))
+
+    def counted(self, done: int, of: int) -> None:
+        """The costs of so many configurations are counted."""
+        if done in (1, of) or done % _TOLD == 0:
+            self._say(f"costs of networks: {done:,} of {of:,} counted")
 
     def measured(self, done: int, of: int) -> None:
         """So many run-times are measured."""

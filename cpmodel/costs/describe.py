@@ -10,7 +10,7 @@ from cpmodel.families import Family, Task
 from cpmodel.space import Configuration, Value
 
 if TYPE_CHECKING:
-    from cpmodel.costs.count import Counted
+    from cpmodel.families.count import Counted
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,10 @@ def sizes(family: Family, task: Task, configuration: Configuration) -> tuple[flo
     What the family does not compute is counted.
     """
     names = ("activation_elements", "params", "activation_peak_elements")
-    known = {figure.cost.name: figure.value for figure in describe(family, task, configuration).figures}
+    if family.code:  # it would count, too, and only knows its values where a study gives them
+        known: dict[str, float] = {}
+    else:
+        known = {figure.cost.name: figure.value for figure in describe(family, task, configuration).figures}
     if not set(names) <= set(known):
         known |= count_configuration(family, task, configuration).costs
     activations, params, peak = (float(known[name]) for name in names)
@@ -99,7 +102,7 @@ def count_configuration(family: Family, task: Task, configuration: Configuration
     """What is counted on the network of a configuration; it is built without any memory for its weights."""
     import torch
 
-    from cpmodel.costs.count import count
+    from cpmodel.families.count import count
 
     with torch.device("meta"):
         network = family.build(configuration, task)

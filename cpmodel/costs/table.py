@@ -107,9 +107,7 @@ class CostsTable:
         for column, parameter in enumerate(self.space.parameters):
             values = [row.configuration.get(parameter.name, math.nan) for row in self.rows]
             if parameter.categorical:
-                codes = {
-                    str(v): float(code) for v, code in zip(parameter.values, parameter.codes, strict=True)
-                }
+                codes = parameter.named_codes
                 values = [codes.get(str(value), math.nan) for value in values]
             X[:, column] = values
         return X

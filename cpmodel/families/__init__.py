@@ -2,12 +2,82 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
 from cpmodel import registry
+from cpmodel.errors import BadInputError
 from cpmodel.families.base import Family, Task
 
-__all__ = ["Family", "Task", "get_family"]
+__all__ = ["Family", "Task", "family_of", "get_family", "name_of"]
 
 
 def get_family(name: str) -> Family:
-    """The installed family called `name`."""
-    return registry.made("families", name, Family)  # type: ignore[type-abstract]
+    """The family that a name stands for.
+
+    Parameters
+    ----------
+    name : that of an installed family, with what is fixed for it as in ``convpool?dropout=0.4``; or
+        ``module:name`` or ``file.py:name`` of a family or of a function that builds a network
+    """
+    address, _, query = name.partition("?")
+    path, colon, attribute = address.rpartition(":")
+    if colon and path.endswith(".py"):
+        from cpmodel.families.function import load_function
+
+        file = Path(path).expanduser().resolve()
+        address = f"{file}:{attribute}"  # so that the study goes on from any folder
+        found: Any = load_function(file, attribute)
+    else:
+        found = registry.plugin("families", address)
+    if inspect.isfunction(found):
+        from cpmodel.families.function import FunctionFamily
+
+        if query:
+            expected = "no options: the arguments of a function are its parameters"
+            raise BadInputError(f"family {name}", expected=expected)
+        return FunctionFamily(address, found)
+    return registry.of_kind("families", name, _with(name, found, query), Family)  # type: ignore[type-abstract]
+
+
+def family_of(given: str | Family | Callable[..., Any]) -> Family:
+    """The family that is meant: by its name, by itself, or by a function that builds a network."""
+    if isinstance(given, str):
+        return get_family(given)
+    if inspect.isfunction(given):
+        from cpmodel.families.function import FunctionFamily, name_of_function
+
+        return FunctionFamily(name_of_function(given), given)
+    return given
+
+
+def name_of(family: Family) -> str:
+    """The name by which another process finds a family, with what is fixed for it other than by default."""
+    if family.code:
+        return family.name
+    name = registry.name_of("families", family)
+    told = []
+    for field in fields(family) if is_dataclass(family) else ():
+        if (value := getattr(family, field.name)) != field.default:
+            told.append(f"{field.name}={value}")
+    return f"{name}?{'&'.join(told)}" if told else name
+
+
+def _with(name: str, found: Any, query: str) -> Any:
+    """What is found, made with the fixed arguments that the query tells."""
+    known = {field.name: field.default for field in fields(found)} if is_dataclass(found) else {}
+    given: dict[str, Any] = {}
+    for clause in filter(None, query.split("&")):
+        key, _, text = clause.partition("=")
+        if key not in known or key in given:
+            expected = f"{', '.join(known)}, once" if known else "none"
+            raise BadInputError(f"option '{key}' of family {name.partition('?')[0]}", expected=expected)
+        try:
+            given[key] = type(known[key])(text)
+        except ValueError as error:
+            expected = f"like {known[key]}"
+            raise BadInputError(f"option '{key}' of family {name}", expected=expected, got=text) from error
+    return found(**given) if callable(found) else found

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from numpy.typing import ArrayLike
@@ -58,6 +59,15 @@ class Family(ABC):
     # The costs that tell the most of what a network can learn; models of precision see those that there are
     telling: ClassVar[tuple[str, ...]] = ("macs", "params")
 
+    @property
+    def code(self) -> str:
+        """A digest of what decides its networks beside its name and the release; mostly empty."""
+        return ""
+
+    def used_for(self, space: Space, folder: Path) -> Family:
+        """The family as a study uses it, which has these configurations and a folder for files; itself."""
+        return self
+
     @abstractmethod
     def space(
         self,
@@ -106,6 +116,10 @@ class Family(ABC):
         """The name of the cost that is minimised unless another is asked for: ``macs``, else the first."""
         names = [cost.name for cost in self.cost_kinds(task)]
         return _EFFORT if _EFFORT in names else names[0]
+
+    def counted(self, X: ArrayLike, task: Task, tell: Callable[[int, int], None]) -> dict[str, Floats]:
+        """As `costs`, where they take time: `tell` hears how many rows are done, and of how many."""
+        return self.costs(X, task)
 
     def effort(self, X: ArrayLike, task: Task) -> Floats:
         """How long a training of each row of X takes, relative to others: shape (n,), any unit."""

@@ -60,7 +60,7 @@ class _Block(NamedTuple):
 
 @dataclass(frozen=True)
 class MobileNetFamily(Family):
-    """T = (width, depth, s, expansion, stem): MobileNetV2, its filters times width and its blocks times depth.
+    """T = (width, depth, s, expansion, stem): MobileNetV2 of width times its filters, depth times its blocks.
 
     Filters are rounded to a multiple of 8, blocks up. The stem ``stride1`` is for small images: neither the
     first convolution nor the first block of the second stage halves the map.
@@ -147,7 +147,7 @@ class MobileNetFamily(Family):
         return tally.columns()
 
     def build(self, configuration: Configuration, task: Task) -> nn.Module:
-        """The untrained network: ``stem block1 ... last mean flatten dropout dense``, norms and ReLU6 between."""
+        """The untrained network: ``stem block1 ... last mean flatten dropout dense``, normed between."""
         from torch import nn
 
         from cpmodel.families.modules import InvertedResidual
@@ -168,7 +168,7 @@ class MobileNetFamily(Family):
         return nn.Sequential(chain)
 
     def widths(self, configuration: Configuration, task: Task) -> tuple[Width, ...]:
-        """The filters of the stem, of each stage (its blocks are added up), within each block, and the last."""
+        """The filters of the stem, of each stage, whose blocks add up, within each block, and the last."""
         stem, last = _ends(configuration)
         blocks = _blocks(configuration)
         made: dict[str, list[Slice]] = {"stem": [Slice("stem.weight"), *normed("stem_norm")]}

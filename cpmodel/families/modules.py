@@ -47,7 +47,7 @@ class Fire(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """Expand maps by 1 x 1 filters, one 3 x 3 filter each, project them by 1 x 1 filters; all with batch norm.
+    """Expand maps by 1 x 1 filters, filter each, project them by 1 x 1 filters; batch norm follows each step.
 
     ReLU6 follows the first two. The input is added where the output is as large. Without an expansion the
     first filters are left out.

@@ -30,10 +30,12 @@ class NarrowFamily(Family):
     """T = (blocks, f1, ..., f5, pool, head, dropout, separable): blocks of 3 x 3 filters, and a head.
 
     A block is a convolution without padding, ReLU and batch norm. A max pooling of 2 x 2 follows the second
-    one, or each, but none after which the blocks to come would not fit. The head ``dense`` flattens, drops out and has one
-    dense layer. The head ``gap`` takes the mean of each class map: the last block's maps where there are as
-    many as classes, else those of a 1 x 1 convolution behind it; each of the last three blocks then ends in
-    the dropout. Of separable blocks all but the first have one 3 x 3 filter a map, then 1 x 1 filters.
+    one, or each, but none after which the blocks to come would not fit.
+
+    The head ``dense`` flattens, drops out and has one dense layer. The head ``gap`` takes the mean of each
+    class map: of the last block's maps where there are as many as classes, else of those that a 1 x 1
+    convolution makes of them. Each of the last three blocks then ends in the dropout. Of separable blocks all
+    but the first have one 3 x 3 filter a map, then 1 x 1 filters.
 
     Notes
     -----
@@ -85,7 +87,7 @@ class NarrowFamily(Family):
         return default.with_values(whole, begin if baseline is None else baseline)
 
     def cost_kinds(self, task: Task) -> tuple[Cost, ...]:
-        """What all families compute, and the parameters with the statistics of batch norm, as Keras counts."""
+        """What all families compute, and the parameters with the statistics of batch norm."""
         return (*super().cost_kinds(task)[:-1], Cost("all_params", "", "parameters, statistics included"))
 
     def input_size(self, configuration: Configuration, task: Task) -> tuple[int, int]:
@@ -125,7 +127,7 @@ class NarrowFamily(Family):
         return {**columns, "all_params": columns["params"] + statistics}
 
     def build(self, configuration: Configuration, task: Task) -> nn.Module:
-        """The untrained network: ``conv1 relu1 norm1 pool1 ...``, then ``flatten dropout dense`` or ``mean``."""
+        """The untrained network: ``conv1 relu1 norm1 pool1 ...``, then the layers of its head."""
         from torch import nn
 
         blocks, separable = counts_of(configuration, "blocks", "separable")

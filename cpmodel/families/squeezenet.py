@@ -75,6 +75,7 @@ class SqueezeNetFamily(Family):
     ) -> Space:
         """The configurations that can be built for `task`; the baseline is SqueezeNet itself."""
         side = min(max(task.side, 8), _LARGEST)
+        sizes = {max(8, side * part // 4) for part in (2, 3, 4)}
         stems = _STEMS if side < _LARGEST // 2 else _STEMS[:1]
         default = Space(
             (
@@ -83,9 +84,7 @@ class SqueezeNetFamily(Family):
                 Parameter("pct_3x3", (1.0, 12.5, 25.0, 37.5, 50.0, 62.5, 75.0, 87.5), "3 x 3 filters", "%"),
                 Parameter("freq", (1, 2, 3, 4), "modules with as many"),
                 Parameter("sr", (0.125, 0.25, 0.5, 0.75, 1.0), "squeezing filters a expanding one"),
-                Parameter(
-                    "s", tuple(sorted({max(8, side * part // 4) for part in (2, 3, 4)})), "input", "pixels"
-                ),
+                Parameter("s", tuple(sorted(sizes)), "input size", "pixels"),
                 Parameter("pools", _POOLS, "modules before a pooling", categorical=True),
                 Parameter("stem", _STEMS, "first filters", categorical=True).limited(stems),
             )
@@ -108,7 +107,8 @@ class SqueezeNetFamily(Family):
 
     def input_size(self, configuration: Configuration, task: Task) -> tuple[int, int]:
         """Height and width to which images are resized: s and s, pixels."""
-        return counts_of(configuration, "s", "s")[0], counts_of(configuration, "s")[0]
+        (s,) = counts_of(configuration, "s")
+        return s, s
 
     def cost_kinds(self, task: Task) -> tuple[Cost, ...]:
         """What all families compute, and the parameters as the source counts them."""

@@ -20,7 +20,7 @@ from cpmodel.pipeline.options import ComplexityOptions, MeasureOptions
 from cpmodel.pipeline.project import Project
 from cpmodel.pipeline.watch import SILENT, Watcher
 from cpmodel.samples import COLUMNS
-from cpmodel.space import CANDIDATES, Configuration, Floats, Space, rows_of
+from cpmodel.space import Configuration, Floats, Space, rows_of
 from cpmodel.surrogates.complexity.fit import ComplexityFit, fit_complexity
 
 G = TypeVar("G", bound=ComplexityOptions)
@@ -81,10 +81,10 @@ def _wrong(material: Material, what: str, expected: str, got: object) -> BadInpu
 def within(material: Material, limits: Mapping[str, float] | None) -> Floats:
     """Every configuration that keeps to limits on its complexities, X of shape (m, d).
 
-    Of a space of more than `CANDIDATES` configurations so many are drawn, always the same ones; the baseline
+    Of a space of more than `Space.most` configurations so many are drawn, always the same ones; the baseline
     and what was trained are among them.
     """
-    X = material.space.candidates(CANDIDATES, also=material.samples.X)
+    X = material.space.candidates(also=material.samples.X)
     for name, most in (limits or {}).items():
         values = complexity_of(material, name).of(X)
         if not (values <= most).any():

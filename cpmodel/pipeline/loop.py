@@ -15,7 +15,7 @@ from cpmodel.pipeline.project import Project
 from cpmodel.pipeline.watch import Watcher
 from cpmodel.search.decide import Step
 from cpmodel.search.first import first_requests
-from cpmodel.space import CANDIDATES, Floats
+from cpmodel.space import Floats
 from cpmodel.training.pool import Pool, default_workers
 
 Decide = Callable[["Moment"], Step]
@@ -49,7 +49,7 @@ def searched(
     """
     space, (size, seeds, spared) = project.space, first
     said = f"the baseline and {size} configurations spread over cost"
-    if space.size > CANDIDATES:
+    if space.size > space.most:
         said += f"; of {space.size:,} configurations {len(X):,} that were drawn are looked at"
     watch.step(Step("explore", said))
     sizes = {"first": size, "baseline_seeds": seeds, "study_seed": project.study.settings.seed}

@@ -6,7 +6,7 @@ A field says its type, its default and, by `option`, the rest; what it may be is
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from numbers import Integral, Real
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cpmodel.space import Configuration, Value
 
     Values = Mapping[str, Sequence[Value]]
+    Network = Callable[..., Any]  # a function that builds one
 
 COUNT = "[1, inf)"
 
@@ -69,7 +70,9 @@ class StudyOptions(Options):
     """What a study is made of; what is None is as the study there has it."""
 
     dataset: str | ImageSet | None = option(None, "Images: {datasets}; default: embedded.", "NAME", flag="-d")
-    family: str | Family | None = option(None, "Family of networks: {families}; default: plain.", "NAME")
+    family: str | Family | Network | None = option(
+        None, "Networks: {families}, FILE.py:FUNCTION; default: plain.", "NAME"
+    )
     values: Values | None = option(None, "Values of the family's parameters, not its own.", flag=None)
     baseline: Configuration | None = BASELINE
     axes: Values | None = option(None, "Recipe's field to search: epochs=3,6", "FIELD=VALUES", flag="--axis")
@@ -184,7 +187,7 @@ class FitOptions(Options):
 class NetworkOptions(Options):
     """What networks are talked about, where no study says so."""
 
-    family: str | None = option(None, "Without a study: family of networks; default: plain.", "NAME")
+    family: str | None = option(None, "Without a study: family of networks, as for run.", "NAME")
     image: str | tuple[int, int, int] | None = option(None, "Without a study: images, 28x28x1.", "HxWxC")
     classes: int = option(10, "Without a study: number of classes.", "N", within="[2, inf)")
 

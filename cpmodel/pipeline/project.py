@@ -13,7 +13,7 @@ from cpmodel.costs.table import read_csv as read_costs
 from cpmodel.datasets import load, load_again
 from cpmodel.datasets.base import ImageSet
 from cpmodel.errors import StudyError
-from cpmodel.families import Family, Task, get_family
+from cpmodel.families import Family, Task, family_of, get_family, name_of
 from cpmodel.metrics import Metric, get_metric
 from cpmodel.pipeline.material import Material, effort_of
 from cpmodel.pipeline.options import StudyOptions
@@ -38,7 +38,9 @@ class Project:
     def __init__(self, study: Store, family: Family | None = None, images: ImageSet | None = None) -> None:
         settings = study.settings
         self.study = study
-        self.family = family or get_family(settings.family)
+        family = family or get_family(settings.family)
+        require_code(family, settings, study.folder)
+        self.family = family.used_for(settings.space.networks, study.folder)
         self.task = Task(*settings.image_shape, len(settings.class_names))
         self._images = images
         self._costs: tuple[Any, CostsTable, CostsTable] | None = None
@@ -116,6 +118,14 @@ class Project:
         return self._images
 
 
+def require_code(family: Family, settings: Settings, folder: str | Path) -> None:
+    """Refuse a family whose networks are not what they were when the study was made."""
+    if family.code != settings.code:
+        expected = "the code as it was, or a study in another folder"
+        where = str(folder)
+        raise StudyError(f"the code of {family.name} has changed since", expected=expected, where=where)
+
+
 def reopen(folder: str | Path, storage: str | None = None) -> Project:
     """The project of a study that is there already."""
     return Project(Store.open(folder, storage))
@@ -148,7 +158,10 @@ def plan(folder: str | Path, options: StudyOptions) -> Plan:
         images, dataset = load_again(there.dataset), there.dataset
     else:
         images = load(dataset)
-    family = get_family(named) if isinstance(named, str) else named
+    family = family_of(named)
+    name = named if isinstance(named, str) and "?" not in named and not family.code else name_of(family)
+    if there is not None and there.family == name:
+        require_code(family, there, folder)
     task = Task(*images.image_shape, len(images.class_names))
     recipe = options.recipe
     if there is not None and not recipe:
@@ -164,12 +177,13 @@ def plan(folder: str | Path, options: StudyOptions) -> Plan:
         space = _space(family, task, options, recipe)
     settings = Settings.of(
         images,
-        named if isinstance(named, str) else registry.name_of("families", named),
+        name,
         space,
         recipe,
         dataset=_from_anywhere(dataset) if isinstance(dataset, str) else images.name,
         metric=_metric(options.metric, there, len(images.class_names)),
         seed=options.seed if options.seed is not None else 0 if there is None else there.seed,
+        code=family.code,
     )
     return Plan(folder, options.storage, settings, family, task, images)
 
@@ -186,7 +200,8 @@ def _space(family: Family, task: Task, options: StudyOptions, recipe: Recipe) ->
     for name, values in axes.items():
         numeric = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
         added.append(Parameter(name, tuple(values), categorical=not numeric, axis=True))
-    return Space((*networks.parameters, *added), {**networks.baseline, **begin}) if added else networks
+    whole = (*networks.parameters, *added), {**networks.baseline, **begin}
+    return Space(*whole, networks.most) if added else networks
 
 
 def _metric(given: str | Metric | None, there: Settings | None, classes: int) -> str:

@@ -137,6 +137,13 @@ def read_precision_fit(path: Path) -> tuple[Space, PrecisionModel]:
         raise BadInputError("not a fit", expected=expected, where=str(path)) from error
 
 
+def first_counted(project: Project, watch: Watcher) -> None:
+    """Count the costs of all that can be chosen, where the family has to build networks for that."""
+    if project.family.code:
+        X = project.space.candidates(also=project.study.samples().X)
+        project.family.counted(project.space.networks_of(X), project.task, watch.counted)
+
+
 def first_measured(project: Project, effort: Effort, watch: Watcher) -> None:
     """Measure run-times for the model of them, unless there are some of that batch size already."""
     how = MeasureOptions(count=effort.measured, batch=effort.batch)

@@ -26,6 +26,9 @@ class Watcher:
     def event(self, event: Event) -> None:
         """A training began, went on or ended."""
 
+    def counted(self, done: int, of: int) -> None:
+        """The costs of so many configurations are counted."""
+
     def measured(self, done: int, of: int) -> None:
         """So many run-times are measured."""
 

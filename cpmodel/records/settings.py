@@ -35,6 +35,7 @@ class Settings:
     metric: str = "accuracy"
     seed: int = 0  # all randomness of the study comes from it
     format: int = FORMAT
+    code: str = ""  # see `cpmodel.families.Family.code`
 
     @classmethod
     def of(
@@ -47,6 +48,7 @@ class Settings:
         dataset: str = "",
         metric: str = "accuracy",
         seed: int = 0,
+        code: str = "",
     ) -> Settings:
         """The settings of a study of these images, which are called `dataset` if that is given."""
         return cls(
@@ -61,6 +63,7 @@ class Settings:
             recipe=recipe,
             metric=metric,
             seed=seed,
+            code=code,
         )
 
     def __post_init__(self) -> None:

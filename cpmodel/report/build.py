@@ -18,7 +18,6 @@ from cpmodel.pipeline.curve import Curve
 from cpmodel.pipeline.material import Material
 from cpmodel.pipeline.stages import Fits
 from cpmodel.report.page import Page
-from cpmodel.space import CANDIDATES
 
 CLOUD_ROWS = 4000
 
@@ -120,7 +119,7 @@ def _priced(
     drawn = None
     if choice is not None:
         shown["envelope"] = choice.envelope
-        drawn = choice.envelope if space.size > CANDIDATES else None
+        drawn = choice.envelope if space.size > space.most else None
     elif curve is not None:
         drawn = shown["envelope"] = envelope(Problem(space, model, price.of))
     shown["cloud"] = cloud(Problem(space, model, price.of), CLOUD_ROWS, np.random.default_rng(0), curve=drawn)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cpmodel.errors import BadInputError
-from cpmodel.space import CANDIDATES, Floats, Space, distinct
+from cpmodel.space import Floats, Space, distinct
 
 Design = Literal["sweep", "pairs", "grid", "random", "sobol", "spread"]
 DESIGNS: tuple[str, ...] = get_args(Design)
@@ -45,7 +45,7 @@ def design(
     Raises
     ------
     BadInputError
-        Unknown design or parameter, a budget below one, or a grid of more than `CANDIDATES` rows.
+        Unknown design or parameter, a budget below one, or a grid of more than `Space.most` rows.
     """
     if name not in DESIGNS:
         raise BadInputError("design", expected="one of " + ", ".join(DESIGNS), got=name)
@@ -83,7 +83,7 @@ def _moved(space: Space, most: int, still: NDArray[np.bool_]) -> Floats:
     free = np.flatnonzero(~still).tolist()
     base = space.filled(space.matrix([space.baseline]))
     parts = [base]
-    if most == len(space.parameters) and not still.any() and space.size <= CANDIDATES:
+    if most == len(space.parameters) and not still.any() and space.size <= space.most:
         parts.append(space.filled(space.candidates()))
     else:
         for columns in itertools.combinations(free, min(most, len(free))):
@@ -97,10 +97,10 @@ def _product(space: Space, base: Floats, columns: Sequence[int]) -> Floats:
     """The row `base`, shape (1, d), with every combination of values in some columns."""
     codes = [space.parameters[column].codes for column in columns]
     count = math.prod(map(len, codes))
-    if count > CANDIDATES:
+    if count > space.most:
         raise BadInputError(
             "design grid",
-            expected=f"at most {CANDIDATES:,} configurations (another design takes any space)",
+            expected=f"at most {space.most:,} configurations (another design takes any space)",
             got=f"{count:,}",
         )
     rows = np.repeat(base, count, axis=0)

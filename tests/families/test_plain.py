@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from cpmodel.costs.count import count
 from cpmodel.errors import BadInputError
 from cpmodel.families import Task, get_family
+from cpmodel.families.count import count
 from cpmodel.families.modules import EvenConv2d, same_conv
 from cpmodel.families.plain import PlainFamily, default_sizes
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cpmodel.costs.count import count
+from cpmodel.families.count import count
 
 
 def test_count_by_hand_and_leaves_the_network_alone() -> None:

@@ -40,12 +40,13 @@ class Counted:
     unseen: tuple[str, ...]
 
 
-def count(network: nn.Module, input_shape: Sequence[int]) -> Counted:
+def count(network: nn.Module, input_shape: Sequence[int], classes: int | None = None) -> Counted:
     """Complexity of a built network, counted on every operator that runs: modules and functions alike.
 
     The network is copied to torch's meta device, so nothing is computed and it stays as it is. Its products
     are counted by torch's own `torch.utils.flop_counter.FlopCounterMode`: 1 MAC is 2 FLOPs. The input shape
-    is that of one image: (channels, height, width).
+    is that of one image: (channels, height, width). Scores for another number of classes than is given are
+    refused.
     """
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -83,7 +84,10 @@ def count(network: nn.Module, input_shape: Sequence[int]) -> Counted:
     # the counter takes composed operators apart before they are watched
     watch = Watch()  # type: ignore[no-untyped-call]
     with torch.no_grad(), watch, FlopCounterMode(display=False) as flops:
-        ghost(torch.empty((1, *input_shape), device="meta"))
+        scores = ghost(torch.empty((1, *input_shape), device="meta"))
+    if classes is not None and tuple(getattr(scores, "shape", ())) != (1, classes):
+        got = tuple(getattr(scores, "shape", ())) or type(scores).__name__
+        raise ValueError(f"expected scores of shape (1, {classes}) for one image, got {got}")
     by_operator = {str(name): n for name, n in flops.get_flop_counts().get("Global", {}).items()}
     convolutions = sum(n for name, n in by_operator.items() if "conv" in name) // 2
     products = sum(by_operator.values()) // 2 - convolutions
