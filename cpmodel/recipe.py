@@ -16,6 +16,11 @@ Optimizer = Literal["adam", "adamw", "nadam", "radam", "rmsprop", "adadelta", "s
 Schedule = Literal["one-cycle", "cosine", "step", "constant"]
 Augmentation = Literal["flip", "shift", "cutout"]
 
+_NUMBERS = (
+    *("learning_rate", "momentum", "weight_decay", "warmup", "label_smoothing"),
+    *("floor", "plateau_factor", "conv_std"),
+)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -36,6 +41,18 @@ class Recipe:
         In [0, 1).
     patience : int or None
         Stop after so many epochs without a better validation precision; None trains to the end.
+    floor : float
+        For `patience`: an epoch below this precision is no better one; in [0, 1).
+    best : bool
+        Whether the weights of the epoch with the best validation precision are kept, not those of the last.
+    plateau, plateau_factor : int or None, float
+        After so many epochs without a better validation precision the learning rate is multiplied by the
+        factor, in (0, 1).
+    steps : int or None
+        Steps in all, a multiple of the epochs; these are then no passes over the images, but the times at
+        which validation precision is looked at.
+    conv_std : float or None
+        Weights and biases of convolutions begin as normal numbers of this standard deviation about 0.
 
     Examples
     --------
@@ -54,6 +71,12 @@ class Recipe:
     augment: tuple[Augmentation, ...] = ("flip",)
     label_smoothing: float = 0.0
     patience: int | None = None
+    floor: float = 0.0
+    best: bool = False
+    plateau: int | None = None
+    plateau_factor: float = 0.5
+    steps: int | None = None
+    conv_std: float | None = None
 
     def __post_init__(self) -> None:
         listed = isinstance(self.augment, (list, tuple, set, frozenset))
@@ -68,24 +91,42 @@ class Recipe:
             for wrong in (value for value in given if value not in known):
                 few = "any" if name == "augment" else "one"
                 raise BadInputError(f"recipe {name}", expected=f"{few} of " + " ".join(known), got=wrong)
-        for name in ("learning_rate", "momentum", "weight_decay", "warmup", "label_smoothing"):
+        for name in _NUMBERS:
             number = getattr(self, name)
+            if number is None and name == "conv_std":
+                continue
             real = isinstance(number, (int, float)) and not isinstance(number, bool)
             if not (real and abs(number) <= sys.float_info.max):
                 raise BadInputError(f"recipe {name}", expected="a finite number", got=repr(number))
             object.__setattr__(self, name, float(number))  # 1 and 1.0 are one recipe, with one hash
-        for name in ("warmup", "label_smoothing", "momentum"):
+        for name in ("warmup", "label_smoothing", "momentum", "floor"):
             if not 0 <= (number := getattr(self, name)) < 1:
                 raise BadInputError(f"recipe {name}", expected="a fraction in [0, 1)", got=number)
-        if not self.learning_rate > 0:
-            raise BadInputError("recipe learning_rate", expected="a positive number", got=self.learning_rate)
+        for name in ("learning_rate", "conv_std"):
+            number = getattr(self, name)
+            if number is not None and not number > 0:
+                raise BadInputError(f"recipe {name}", expected="a positive number", got=number)
+        if not 0 < self.plateau_factor < 1:
+            expected = "a fraction in (0, 1)"
+            raise BadInputError("recipe plateau_factor", expected=expected, got=self.plateau_factor)
+        if not isinstance(self.best, bool):
+            raise BadInputError("recipe best", expected="true or false", got=repr(self.best))
         if not self.weight_decay >= 0:
             raise BadInputError("recipe weight_decay", expected="zero or more", got=self.weight_decay)
-        for name in ("epochs", "batch_size", "patience"):
+        for name in ("epochs", "batch_size", "patience", "plateau", "steps"):
             number = getattr(self, name)
-            never = number is None and name == "patience"
+            never = number is None and name in ("patience", "plateau", "steps")
             if not never and (type(number) is not int or number < 1):
                 raise BadInputError(f"recipe {name}", expected="a whole number, 1 or more", got=number)
+
+        if self.steps is not None and self.steps % self.epochs:
+            expected = f"a multiple of the {self.epochs} epochs"
+            raise BadInputError("recipe steps", expected=expected, got=self.steps)
+
+    @property
+    def watches_validation(self) -> bool:
+        """Whether validation precision decides how a training goes on, or what comes of it."""
+        return self.best or self.patience is not None or self.plateau is not None
 
     @classmethod
     def default(cls, train_images: int, **changes: Any) -> Recipe:

@@ -55,7 +55,7 @@ class DeviceSteps(Steps):
         """See `Steps.epoch`; stops when enough is queued, its last stride still to be done."""
         steps, batch = self._order.shape
         self._order.copy_(order[: steps * batch].view(steps, batch))
-        self._rates_now.copy_(self._rates[self._epochs])
+        self._rates_now.copy_(self._rates[self._epochs] * self.factor)
         if self._drawn.numel():
             shape = (batch, *self._lesson.images.shape[1:])
             drawn = [draw(shape, self._lesson.recipe, generator) for _ in range(steps)]

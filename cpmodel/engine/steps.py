@@ -32,8 +32,9 @@ class Lesson(NamedTuple):
 
     @property
     def per_epoch(self) -> int:
-        """Steps of one pass over the images."""
-        return len(self.images) // self.batch
+        """Steps of an epoch: of one pass over the images, unless the recipe has steps of its own."""
+        steps, epochs = self.recipe.steps, self.recipe.epochs
+        return len(self.images) // self.batch if steps is None else steps // epochs
 
 
 def nothing(step: int) -> None:
@@ -45,6 +46,8 @@ class Steps(ABC):
 
     loss: Tensor
     """Sum of the losses of the epoch, shape ()."""
+    factor: float = 1.0
+    """What the learning rates of the epochs to come are multiplied by."""
     captured: bool = False
     """Whether steps are replayed from a graph."""
 
@@ -52,7 +55,7 @@ class Steps(ABC):
     def epoch(self, order: Tensor, generator: torch.Generator) -> Iterator[Ready]:
         """Train for one epoch; it stops now and then, where others may have their turn.
 
-        The order of the images, int64, shape (n,), is on the processor; the generator draws augmentations.
+        The images to be seen, int64, one or more for each step, are told on the processor; the generator draws augmentations.
         """
 
 
@@ -71,7 +74,7 @@ class HostSteps(Steps):
         for step in range(self._lesson.per_epoch):
             rows = order[step * batch : (step + 1) * batch]
             for group in self._optimizer.param_groups:
-                group["lr"] = next(self._rates)
+                group["lr"] = next(self._rates) * self.factor
             seen = augmented(images[rows], recipe, generator)
             self.loss += self._engine.backpropagate(seen, labels[rows], recipe.label_smoothing)
             self._optimizer.step()

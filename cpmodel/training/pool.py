@@ -177,7 +177,7 @@ class Pool:
             self._rule = Rule.of(self.study.samples(), settings.recipe.epochs, images)
             self._rule_is_old = False
         # an axis may give a training another length, or a patience of its own
-        like_others = recipe.epochs == settings.recipe.epochs and recipe.patience is None
+        like_others = recipe.epochs == settings.recipe.epochs and not recipe.watches_validation
         return self._rule.stopping(request.configuration) if self._rule and like_others else None
 
     def _spawn(self) -> _Worker:

@@ -32,6 +32,7 @@ from cpmodel.recipe import Recipe
 from cpmodel.space import Configuration, Floats
 from cpmodel.training.early import Stopping
 from cpmodel.training.jobs import Job
+from cpmodel.training.watched import Watched
 from cpmodel.training.resized import Resized, pieces
 
 EVALUATION_BATCH = 250  # few enough that the maps stay in the caches
@@ -133,6 +134,20 @@ def learning_rates(recipe: Recipe, steps: int) -> list[float]:
                 factor = 1.0
         rates.append(recipe.learning_rate * factor)
     return rates
+
+
+def _orders(n: int, lesson: Lesson, generator: torch.Generator) -> Iterator[Tensor]:
+    """The images that each epoch sees: each once in a random order, and again where there are more steps."""
+    wanted, left = lesson.per_epoch * lesson.batch, torch.empty(0, dtype=torch.int64)
+    while lesson.recipe.steps is None:
+        yield torch.randperm(n, generator=generator)
+    while True:
+        while len(left) < wanted:
+            left = torch.cat(
+                [left, torch.randperm(n, generator=generator)[: n // lesson.batch * lesson.batch]]
+            )
+        yield left[:wanted]
+        left = left[wanted:]
 
 
 class Trainer:
@@ -241,21 +256,23 @@ class Trainer:
     def _fit(self, job: Job, tell: OnEpoch) -> Turns:
         started = time.perf_counter()
         configuration, seed, recipe, parts = job.configuration, job.seed, job.recipe, job.parts
-        network = self.new_network(configuration, seed)
+        network = self.new_network(configuration, seed, recipe.conv_std)
         engine = self._engine(network, parts=parts)
         images = self.resized.split("train", self.family.input_size(configuration, self.task))
         generator = torch.Generator().manual_seed(seed)
         batch = min(recipe.batch_size, len(images))
-        rates = learning_rates(recipe, len(images) // batch * recipe.epochs)
         labels = torch.from_numpy(self.images.train.labels).to(self.plan.device)
+        rates = learning_rates(recipe, recipe.steps or len(images) // batch * recipe.epochs)
         lesson = Lesson(images, labels, recipe, rates, batch, seed)
-        # a patience waits for the network itself to get better; what else is asked of a curve is its end
-        average = Average(network, lesson.per_epoch) if recipe.patience is None else None
+        orders = _orders(len(images), lesson, generator)
+        watched = Watched(network, recipe)
+        # what watches a curve waits for the network itself to get better; else only its end is asked for
+        average = None if recipe.watches_validation else Average(network, lesson.per_epoch)
         steps = self._steps(engine, network, lesson, nothing if average is None else average.after)
         curve: list[float] = []
         stopped = False
         for epoch in range(1, recipe.epochs + 1):
-            yield from steps.epoch(torch.randperm(len(images), generator=generator), generator)
+            yield from steps.epoch(next(orders), generator)
             yield reached(images.device)
             if not math.isfinite(float(steps.loss)):
                 raise TrainingFailedError(f"the loss became {float(steps.loss)} in epoch {epoch}")
@@ -267,7 +284,8 @@ class Trainer:
             yield reached(images.device)
             validation = self._judged(logits, "validation")
             curve.append(validation.precision)
-            if recipe.patience is not None and epoch - 1 - int(np.argmax(curve)) >= recipe.patience:
+            steps.factor *= watched.after(curve[-1])
+            if watched.over:
                 curve.pop()
                 break
             tell(epoch, curve[-1])
@@ -280,17 +298,29 @@ class Trainer:
             logits = self._logits(self._engine(network, exact=True), configuration, "validation", parts)
             yield reached(images.device)
             validation = self._judged(logits, "validation")
+            if watched.restored(validation.precision):
+                exact = self._engine(network, exact=True)
+                validation = self._judged(
+                    self._logits(exact, configuration, "validation", parts), "validation"
+                )
             curve.append(validation.precision)
             tell(epoch, curve[-1])
         plan = replace(self.plan, fused=self.plan.fused and parts == 1, graphs=steps.captured, parts=parts)
         network = network.to("cpu").eval()
         return Trained(network, validation, tuple(curve), time.perf_counter() - started, plan)
 
-    def new_network(self, configuration: Configuration, seed: int) -> nn.Module:
-        """The untrained network, its weights decided by the seed."""
+    def new_network(
+        self, configuration: Configuration, seed: int, conv_std: float | None = None
+    ) -> nn.Module:
+        """The untrained network, its weights decided by the seed; `conv_std` as in `Recipe`."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return self.family.build(configuration, self.task)
+            network = self.family.build(configuration, self.task)
+            for module in network.modules() if conv_std is not None else ():
+                if isinstance(module, nn.Conv2d):
+                    for parameter in module.parameters():
+                        nn.init.normal_(parameter, std=conv_std or 0.0)
+            return network
 
     def restore(self, configuration: Configuration, path: Path) -> nn.Module:
         """The network whose weights `Trained.save` kept."""
