@@ -55,7 +55,8 @@ class Steps(ABC):
     def epoch(self, order: Tensor, generator: torch.Generator) -> Iterator[Ready]:
         """Train for one epoch; it stops now and then, where others may have their turn.
 
-        The images to be seen, int64, one or more for each step, are told on the processor; the generator draws augmentations.
+        The numbers of the images to be seen, int64, are on the processor, a batch for each step; the
+        generator draws augmentations.
         """
 
 

@@ -32,8 +32,8 @@ from cpmodel.recipe import Recipe
 from cpmodel.space import Configuration, Floats
 from cpmodel.training.early import Stopping
 from cpmodel.training.jobs import Job
-from cpmodel.training.watched import Watched
 from cpmodel.training.resized import Resized, pieces
+from cpmodel.training.watched import Watched
 
 EVALUATION_BATCH = 250  # few enough that the maps stay in the caches
 DEVICE_EVALUATION_BATCH = 1000  # many enough that a GPU is not kept waiting for the next

@@ -1,4 +1,4 @@
-"""What the validation precision of each epoch decides: the learning rate, the end, and which weights are kept."""
+"""What the validation precision after each epoch decides: the rate, the end, the weights that are kept."""
 
 from __future__ import annotations
 
