@@ -40,18 +40,19 @@ def get_family(name: str) -> Family:
             expected = "no options: the arguments of a function are its parameters"
             raise BadInputError(f"family {name}", expected=expected)
         return FunctionFamily(address, found)
-    return registry.of_kind("families", name, _with(name, found, query), Family)  # type: ignore[type-abstract]
+    made = _with(name, found, query)
+    return registry.of_kind("families", name, made, Family)  # type: ignore[type-abstract]
 
 
 def family_of(given: str | Family | Callable[..., Any]) -> Family:
     """The family that is meant: by its name, by itself, or by a function that builds a network."""
     if isinstance(given, str):
         return get_family(given)
-    if inspect.isfunction(given):
-        from cpmodel.families.function import FunctionFamily, name_of_function
+    if isinstance(given, Family):
+        return given
+    from cpmodel.families.function import FunctionFamily, name_of_function
 
-        return FunctionFamily(name_of_function(given), given)
-    return given
+    return FunctionFamily(name_of_function(given), given)
 
 
 def name_of(family: Family) -> str:
@@ -59,17 +60,19 @@ def name_of(family: Family) -> str:
     if family.code:
         return family.name
     name = registry.name_of("families", family)
-    told = []
-    for field in fields(family) if is_dataclass(family) else ():
-        if (value := getattr(family, field.name)) != field.default:
-            told.append(f"{field.name}={value}")
+    values = {key: (getattr(family, key), default) for key, default in _fixed(family).items()}
+    told = [f"{key}={value}" for key, (value, default) in values.items() if value != default]
     return f"{name}?{'&'.join(told)}" if told else name
+
+
+def _fixed(found: object) -> dict[str, Any]:
+    """The arguments that a family, or its class, has beside its parameters, with their defaults."""
+    return {field.name: field.default for field in fields(found)} if is_dataclass(found) else {}
 
 
 def _with(name: str, found: Any, query: str) -> Any:
     """What is found, made with the fixed arguments that the query tells."""
-    known = {field.name: field.default for field in fields(found)} if is_dataclass(found) else {}
-    given: dict[str, Any] = {}
+    known, given = _fixed(found), dict[str, Any]()
     for clause in filter(None, query.split("&")):
         key, _, text = clause.partition("=")
         if key not in known or key in given:

@@ -139,7 +139,7 @@ class ConvPoolFamily(Family):
         found = [
             Width(
                 f"f{layer}",
-                *counts_of(configuration, f"f{layer}"),
+                counts_of(configuration, f"f{layer}")[0],
                 made=(Slice(f"conv{layer}.weight"), Slice(f"conv{layer}.bias")),
                 read=(reader,),
             )

@@ -13,9 +13,19 @@ def counts_of(configuration: Configuration, *names: str) -> tuple[int, ...]:
     return tuple(int(configuration[name]) for name in names)
 
 
+def require_shares(values: Mapping[str, Sequence[Value]], **most: float) -> dict[str, Sequence[Value]]:
+    """The values given for these parameters, which must be above 0 and not above the `most` of each."""
+    found = {name: values[name] for name in most if name in values}
+    for name, chosen in found.items():
+        for value in chosen:
+            if isinstance(value, (bool, str)) or not 0 < value <= most[name]:
+                raise BadInputError(f"parameter {name}", expected=f"numbers in (0, {most[name]}]", got=value)
+    return found
+
+
 def require_counts(
     default: Space, values: Mapping[str, Sequence[Value]] | None, **within: tuple[int, int]
-) -> dict[str, tuple[Value, ...]]:
+) -> dict[str, Sequence[Value]]:
     """The values given for some parameters; those of numeric ones must be whole numbers, 1 or more.
 
     Parameters
@@ -23,7 +33,7 @@ def require_counts(
     default : the family's own space; names that it does not have are refused
     within : of some parameters the least and the largest value
     """
-    found: dict[str, tuple[Value, ...]] = {}
+    found: dict[str, Sequence[Value]] = {}
     for name, chosen in (values or {}).items():
         if default[name].categorical:
             found[name] = tuple(chosen)

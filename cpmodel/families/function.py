@@ -209,8 +209,8 @@ def load_function(file: Path, name: str) -> Callable[..., Any]:
         raise BadInputError(
             f"{what}: {type(error).__name__}: {reason}", expected="a file that runs"
         ) from error
-    found = getattr(module, name, None)
-    if not callable(found):
+    found: Callable[..., Any] | None = getattr(module, name, None)
+    if found is None or not callable(found):
         there = [n for n, value in vars(module).items() if inspect.isfunction(value)]
         raise BadInputError(
             what, expected=f"one of its functions, {', '.join(there) or 'of which it has none'}"

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from cpmodel.errors import BadInputError
 from cpmodel.families.base import Family, Task
-from cpmodel.families.counts import counts_of, require_counts
+from cpmodel.families.counts import counts_of, require_counts, require_shares
 from cpmodel.families.widths import Slice, Width, normed
 from cpmodel.layers import Tally, window_size
 from cpmodel.space import Configuration, Floats, Parameter, Space, Value
@@ -102,13 +102,9 @@ class MobileNetFamily(Family):
                 ),
             )
         )
-        given = dict(values or {})
-        shares = {name: given.pop(name) for name in ("width", "depth") if name in given}
-        for name, chosen in shares.items():
-            for value in chosen:
-                if isinstance(value, (bool, str)) or not 0 < value <= 16:
-                    raise BadInputError(f"parameter {name}", expected="numbers in (0, 16]", got=value)
-        whole = {**require_counts(default, given, s=(1, max(_LARGEST, task.side))), **shares}
+        shares = require_shares(values or {}, width=16, depth=16)
+        counts = {name: chosen for name, chosen in (values or {}).items() if name not in shares}
+        whole = shares | require_counts(default, counts, s=(1, max(_LARGEST, task.side)))
         return default.with_values(whole, baseline)
 
     def input_size(self, configuration: Configuration, task: Task) -> tuple[int, int]:
@@ -200,8 +196,8 @@ class MobileNetFamily(Family):
 
 def _rounded(filters: Floats) -> Floats:
     """The nearest multiple of 8, from 8, that takes away no more than a tenth; shape (n,)."""
-    nearest = np.maximum(8.0, np.floor((filters + 4) / 8) * 8)
-    return np.where(nearest < 0.9 * filters, nearest + 8, nearest)
+    nearest: Floats = np.maximum(8.0, np.floor((filters + 4) / 8) * 8)
+    return nearest + 8 * (nearest < 0.9 * filters)
 
 
 def _halved(s: Floats) -> Floats:

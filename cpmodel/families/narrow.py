@@ -80,7 +80,7 @@ class NarrowFamily(Family):
                 raise BadInputError("parameter dropout", expected="fractions in [0, 1)", got=share)
         rates = {"dropout": given.pop("dropout")} if "dropout" in given else {}
         most = {"blocks": (2, fitting[-1]), "separable": (0, 1)}
-        whole: dict[str, Sequence[Value]] = {**require_counts(default, given, **most), **rates}
+        whole = require_counts(default, given, **most) | rates
         space = default.with_values(whole)
         own = {"f1": 4, "f2": 8, "pool": "second", "separable": 0}
         begin = {name: value for name, value in own.items() if value in space[name].values}

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cpmodel.cost import Cost
 from cpmodel.errors import BadInputError
 from cpmodel.families.base import Family, Task
-from cpmodel.families.counts import counts_of, require_counts
+from cpmodel.families.counts import counts_of, require_counts, require_shares
 from cpmodel.families.widths import Slice, Width
 from cpmodel.layers import Tally, window_size
 from cpmodel.space import Configuration, Floats, Parameter, Space, Value
@@ -89,21 +89,17 @@ class SqueezeNetFamily(Family):
                 Parameter("stem", _STEMS, "first filters", categorical=True).limited(stems),
             )
         )
-        given = dict(values or {})
-        shares = {name: given.pop(name) for name in ("pct_3x3", "sr") if name in given}
-        for name, most in (("pct_3x3", 100), ("sr", 1)):
-            for value in shares.get(name, ()):
-                if isinstance(value, (bool, str)) or not 0 < value <= most:
-                    raise BadInputError(f"parameter {name}", expected=f"numbers in (0, {most}]", got=value)
-        whole = require_counts(default, given, base_e=(4, 4096), s=(8, _LARGEST))
-        space = default.with_values({**whole, **shares})
+        shares = require_shares(values or {}, pct_3x3=100, sr=1)
+        counts = {name: chosen for name, chosen in (values or {}).items() if name not in shares}
+        whole = shares | require_counts(default, counts, base_e=(4, 4096), s=(8, _LARGEST))
+        space = default.with_values(whole)
         if baseline is None:
             own = {"base_e": 128, "incr_e": 128, "pct_3x3": 50.0, "freq": 2, "sr": 0.125, "pools": "3-7"}
             baseline = {
                 **{name: value for name, value in own.items() if value in space[name].values},
                 "stem": space["stem"].values[0],
             }
-        return default.with_values({**whole, **shares}, baseline)
+        return default.with_values(whole, baseline)
 
     def input_size(self, configuration: Configuration, task: Task) -> tuple[int, int]:
         """Height and width to which images are resized: s and s, pixels."""
@@ -152,8 +148,8 @@ class SqueezeNetFamily(Family):
         large = configuration["stem"] == _STEMS[0]
         maps = (s - 7) // 2 + 1 if large else s
         chain: OrderedDict[str, nn.Module] = OrderedDict()
-        shape = {"kernel_size": 7, "stride": 2} if large else {"kernel_size": 3, "padding": 1}
-        chain["conv"] = nn.Conv2d(task.channels, _FIRST, **shape)
+        stem = nn.Conv2d(task.channels, _FIRST, 7, stride=2) if large else None
+        chain["conv"] = stem or nn.Conv2d(task.channels, _FIRST, 3, padding=1)
         chain["relu"] = nn.ReLU(inplace=True)
         if maps >= _POOLED_FROM:
             chain["pool"], maps = pool(), _half(maps)
@@ -209,7 +205,7 @@ def _half(maps: int) -> int:
     return int(window_size(maps, 3, stride=2, ceil=True))
 
 
-def _pooled(tally: Tally, f: Floats, maps: Floats, wanted: Floats) -> Floats:
+def _pooled(tally: Tally, f: Floats, maps: Floats, wanted: NDArray[np.bool_]) -> Floats:
     """Add a pooling where it is wanted and the map is large enough; returns the new sizes."""
     there = wanted & (maps >= _POOLED_FROM)
     half = window_size(maps, 3, stride=2, ceil=True)

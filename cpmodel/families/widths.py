@@ -77,7 +77,7 @@ def masked(state: Mapping[str, Tensor], widths: Sequence[Width], kept: Kept) -> 
     for width in widths:
         lost = sorted(set(range(width.count)) - set(kept.get(width.name, range(width.count))))
         for part in width.made:
-            places = new[part.tensor].new_tensor(part.places(lost), dtype=_int64())
+            places = _index(part.places(lost), new[part.tensor])
             new[part.tensor].index_fill_(part.axis, places, 0)
     return new
 
@@ -106,11 +106,12 @@ def narrowed(state: Mapping[str, Tensor], widths: Sequence[Width], kept: Kept) -
     for (name, axis), places in cuts.items():
         tensor = new[name]
         stay = np.setdiff1d(np.arange(tensor.shape[axis]), np.concatenate(places))
-        new[name] = tensor.index_select(axis, tensor.new_tensor(stay, dtype=_int64()))
+        new[name] = tensor.index_select(axis, _index(stay, tensor))
     return new
 
 
-def _int64() -> object:
+def _index(places: NDArray[np.int64], beside: Tensor) -> Tensor:
+    """The places as a tensor, on the device where another one lies."""
     import torch
 
-    return torch.int64
+    return torch.from_numpy(places).to(beside.device)
