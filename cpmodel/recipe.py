@@ -6,7 +6,9 @@ import hashlib
 import json
 import math
 import sys
+import tomllib
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cpmodel.codec import dump
@@ -16,6 +18,7 @@ Optimizer = Literal["adam", "adamw", "nadam", "radam", "rmsprop", "adadelta", "s
 Schedule = Literal["one-cycle", "cosine", "step", "constant"]
 Augmentation = Literal["flip", "shift", "cutout"]
 
+_LOOKS = 20  # epochs at most, where a recipe says its steps but no epochs
 _NUMBERS = (
     *("learning_rate", "momentum", "weight_decay", "warmup", "label_smoothing"),
     *("floor", "plateau_factor", "conv_std"),
@@ -132,6 +135,8 @@ class Recipe:
     def default(cls, train_images: int, **changes: Any) -> Recipe:
         """The recipe used when none is given: 6 epochs, or more where they would be under 450 steps.
 
+        Of a recipe with steps these are as many looks at validation as divide them, 20 or fewer.
+
         Parameters
         ----------
         train_images : int
@@ -143,7 +148,10 @@ class Recipe:
         unknown = sorted(set(changes) - set(names))
         if unknown:
             raise BadInputError("recipe", expected="only " + ", ".join(names), got=", ".join(unknown))
-        recipe = cls(**{"batch_size": min(128, max(16, train_images // 16)), **changes})
+        changes = {"batch_size": min(128, max(16, train_images // 16)), **changes}
+        if isinstance(steps := changes.get("steps"), int) and "epochs" not in changes:
+            changes["epochs"] = next((n for n in range(_LOOKS, 1, -1) if steps % n == 0), 1)
+        recipe = cls(**changes)
         steps = max(1, train_images // recipe.batch_size)
         return recipe if "epochs" in changes else replace(recipe, epochs=max(6, math.ceil(450 / steps)))
 
@@ -152,3 +160,27 @@ class Recipe:
         """Twelve hexadecimal digits of what differs from the defaults; one more field changes none."""
         different = json.dumps(dump(self, omit_defaults=True), sort_keys=True)
         return hashlib.sha256(different.encode()).hexdigest()[:12]
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The fields of a recipe that a TOML file tells; its ``not_stated``, a list of texts, is for readers.
+
+    Parameters
+    ----------
+    path : like those in ``data/recipes``, each the recipe of a published study; ``not_stated`` is what the
+        study does not say
+    """
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInputError(f"cannot read: {error.strerror}", where=str(path)) from error
+    except ValueError as error:  # of the encoding, or of TOML
+        raise BadInputError("recipe", expected="a TOML file", got=str(error), where=str(path)) from error
+    missing = found.pop("not_stated", [])
+    if not (isinstance(missing, list) and all(isinstance(text, str) for text in missing)):
+        raise BadInputError("not_stated", expected="a list of texts", got=repr(missing), where=str(path))
+    try:
+        Recipe.default(1, **found)
+    except BadInputError as error:
+        raise BadInputError(str(error), where=str(path)) from error
+    return found

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import Field, dataclass, fields, make_dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NoReturn
 
 from cpmodel.errors import BadInputError
 from cpmodel.pipeline.options import Options, checked, option, told
+from cpmodel.recipe import read_recipe
 
 Value = int | float | str
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -206,11 +208,17 @@ def limits(texts: Iterable[str], option: str) -> dict[str, float]:
 
 
 def recipe(texts: Iterable[str], option: str) -> dict[str, Any]:
-    """Fields of a recipe; several words of one field are joined by a plus sign: ``augment=flip+shift``."""
-    found = pairs(texts, option)
-    if "augment" in found:
-        found["augment"] = tuple(word for word in str(found["augment"]).split("+") if word != "none")
-    return found
+    """Fields of a recipe; several words of one field are joined by a plus sign: ``augment=flip+shift``.
+
+    A text without an equals sign is a file of such fields, which those that are written beside it change.
+    """
+    files = [text for text in texts if "=" not in text]
+    written = pairs([text for text in texts if text not in files], option)
+    if "augment" in written:
+        written["augment"] = tuple(word for word in str(written["augment"]).split("+") if word != "none")
+    if len(files) > 1:
+        raise BadInputError(option, expected="one file", got=", ".join(files))
+    return (read_recipe(Path(files[0]).expanduser()) if files else {}) | written
 
 
 # How an option is read, by its metavar; any other is the text that it is, or its number
@@ -222,5 +230,5 @@ READERS: dict[str, Callable[..., Any]] = {
     "T": lambda text, option: pairs(text.split(","), option),
     "NAME=NUMBER": limits,
     "FIELD=VALUES": axes,
-    "FIELD=VALUE": recipe,
+    "FILE|FIELD=VALUE": recipe,
 }

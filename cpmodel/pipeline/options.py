@@ -77,7 +77,9 @@ class StudyOptions(Options):
     baseline: Configuration | None = BASELINE
     axes: Values | None = option(None, "Recipe's field to search: epochs=3,6", "FIELD=VALUES", flag="--axis")
     epochs: int | None = option(None, "Passes over the training images; a field of the recipe, too.", "N")
-    recipe: Mapping[str, Any] | Recipe | None = option(None, "Field of the recipe: epochs=10", "FIELD=VALUE")
+    recipe: Mapping[str, Any] | Recipe | None = option(
+        None, "A TOML file of a recipe, or a field of it: epochs=10", "FILE|FIELD=VALUE"
+    )
     metric: str | Metric | None = option(None, "Precision: {metrics}, topK; default: accuracy.", "NAME")
     seed: int | None = option(None, "Seed of all randomness; default: 0.", "N", within="[0, 4294967295]")
     storage: str | None = STORAGE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -111,6 +112,18 @@ def test_names() -> None:
 
 def test_recipes() -> None:
     assert values.recipe(["augment=none", "epochs=3"], "--recipe") == {"augment": (), "epochs": 3}
+
+
+def test_recipe_files(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text("epochs = 9\naugment = ['shift']\nbest = true\nnot_stated = ['all']\n")
+    assert values.recipe([str(path)], "--recipe") == {"epochs": 9, "augment": ["shift"], "best": True}
+    both = values.recipe(["epochs=3", str(path)], "--recipe")
+    assert both["epochs"] == 3
+    with pytest.raises(BadInputError, match="--recipe: expected one file"):
+        values.recipe([str(path), str(path)], "--recipe")
+    with pytest.raises(BadInputError, match="epoch: cannot read"):
+        values.recipe(["epoch"], "--recipe")
 
 
 def test_pairs() -> None:

@@ -140,7 +140,7 @@ def test_seeds_decide_weights_order_and_augmentation(monkeypatch: pytest.MonkeyP
     first, second = t.new_network(CONFIGURATION, 0), t.new_network(CONFIGURATION, 1)
     assert not torch.equal(next(first.parameters()), next(second.parameters()))
     # the same weights, another order: the outcome still differs
-    monkeypatch.setattr(t, "new_network", lambda c, seed: Trainer.new_network(t, c, 0))
+    monkeypatch.setattr(t, "new_network", lambda c, seed, conv_std: Trainer.new_network(t, c, 0))
     assert not equal(t.train(CONFIGURATION, 0), t.train(CONFIGURATION, 1))
 
 
@@ -229,23 +229,78 @@ def test_momentum_of_zero_and_smoothing() -> None:
     assert not equal(plain, smooth)
 
 
-def test_patience_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    course = [0.3, 0.5, 0.4, 0.5, 0.45, 0.9, 0.9, 0.9]
-    t = trainer(Recipe(epochs=8, batch_size=128, patience=3))
+def scripted(t: Trainer, course: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the trainer find these precisions, one after another, then what there is."""
     original, left = t._judged, iter(course)
 
-    def scripted(*arguments: Any) -> Any:
+    def judged(*arguments: Any) -> Any:
         found = original(*arguments)
-        p = next(left, None)
-        n = len(found.values)
+        p, n = next(left, None), len(found.values)
         values = np.arange(n) < round(p * n) if p is not None else found.values
         return type(found)(values.astype(np.float64), None, found.figures)
 
-    monkeypatch.setattr(t, "_judged", scripted)
+    monkeypatch.setattr(t, "_judged", judged)
+
+
+def test_patience_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    course = [0.3, 0.5, 0.4, 0.5, 0.45, 0.9, 0.9, 0.9]
+    t = trainer(Recipe(epochs=8, batch_size=128, patience=3))
+    scripted(t, course, monkeypatch)
     trained = t.train(CONFIGURATION, 0)
     # the best was epoch 2 (a tie is no gain), three more did not better it
     assert len(trained.curve) == 5
     np.testing.assert_allclose(trained.curve[:4], course[:4], atol=0.01)
+
+
+def test_a_plateau_lowers_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe(
+        optimizer="sgd", schedule="constant", warmup=0, epochs=5, batch_size=120, learning_rate=0.5
+    )
+    rates: list[float] = []
+    step = torch.optim.SGD.step
+
+    def noted(self: torch.optim.SGD, *rest: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *rest)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", noted)
+    t = trainer(replace(recipe, epochs=5, batch_size=120, plateau=2, plateau_factor=0.1))
+    scripted(t, [0.5, 0.4, 0.4, 0.6], monkeypatch)
+    t.train(CONFIGURATION, 0)
+    np.testing.assert_allclose(rates, [0.5] * 6 + [0.05] * 4)
+
+
+def test_the_best_epoch_is_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe(epochs=2, batch_size=32, schedule="constant", warmup=0, patience=9)
+    two = trainer(recipe).train(CONFIGURATION, 0)
+    t = trainer(replace(recipe, epochs=4, best=True))
+    scripted(t, [0.5, 0.9, 0.4, 0.4], monkeypatch)
+    kept = t.train(CONFIGURATION, 0)
+    assert equal(kept, two)
+    assert kept.validation.precision == two.validation.precision == kept.curve[-1]
+    np.testing.assert_allclose(kept.curve[:3], [0.5, 0.9, 0.4], atol=0.01)
+
+
+def test_steps_instead_of_epochs() -> None:
+    told: list[int] = []
+    recipe = Recipe(steps=20, epochs=4, batch_size=100)  # two steps go through the 240 images
+    trained = trainer(recipe).train(CONFIGURATION, 0, lambda epoch, precision: told.append(epoch))
+    assert told == [1, 2, 3, 4]
+    assert int(weights(trained)["norm1.num_batches_tracked"]) == 20
+    assert equal(trained, trainer(recipe).train(CONFIGURATION, 0))
+
+
+def test_first_weights_of_convolutions() -> None:
+    wide = {"f": 64, "s": 8, "k": 5, "l": 2}
+    usual = trainer().new_network(wide, 3)
+    network = trainer().new_network(wide, 3, conv_std=0.2)
+    drawn = torch.cat(
+        [p.detach().flatten() for name, p in network.named_parameters() if name.startswith("conv")]
+    )
+    assert abs(float(drawn.std()) - 0.2) < 0.002
+    assert abs(float(drawn.mean())) < 0.002
+    assert torch.equal(network.dense.weight, usual.dense.weight)
+    assert not torch.equal(network.conv1.weight, usual.conv1.weight)
 
 
 def test_fewer_images_than_a_batch() -> None:
