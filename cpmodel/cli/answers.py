@@ -73,7 +73,8 @@ def plain(result: Any, source: Source | None) -> Any:
             return [_spread(result, cost) for cost in result.kinds]
         case Described():
             costs = [{**dump(f.cost), "value": f.value, "counted": f.counted} for f in result.figures]
-            return {"configuration": dump(result.configuration), "costs": costs, "unseen": result.unseen}
+            whole = {"configuration": dump(result.configuration), "costs": costs, "unseen": result.unseen}
+            return whole | ({"references": result.references} if result.references else {})
     return dump(result)
 
 

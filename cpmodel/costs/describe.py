@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cpmodel.cost import Cost
@@ -42,11 +43,13 @@ class Described:
     configuration : a value for every parameter of the family
     figures : in the family's order
     unseen : operators of the network whose multiplications the count cannot see; see `Counted`
+    references : the same costs of well-known networks, by their names, as far as they are known
     """
 
     configuration: Configuration
     figures: tuple[Figure, ...]
     unseen: tuple[str, ...] = ()
+    references: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
@@ -79,7 +82,8 @@ def describe(
         Figure(cost, float(columns[cost.name][0]), None if counted is None else counted.costs.get(cost.name))
         for cost in family.cost_kinds(task)
     )
-    return Described(whole, figures, () if counted is None else counted.unseen)
+    unseen = () if counted is None else counted.unseen
+    return Described(whole, figures, unseen, family.references(task))
 
 
 def sizes(family: Family, task: Task, configuration: Configuration) -> tuple[float, float, float]:

@@ -174,8 +174,12 @@ def measured_table(rows: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def described_table(described: Described, *, counted: bool) -> Table:
-    """The computed costs of a configuration, and what was counted on its network."""
+    """The computed costs of a configuration, what was counted on its network, and well-known networks'."""
     figures = described.figures
+
+    def beside(known: Mapping[str, float]) -> list[str]:
+        return [f"{known[f.cost.name]:,.0f}" if f.cost.name in known else "" for f in figures]
+
     found = ["unknown" if f.counted is None else f"{f.counted:,.0f}" for f in figures]
     return table(
         ",".join(f"{name}={value}" for name, value in described.configuration.items()),
@@ -185,6 +189,7 @@ def described_table(described: Described, *, counted: bool) -> Table:
             ("unit", [f.cost.unit for f in figures], False),
             ("", ["" if f.cost.label == f.cost.name else f.cost.label for f in figures], False),
             ("counted", found if counted else [], True),
+            *((name, beside(known), True) for name, known in described.references.items()),
         ],
     )
 

@@ -9,8 +9,9 @@ from own_family import Squeezed
 
 from cpmodel.costs.describe import describe, sizes
 from cpmodel.errors import BadInputError
-from cpmodel.families import Task
+from cpmodel.families import Task, get_family
 from cpmodel.families.plain import PlainFamily
+from cpmodel.report.tables import described_table
 from cpmodel.space import Floats
 
 TASK = Task(28, 28, 1, 10)
@@ -64,3 +65,15 @@ def test_a_cost_that_nobody_counts_stands_alone() -> None:
         ("weights", "", None),
     ]
     np.testing.assert_allclose(found.figures[1].value, 16 * 3 + 30)
+
+
+def test_well_known_networks_stand_beside() -> None:
+    photos = Task(64, 64, 3, 200)
+    found = describe(get_family("squeezenet"), photos)
+    (params,) = [figure.value for figure in found.figures if figure.cost.name == "params"]
+    assert params == 838_024
+    assert found.references["AlexNet"]["params"] == 57_823_240
+    assert round(found.references["AlexNet"]["params"] / params, 1) == 69.0
+    rows = described_table(found, counted=False).rows
+    assert [row[-1] for row in rows if row[0] == "params"] == ["57,823,240"]
+    assert describe(PlainFamily(), TASK).references == {}
