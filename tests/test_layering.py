@@ -51,9 +51,9 @@ MOST_LINES = 500
 LOOSE = {"training/pool.py:_Worker", "training/jobs.py:Job", "training/together.py:_Running"}
 # All lines of the Python files below these, together
 LINES = {
-    "the whole package": ([""], 19_500),
+    "the whole package": ([""], 22_500),
     "the page": (["report"], 2_000),
-    "options and command line": (["cli", "pipeline/options.py"], 1_100),
+    "options and command line": (["cli", "pipeline/options.py"], 1_150),
 }
 
 

@@ -34,7 +34,7 @@ def place(called: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_help_lists_them(called: Command, tmp_path: Path) -> None:
     text = called("run", "--help", cwd=tmp_path).out
-    for words in ("Family of networks: plain, stripes", "bars", "wrong"):
+    for words in ("plain, squeezenet, stripes, FILE.py:FUNCTION", "bars", "wrong"):
         assert words in " ".join(text.split()), words
     assert "nearest" in called("fit", "--help", cwd=tmp_path).out
 
@@ -77,5 +77,5 @@ def test_they_are_not_there_without_their_folder(tmp_path: Path) -> None:
         [SCRIPT, "sample", "--family", "stripes"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 2
-    assert "expected one of plain" in ended.stderr
+    assert "expected one of convdense, convpool, mobilenet, narrow, plain, squeezenet, or" in ended.stderr
     assert sys.path.count(str(PLUGINS)) == 0

@@ -111,10 +111,10 @@ def test_models_of_costs_know_which_parameters_are_categories() -> None:
     told = Samples.of(space, rows)
     told.frame["joules"] = told.frame["kind"].map({"a": 1.0, "b": 9.0, "c": 2.0, "d": 9.0}) + 0.0
     fit = complexity_of(Material(told), "joules").fit
-    assert fit is not None and fit.model.categorical == {"kind": range(4)}
+    assert fit is not None and fit.model.categorical == {"kind": [0.0, 1.0, 2.0, 3.0]}
     # a category that nobody measured is known all the same
     fit = complexity_of(Material(replace(told, frame=told.frame[told.frame["kind"] != "d"])), "joules").fit
-    assert fit is not None and fit.model.categorical == {"kind": range(4)}
+    assert fit is not None and fit.model.categorical == {"kind": [0.0, 1.0, 2.0, 3.0]}
 
 
 def test_axes_of_a_search_are_no_part_of_what_is_measured() -> None:

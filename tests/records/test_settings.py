@@ -158,5 +158,11 @@ def test_recipes_stay_what_they_are() -> None:
         "augment": ["flip"],
         "label_smoothing": 0.0,
         "patience": None,
+        "floor": 0.0,
+        "best": False,
+        "plateau": None,
+        "plateau_factor": 0.5,
+        "steps": None,
+        "conv_std": None,
     }
     assert load(Recipe, {}) == Recipe()

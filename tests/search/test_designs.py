@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpmodel.errors import BadInputError
-from cpmodel.search import designs
 from cpmodel.search.designs import DESIGNS, design
 from cpmodel.space import Condition, Floats, Parameter, Space, rows_of
 
@@ -217,13 +217,15 @@ def test_designs_of_a_space_beyond_all_memory(
     assert [space.names[column] for column in np.flatnonzero(moved)] == ["p1", "p5"]
 
 
-def test_a_grid_beyond_all_memory_is_refused_but_not_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_grid_beyond_all_memory_is_refused_but_not_a_part_of_it() -> None:
     expected = r"design grid: expected at most 1,000,000 configurations .*, got 10,000,000,000$"
     with pytest.raises(BadInputError, match=expected):
         design("grid", LARGER, 40, 0)
     assert len(design("grid", LARGER, None, 0, vary=("p0", "p1", "p2"))) == 1000
-    monkeypatch.setattr(designs, "CANDIDATES", 1000)
-    assert len(design("grid", LARGER, None, 0, vary=("p0", "p1", "p2"))) == 1000
+    few = replace(LARGER, most=1000)
+    assert len(design("grid", few, None, 0, vary=("p0", "p1", "p2"))) == 1000
+    with pytest.raises(BadInputError, match="at most 1,000 configurations"):
+        design("grid", few, None, 0, vary=("p0", "p1", "p2", "p3"))
 
 
 def test_designs_move_axes_like_other_parameters() -> None:
