@@ -38,7 +38,7 @@ def _finite(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Condition:
-    """A parameter exists only while another one takes one of these values."""
+    """A parameter exists only while another one takes one of these values; none: never."""
 
     parameter: str
     values: tuple[Value, ...]
@@ -406,11 +406,21 @@ class Space:
     def with_values(
         self, values: Mapping[str, Sequence[Value]], baseline: Configuration | None = None
     ) -> Space:
-        """The same space with other values for some parameters, and another baseline if given."""
+        """The same space with other values for some parameters, and another baseline if given.
+
+        A parameter that depends on a value which is there no more exists in no configuration.
+        """
         for name in values:
             self[name]
-        parameters = tuple(p.limited(values[p.name]) if p.name in values else p for p in self.parameters)
-        return Space(parameters, dict(baseline or {}), self.most)
+        parameters: dict[str, Parameter] = {}
+        for p in self.parameters:
+            changed = p.limited(values[p.name]) if p.name in values else p
+            if p.when is not None:
+                there = parameters[p.when.parameter].values
+                kept = tuple(value for value in p.when.values if value in there)
+                changed = replace(changed, when=Condition(p.when.parameter, kept))
+            parameters[p.name] = changed
+        return Space(tuple(parameters.values()), dict(baseline or {}), self.most)
 
 
 def rows_of(known: ArrayLike, wanted: ArrayLike) -> NDArray[np.int64]:

@@ -309,6 +309,18 @@ def test_with_values() -> None:
             PLAIN.with_values(wrong)
 
 
+def test_what_depends_on_a_value_that_is_gone_is_never_there() -> None:
+    shallow = NESTED.with_values({"l": [1]})
+    assert shallow.size == 2
+    assert shallow.configurations(shallow.candidates()) == [{"l": 1, "norm": False}, {"l": 1, "norm": True}]
+    assert shallow.names == NESTED.names
+    np.testing.assert_array_equal(shallow.filled(shallow.candidates())[:, 1:3], [[2, 0.5], [2, 0.5]])
+    kept = NESTED.with_values({"pool": ["none", "max"]})
+    found = kept.configurations(kept.candidates())
+    assert {c["rate"] for c in found if c.get("pool") == "max"} == {0.25, 0.5}
+    assert kept.size == 2 + 2 * (1 + 2)
+
+
 def test_a_million_configurations() -> None:
     space = Space(tuple(Parameter(f"p{i}", tuple(range(10))) for i in range(6)))
     assert space.size == len(space.candidates()) == 1_000_000

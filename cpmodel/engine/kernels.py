@@ -6,10 +6,10 @@ two back: what the gradient needs to know is computed again rather than kept. Ev
 in a fixed order: the same input gives the same bits.
 
 Maps are numpy arrays with the channels last. Those in bfloat16, which numpy does not know, come as uint16 of
-the same bits; arithmetic is float32. Shapes: `maps` (n, h, w, c); numbers for each channel (c,); `gradient`
-and `out` as `maps` or, where 2 x 2 are pooled, half as high and wide. A map may be larger than what is
-written or read of it (below and to the right, or in channels): the rest is the padding of a convolution, and
-is left alone.
+the same bits; arithmetic is float32. Shapes: `maps` (n, h, w, c); numbers for each channel (c,); `limits`,
+the low and the high one, (2,); `gradient` and `out` as `maps` or, where 2 x 2 are pooled, half as high and
+wide. A map may be larger than what is written or read of it (below and to the right, or in channels): the
+rest is the padding of a convolution, and is left alone.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ Vector = NDArray[np.float32]
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]  # of numbers for each channel
 
 _BLOCK = 64  # rows summed in float32 before they go to a float64 total
+_FEW, _LONG = 16, 4  # below so many channels, from so many pixels: see `_together`
 _ZERO = np.float32(0)
 
 
@@ -113,21 +114,26 @@ def moments(rows: Maps, channels: int) -> Pair:
 
 
 @_compiled
-def activated(maps: Maps, scale: Vector, shift: Vector, out: Maps) -> None:
-    """relu(scale * maps + shift)."""
+def clamped(maps: Maps, scale: Vector, shift: Vector, limits: Vector, out: Maps) -> None:
+    """Write scale * maps + shift, or the limit, low or high, that it is beyond."""
     n, h, w, channels = maps.shape
+    low, high = limits
+    together = _together(w, out.shape[2], channels)
+    rows, written = _rows(maps, together), _rows(out, together)
+    scales, shifts = _repeated(scale, together), _repeated(shift, together)
     for image in range(n):
         for i in range(h):
-            for j in range(w):
-                for c in range(channels):
-                    value = _wide(maps[image, i, j, c]) * scale[c] + shift[c]
-                    _put(out, (image, i, j, c), max(value, _ZERO))
+            for j in range(w // together):
+                for at in range(together * channels):
+                    value = _wide(rows[image, i, j, at]) * scales[at] + shifts[at]
+                    _put(written, (image, i, j, at), _within(value, low, high))
 
 
 @_compiled
-def activated_pooled(maps: Maps, scale: Vector, shift: Vector, out: Maps) -> None:
-    """The maximum over 2 x 2 of relu(scale * maps + shift); an odd last row or column is left out."""
+def clamped_pooled(maps: Maps, scale: Vector, shift: Vector, limits: Vector, out: Maps) -> None:
+    """The maximum over 2 x 2 of what `clamped` writes; an odd last row or column is left out."""
     n, h, w, channels = maps.shape
+    low, high = limits
     for image in range(n):
         for i in range(h // 2):
             for j in range(w // 2):
@@ -137,35 +143,42 @@ def activated_pooled(maps: Maps, scale: Vector, shift: Vector, out: Maps) -> Non
                     d = _wide(maps[image, 2 * i + 1, 2 * j, c]) * scale[c]
                     e = _wide(maps[image, 2 * i + 1, 2 * j + 1, c]) * scale[c]
                     value = max(max(a, b), max(d, e)) + shift[c]
-                    _put(out, (image, i, j, c), max(value, _ZERO))
+                    _put(out, (image, i, j, c), _within(value, low, high))
 
 
 @_compiled
-def gradient_sums(gradient: Maps, maps: Maps, scale: Vector, shift: Vector) -> Pair:
-    """Sums over images and pixels of the gradient that comes through `activated`, and of it times `maps`."""
+def gradient_sums(gradient: Maps, maps: Maps, scale: Vector, shift: Vector, limits: Vector) -> Pair:
+    """Sums over images and pixels of the gradient that comes through `clamped`, and of it times `maps`."""
     n, h, w, channels = maps.shape
+    low, high = limits
+    together = _together(w, gradient.shape[2], channels)
+    rows, coming, width = _rows(maps, together), _rows(gradient, together), together * channels
+    scales, shifts = _repeated(scale, together), _repeated(shift, together)
     plain, weighted = np.zeros(channels), np.zeros(channels)
-    part, part_weighted = np.empty(channels, np.float32), np.empty(channels, np.float32)
+    part, part_weighted = np.empty(width, np.float32), np.empty(width, np.float32)
     for image in range(n):
         part[:] = 0
         part_weighted[:] = 0
         for i in range(h):
-            for j in range(w):
-                for c in range(channels):
-                    value = _wide(maps[image, i, j, c])
-                    alive = value * scale[c] + shift[c] > 0
-                    passed = _wide(gradient[image, i, j, c]) if alive else _ZERO
-                    part[c] += passed
-                    part_weighted[c] += passed * value
-        plain += part
-        weighted += part_weighted
+            for j in range(w // together):
+                for at in range(width):
+                    value = _wide(rows[image, i, j, at])
+                    through = value * scales[at] + shifts[at]
+                    alive = (through > low) & (through < high)
+                    passed = _wide(coming[image, i, j, at]) if alive else _ZERO
+                    part[at] += passed
+                    part_weighted[at] += passed * value
+        for at in range(width):
+            plain[at % channels] += part[at]
+            weighted[at % channels] += part_weighted[at]
     return plain, weighted
 
 
 @_compiled
-def gradient_sums_pooled(gradient: Maps, maps: Maps, scale: Vector, shift: Vector) -> Pair:
-    """As `gradient_sums`, of the gradient that comes through `activated_pooled`."""
+def gradient_sums_pooled(gradient: Maps, maps: Maps, scale: Vector, shift: Vector, limits: Vector) -> Pair:
+    """As `gradient_sums`, of the gradient that comes through `clamped_pooled`."""
     n, h, w, channels = maps.shape
+    low, high = limits
     plain, weighted = np.zeros(channels), np.zeros(channels)
     part, part_weighted = np.empty(channels, np.float32), np.empty(channels, np.float32)
     for image in range(n):
@@ -178,9 +191,10 @@ def gradient_sums_pooled(gradient: Maps, maps: Maps, scale: Vector, shift: Vecto
                     b = _wide(maps[image, 2 * i, 2 * j + 1, c])
                     d = _wide(maps[image, 2 * i + 1, 2 * j, c])
                     e = _wide(maps[image, 2 * i + 1, 2 * j + 1, c])
-                    high, low = max(max(a, b), max(d, e)), min(min(a, b), min(d, e))
-                    chosen = high if scale[c] >= 0 else low
-                    alive = chosen * scale[c] + shift[c] > 0
+                    most, least = max(max(a, b), max(d, e)), min(min(a, b), min(d, e))
+                    chosen = most if scale[c] >= 0 else least
+                    through = chosen * scale[c] + shift[c]
+                    alive = (through > low) & (through < high)
                     passed = _wide(gradient[image, i, j, c]) if alive else _ZERO
                     part[c] += passed
                     part_weighted[c] += passed * chosen
@@ -191,28 +205,50 @@ def gradient_sums_pooled(gradient: Maps, maps: Maps, scale: Vector, shift: Vecto
 
 @_compiled
 def spread(
-    gradient: Maps, maps: Maps, scale: Vector, shift: Vector, constant: Vector, slope: Vector, out: Maps
+    gradient: Maps,
+    maps: Maps,
+    scale: Vector,
+    shift: Vector,
+    limits: Vector,
+    constant: Vector,
+    slope: Vector,
+    out: Maps,
 ) -> None:
-    """Write constant + slope * maps, and scale * gradient more where `activated` let it through."""
+    """Write constant + slope * maps, and scale * gradient more where `clamped` let it through."""
     n, h, w, channels = maps.shape
-    sent = np.empty(channels, np.float32)
+    low, high = limits
+    together = _together(w, gradient.shape[2], channels)
+    rows, coming, written = _rows(maps, together), _rows(gradient, together), _rows(out, together)
+    scales, shifts = _repeated(scale, together), _repeated(shift, together)
+    constants, slopes = _repeated(constant, together), _repeated(slope, together)
+    width = together * channels
+    sent = np.empty(width, np.float32)
     for image in range(n):
         for i in range(h):
-            for j in range(w):
-                for c in range(channels):
-                    alive = _wide(maps[image, i, j, c]) * scale[c] + shift[c] > 0
-                    sent[c] = scale[c] * _wide(gradient[image, i, j, c]) if alive else _ZERO
-                for c in range(channels):
-                    value = constant[c] + slope[c] * _wide(maps[image, i, j, c])
-                    _put(out, (image, i, j, c), value + sent[c])
+            for j in range(w // together):
+                for at in range(width):
+                    through = _wide(rows[image, i, j, at]) * scales[at] + shifts[at]
+                    alive = (through > low) & (through < high)
+                    sent[at] = scales[at] * _wide(coming[image, i, j, at]) if alive else _ZERO
+                for at in range(width):
+                    value = constants[at] + slopes[at] * _wide(rows[image, i, j, at])
+                    _put(written, (image, i, j, at), value + sent[at])
 
 
 @_compiled
 def spread_pooled(
-    gradient: Maps, maps: Maps, scale: Vector, shift: Vector, constant: Vector, slope: Vector, out: Maps
+    gradient: Maps,
+    maps: Maps,
+    scale: Vector,
+    shift: Vector,
+    limits: Vector,
+    constant: Vector,
+    slope: Vector,
+    out: Maps,
 ) -> None:
-    """As `spread`, through `activated_pooled`; of equal maxima one gets the gradient, the left or upper."""
+    """As `spread`, through `clamped_pooled`; of equal maxima one gets the gradient, the left or upper."""
     n, h, w, channels = maps.shape
+    low, high = limits
     pairs, width = w // 2, w * channels
     # whole rows as one, so that few channels make long loops too
     rows, written = maps.reshape(n, h, width), out.reshape(n, h, width)
@@ -227,7 +263,8 @@ def spread_pooled(
                 left, right = top[2 * j * channels :], top[(2 * j + 1) * channels :]
                 to_left, to_right = sent[2 * j * channels :], sent[(2 * j + 1) * channels :]
                 for c in range(channels):
-                    alive = max(left[c], right[c]) + shift[c] > 0
+                    through = max(left[c], right[c]) + shift[c]
+                    alive = (through > low) & (through < high)
                     passed = scale[c] * _wide(gradient[image, i, j, c]) if alive else _ZERO
                     to_left[c] = passed if left[c] >= right[c] else _ZERO
                     to_right[c] = passed - to_left[c]
@@ -242,6 +279,85 @@ def spread_pooled(
         if h % 2:
             for at in range(width):
                 _put(written, (image, h - 1, at), constants[at] + slopes[at] * _wide(rows[image, h - 1, at]))
+
+
+@_compiled
+def passed(gradient: Maps, maps: Maps, shift: Vector, limits: Vector, out: Maps) -> NDArray[np.float64]:
+    """Write the gradient where `clamped`, by scales of 1, let it through; returns each channel's sum."""
+    n, h, w, channels = maps.shape
+    low, high = limits
+    together = _together(w, gradient.shape[2], channels)
+    rows, coming, written = _rows(maps, together), _rows(gradient, together), _rows(out, together)
+    shifts, width = _repeated(shift, together), together * channels
+    total, part = np.zeros(channels), np.empty(width, np.float32)
+    for image in range(n):
+        part[:] = 0
+        for i in range(h):
+            for j in range(w // together):
+                for at in range(width):
+                    through = _wide(rows[image, i, j, at]) + shifts[at]
+                    alive = (through > low) & (through < high)
+                    value = _wide(coming[image, i, j, at]) if alive else _ZERO
+                    part[at] += value
+                    _put(written, (image, i, j, at), value)
+        for at in range(width):
+            total[at % channels] += part[at]
+    return total
+
+
+@_compiled
+def pooled(maps: Maps, window: int, stride: int, out: Maps) -> None:
+    """The maximum of each window; those that reach beyond the map have what is left of it."""
+    n, h, w, channels = maps.shape
+    for image in range(n):
+        for i in range(out.shape[1]):
+            for j in range(out.shape[2]):
+                for c in range(channels):
+                    out[image, i, j, c] = maps[image, i * stride, j * stride, c]
+                for y in range(i * stride, min(i * stride + window, h)):
+                    for x in range(j * stride, min(j * stride + window, w)):
+                        for c in range(channels):
+                            value, most = _wide(maps[image, y, x, c]), _wide(out[image, i, j, c])
+                            _put(out, (image, i, j, c), most if most >= value else value)
+
+
+@_compiled
+def spread_windows(gradient: Maps, maps: Maps, pooled: Maps, window: int, stride: int, out: Maps) -> None:
+    """Add the gradient of each window to `out` where its maximum is; the first of equal ones gets it."""
+    n, h, w, channels = maps.shape
+    left = np.empty(channels, np.float32)
+    for image in range(n):
+        for i in range(pooled.shape[1]):
+            for j in range(pooled.shape[2]):
+                for c in range(channels):
+                    left[c] = _wide(gradient[image, i, j, c])
+                for y in range(i * stride, min(i * stride + window, h)):
+                    for x in range(j * stride, min(j * stride + window, w)):
+                        for c in range(channels):
+                            here = maps[image, y, x, c] == pooled[image, i, j, c]
+                            part = left[c] if here else _ZERO
+                            _put(out, (image, y, x, c), _wide(out[image, y, x, c]) + part)
+                            left[c] -= part
+
+
+@_compiled
+def _within(value: np.float32, low: np.float32, high: np.float32) -> np.float32:
+    """What is no number stays none: a comparison with it is false."""
+    value = low if value < low else value
+    return high if value > high else value
+
+
+@_compiled
+def _together(w: int, wide: int, channels: int) -> int:
+    """Pixels that are gone through as one: a row, where so few channels would make short loops."""
+    return w if channels < _FEW and w >= _LONG and w == wide else 1
+
+
+@_compiled
+def _rows(maps: Maps, together: int) -> Maps:
+    """The maps cut into so many pixels each."""
+    n, h, w, channels = maps.shape
+    return maps.reshape(n, h, w // together, together * channels)
 
 
 @_compiled

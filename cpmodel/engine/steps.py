@@ -66,18 +66,22 @@ class HostSteps(Steps):
     def __init__(self, engine: Engine, network: nn.Module, lesson: Lesson, after: After = nothing) -> None:
         self._engine, self._lesson, self._after = engine, lesson, after
         self._optimizer = optimizer_of(network, lesson.recipe)
-        self._rates = iter(lesson.rates)
+        self._rates, self._epochs = iter(lesson.rates), 0
 
     def epoch(self, order: Tensor, generator: torch.Generator) -> Iterator[Ready]:
         """See `Steps.epoch`; goes through without a stop."""
-        images, labels, recipe, _, batch, _ = self._lesson
+        images, labels, recipe, _, batch, seed = self._lesson
         self.loss = torch.zeros(())
-        for step in range(self._lesson.per_epoch):
-            rows = order[step * batch : (step + 1) * batch]
-            for group in self._optimizer.param_groups:
-                group["lr"] = next(self._rates) * self.factor
-            seen = augmented(images[rows], recipe, generator)
-            self.loss += self._engine.backpropagate(seen, labels[rows], recipe.label_smoothing)
-            self._optimizer.step()
-            self._after(step)
+        with torch.random.fork_rng(devices=[]):
+            # a network that draws random numbers of its own gets the same ones whatever was drawn before
+            torch.manual_seed(seed + (self._epochs << 32))
+            for step in range(self._lesson.per_epoch):
+                rows = order[step * batch : (step + 1) * batch]
+                for group in self._optimizer.param_groups:
+                    group["lr"] = next(self._rates) * self.factor
+                seen = augmented(images[rows], recipe, generator)
+                self.loss += self._engine.backpropagate(seen, labels[rows], recipe.label_smoothing)
+                self._optimizer.step()
+                self._after(step)
+        self._epochs += 1
         yield from ()

@@ -4,6 +4,7 @@
     python scripts/bench/train.py [--configurations 24] [--seeds 2] [--blocks 1] [--out CSV] [--loader]
                                   [--device cpu]
     python scripts/bench/train.py --plans          # which way of executing a training is fastest, one by one
+    python scripts/bench/train.py --families [--colour folder:PATH] [--only narrow,mobilenet]
 
 The configurations are stratified over the plain family by MACs, one at random from each stratum; images and
 recipe are the product's. They are dealt into blocks; each block is trained by one way, then by the other, in
@@ -18,6 +19,10 @@ training's start to the last one's end, after imports and one small training tha
 starts its workers once). One CSV line for each way, seed and block, then a line for each way in all; what is
 printed last: configurations an hour, the ratio, the share of the machine's own peak of matrix products,
 peak memory, and the mean difference in validation precision with its standard error.
+
+``--families``: a small and a large configuration of each of the other families, each trained with several
+seeds by one way, then by the other, for the epochs that `CASES` says. Gray images are the product's; those of
+squeezenet and mobilenet are `--colour`, 64 pixels wide (the Tiny ImageNet subset in class folders).
 """
 
 from __future__ import annotations
@@ -33,7 +38,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -44,10 +49,10 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import cpmodel.datasets
 from cpmodel.cost import device_name
-from cpmodel.datasets.base import ImageSet
+from cpmodel.datasets.base import ImageSet, Split
 from cpmodel.engine.devices import training_devices
 from cpmodel.families import get_family
-from cpmodel.families.base import Task
+from cpmodel.families.base import Family, Task
 from cpmodel.files import replacing
 from cpmodel.recipe import Recipe
 from cpmodel.records.sample import Request
@@ -61,6 +66,37 @@ OUT = Path(__file__).parents[2] / "data" / "measured" / "train.csv"
 WARM: Configuration = {"f": 2, "s": 8, "k": 3, "l": 1}
 FAMILY = get_family("plain")
 EVALUATION_BATCH = 500
+
+
+class Case(NamedTuple):
+    """A configuration of a family, and how much of it is trained."""
+
+    family: str
+    which: str
+    configuration: Configuration
+    seeds: int
+    epochs: int
+    colour: bool = False
+
+
+_DEEP = {"blocks": 5, "f1": 2, "f2": 4, "f3": 8, "f4": 16, "f5": 10, "pool": "second", "head": "gap"}
+_FLAT = {"blocks": 2, "f1": 32, "f2": 14, "pool": "each", "head": "dense"}
+_NARROW = {"dropout": 0.1, "separable": 0}
+_FIRES = {"pct_3x3": 50.0, "s": 64, "pools": "3-7", "stem": "7x7"}
+_MOBILE = {"s": 64, "stem": "stride2"}
+_TWO = {"convs": 2, "k1": 5, "f1": 32, "k2": 5, "f2": 64, "pool": 2, "fc": 1024}
+CASES = [
+    Case("convpool", "small", {"convs": 1, "k1": 3, "f1": 4, "pool": 4, "fc": 64}, 6, 4),
+    Case("convpool", "large", _TWO, 2, 2),
+    Case("narrow", "small", _DEEP | _NARROW, 4, 4),
+    Case("narrow", "large", _FLAT | _NARROW, 2, 4),
+    Case("convdense", "small", {"c1": 4, "c2": 4, "d": 128}, 6, 4),
+    Case("convdense", "large", {"c1": 16, "c2": 32, "d": 1024}, 2, 1),
+    Case("squeezenet", "small", _FIRES | {"base_e": 32, "incr_e": 32, "freq": 4, "sr": 0.25}, 4, 1, True),
+    Case("squeezenet", "large", _FIRES | {"base_e": 128, "incr_e": 128, "freq": 2, "sr": 0.125}, 2, 1, True),
+    Case("mobilenet", "small", _MOBILE | {"width": 0.25, "depth": 0.5, "expansion": 3}, 4, 1, True),
+    Case("mobilenet", "large", _MOBILE | {"width": 1.0, "depth": 1.0, "expansion": 6}, 2, 1, True),
+]
 
 
 def task(images: ImageSet) -> Task:
@@ -81,11 +117,17 @@ def stratified(images: ImageSet, n: int) -> list[Configuration]:
 
 
 def plain(
-    images: ImageSet, recipe: Recipe, configuration: Configuration, seed: int, loader: bool, device: str
+    family: Family,
+    images: ImageSet,
+    recipe: Recipe,
+    configuration: Configuration,
+    seed: int,
+    loader: bool,
+    device: str,
 ) -> float:
     """Validation precision after the recipe, as a good user would write it."""
-    resized = Trainer(images, FAMILY, recipe)  # for its resizing and its statistics only
-    size = FAMILY.input_size(configuration, task(images))
+    resized = Trainer(images, family, recipe)  # for its resizing and its statistics only
+    size = family.input_size(configuration, task(images))
 
     def split(name: str) -> tuple[Tensor, Tensor]:
         x = resized.resized.split(name, size).float().contiguous()
@@ -95,7 +137,7 @@ def plain(
 
     (x, y), (x_validation, y_validation) = split("train"), split("validation")
     torch.manual_seed(seed)
-    network = FAMILY.build(configuration, task(images)).to(device)
+    network = family.build(configuration, task(images)).to(device)
     optimizer = torch.optim.AdamW(
         network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
     )
@@ -138,7 +180,7 @@ def run_plain(
     images: ImageSet, recipe: Recipe, wanted: list[Configuration], seed: int, loader: bool, device: str
 ) -> list[float]:
     torch.set_num_threads(available_cores())
-    return [plain(images, recipe, configuration, seed, loader, device) for configuration in wanted]
+    return [plain(FAMILY, images, recipe, configuration, seed, loader, device) for configuration in wanted]
 
 
 # the product
@@ -186,9 +228,87 @@ def part(way: str, indices: list[int], count: int, seed: int, device: str) -> di
     return {"wall_s": wall_s, "precision": precision, "peak_mib": peak / 1024}
 
 
-def apart(way: str, indices: list[int], count: int, seed: int, device: str) -> dict[str, Any]:
-    """`part` in a process of its own."""
-    command = [sys.executable, __file__, "--part", way, json.dumps(indices), str(count), str(seed), device]
+def one_case(way: str, number: int, dataset: str, device: str) -> dict[str, Any]:
+    """Train one of `CASES` in this process, all its seeds; what it took."""
+    case, images = CASES[number], cpmodel.datasets.load(dataset)
+    family, seeds = get_family(case.family), range(case.seeds)
+    recipe = replace(Recipe.default(len(images.train.images)), epochs=case.epochs)
+    few = Split(images.train.images[: recipe.batch_size], images.train.labels[: recipe.batch_size])
+    if way == "product":
+        smallest = next(each.configuration for each in CASES if each.family == case.family)
+        both = smallest.keys() | case.configuration.keys()
+        values = {
+            name: tuple({c[name] for c in (smallest, case.configuration) if name in c}) for name in both
+        }
+        space = family.space(task(images), values)
+        with tempfile.TemporaryDirectory() as folder:
+            study = Store.create(
+                Path(folder) / "study", Settings.of(images, case.family, space, recipe, dataset=dataset)
+            )
+            with Pool(study, images, full=True, devices=training_devices(device)) as pool:
+                study.enqueue([Request(smallest, 10_000 + worker) for worker in range(pool.size)])
+                pool.drain()
+                started = time.perf_counter()
+                study.enqueue([Request(case.configuration, seed) for seed in seeds])
+                pool.drain()
+                wall_s = time.perf_counter() - started
+            frame = study.samples().frame
+        precision = frame[frame["seed"] < case.seeds]["precision"].tolist()
+    else:
+        torch.set_num_threads(available_cores())
+        plain(
+            family,
+            replace(images, train=few),
+            replace(recipe, epochs=1),
+            case.configuration,
+            0,
+            False,
+            device,
+        )
+        started = time.perf_counter()
+        precision = [plain(family, images, recipe, case.configuration, s, False, device) for s in seeds]
+        wall_s = time.perf_counter() - started
+    return {"wall_s": wall_s, "precision": precision}
+
+
+def compare_families(arguments: argparse.Namespace) -> None:
+    """The table of the other families; each line is written as soon as it is there."""
+    rows: list[dict[str, Any]] = []
+    for number, case in enumerate(CASES):
+        if arguments.only and case.family not in arguments.only.split(","):
+            continue
+        if case.colour and not arguments.colour:
+            print(f"{case.family} {case.which}: left out, it needs --colour", file=sys.stderr)
+            continue
+        dataset = arguments.colour if case.colour else "embedded"
+        done = {way: apart("--case", way, number, dataset, arguments.device) for way in ("plain", "product")}
+        means = {way: float(np.mean(each["precision"])) for way, each in done.items()}
+        spread = [np.var(each["precision"], ddof=1) / case.seeds for each in done.values()]
+        rows.append(
+            {
+                "family": case.family,
+                "which": case.which,
+                "trainings": case.seeds,
+                "epochs": case.epochs,
+                **{f"{way}_s": each["wall_s"] for way, each in done.items()},
+                "an_hour": 3600 * case.seeds / done["product"]["wall_s"],
+                "ratio": done["plain"]["wall_s"] / done["product"]["wall_s"],
+                **{f"{way}_precision": mean for way, mean in means.items()},
+                "gap": means["product"] - means["plain"],
+                "gap_error": float(np.sqrt(sum(spread))),
+            }
+        )
+        print(pd.DataFrame(rows[-1:]).round(4).to_string(index=False, header=len(rows) == 1), flush=True)
+        table = pd.DataFrame(rows).assign(machine=machine(arguments.device), versions=versions())
+        with replacing(arguments.out.with_name(arguments.out.stem + "_families.csv")) as temporary:
+            table.to_csv(temporary, index=False)
+    ratios = np.array([row["ratio"] for row in rows])
+    print(f"geometric mean {np.exp(np.log(ratios).mean()):.2f}, least {ratios.min():.2f}, n {len(ratios)}")
+
+
+def apart(kind: str, *words: object) -> dict[str, Any]:
+    """`part` or `one_case` in a process of its own."""
+    command = [sys.executable, __file__, kind, *map(str, words)]
     done: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     return done
 
@@ -220,7 +340,7 @@ def compare(arguments: argparse.Namespace) -> None:
         for block in range(arguments.blocks):
             indices = list(range(len(wanted)))[block :: arguments.blocks]
             for way in ways:
-                done = apart(way, indices, len(wanted), seed, arguments.device)
+                done = apart("--part", way, json.dumps(indices), len(wanted), seed, arguments.device)
                 precision[way] |= {(i, seed): p for i, p in zip(indices, done["precision"], strict=True)}
                 rows.append(
                     {
@@ -308,6 +428,10 @@ def main() -> None:
         way, indices, count, seed, device = sys.argv[2:]
         print(json.dumps(part(way, json.loads(indices), int(count), int(seed), device)))
         return
+    if sys.argv[1:2] == ["--case"]:
+        way, number, dataset, device = sys.argv[2:]
+        print(json.dumps(one_case(way, int(number), dataset, device)))
+        return
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -316,13 +440,17 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=1)
     parser.add_argument("--loader", action="store_true", help="also through a DataLoader")
     parser.add_argument("--plans", action="store_true", help="compare the ways to execute one training")
+    parser.add_argument("--families", action="store_true", help="the other families")
+    parser.add_argument("--colour", default="", help="data set of 64 pixels for squeezenet and mobilenet")
+    parser.add_argument("--only", default="", help="families, separated by commas")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:0")
     parser.add_argument("--out", type=Path, help=f"default: {OUT.name}, train_cuda.csv beside it for a GPU")
     arguments = parser.parse_args()
     (device,) = training_devices(arguments.device)[:1]  # one GPU: the plain loop has no more
     arguments.device = device
     arguments.out = arguments.out or (OUT if device == "cpu" else OUT.with_name("train_cuda.csv"))
-    job: Callable[[argparse.Namespace], None] = plans if arguments.plans else compare
+    families = compare_families if arguments.families else compare
+    job: Callable[[argparse.Namespace], None] = plans if arguments.plans else families
     job(arguments)
 
 

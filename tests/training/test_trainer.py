@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from cpmodel.datasets.base import ImageSet, Split
 from cpmodel.engine.augment import augmented
 from cpmodel.errors import BadInputError, TrainingFailedError
+from cpmodel.families import get_family
 from cpmodel.families.plain import PlainFamily
 from cpmodel.recipe import Optimizer, Recipe, Schedule
 from cpmodel.training.jobs import Job
@@ -301,6 +302,20 @@ def test_first_weights_of_convolutions() -> None:
     assert abs(float(drawn.mean())) < 0.002
     assert torch.equal(network.dense.weight, usual.dense.weight)
     assert not torch.equal(network.conv1.weight, usual.conv1.weight)
+
+
+@pytest.mark.parametrize("plan", [PLAN, Plan(fused=True)], ids=["modules", "fused"])
+def test_what_a_network_leaves_out_at_random_follows_the_seed(plan: Plan) -> None:
+    family = get_family("convpool?dropout=0.5")
+    chosen = {"convs": 1, "k1": 3, "f1": 2, "pool": 2, "fc": 32}
+    found = []
+    for seed, drawn_before in ((0, 3), (0, 8), (1, 3)):
+        torch.manual_seed(drawn_before)
+        state = torch.random.get_rng_state()
+        found.append(Trainer(IMAGES, family, SHORT, plan).train(chosen, seed))
+        assert torch.equal(torch.random.get_rng_state(), state)
+    assert equal(found[0], found[1])
+    assert not equal(found[0], found[2])
 
 
 def test_fewer_images_than_a_batch() -> None:
