@@ -315,11 +315,12 @@ Passes = list[Any]  # what each operation of a run has to know on the way back
 
 
 def run(operations: tuple[Operation, ...], x: Tensor, train: bool) -> tuple[Tensor, Passes]:
-    """All of them, one after another."""
+    """All of them, one after another; maps are kept for the way back only."""
     passes = []
     for operation, after in zip(operations, (*operations[1:], None), strict=True):
         x, known = operation.forward(x, 0 if after is None else after.border, train)
-        passes.append(known)
+        passes += [known] if train else []
+        del known
     return x, passes
 
 
