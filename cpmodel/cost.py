@@ -20,6 +20,11 @@ from cpmodel.space import Floats
 Known = Literal["computed", "counted", "measured"]
 
 
+def available_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def device_name() -> str:
     """What a person would call this machine's processor, with its number of cores."""
     lines: list[str] = []

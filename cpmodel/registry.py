@@ -44,8 +44,11 @@ def plugin(kind: Kind, name: str) -> Any:
     for point in [*direct, *_installed(kind).select(name=name)]:
         try:
             return point.load()
-        except (ImportError, AttributeError) as error:
-            raise BadInputError(f"{_WORDS[kind]} {name}: {error}", expected="one that imports") from error
+        except Exception as error:  # whatever a person's module can raise
+            reason = (str(error).splitlines() or [""])[0]
+            if not isinstance(error, (ImportError, AttributeError)):
+                reason = f"{type(error).__name__}: {reason}"
+            raise BadInputError(f"{_WORDS[kind]} {name}: {reason}", expected="one that imports") from error
     known = ", ".join(names(kind))
     raise BadInputError(_WORDS[kind], expected=f"one of {known}, or MODULE:NAME", got=name)
 

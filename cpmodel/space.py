@@ -112,8 +112,8 @@ class Parameter:
             for known in self.values:
                 if isinstance(value, (int, float)) and float(known) == float(value):
                     return float(known)
-        elif value in self.values:
-            return float(self.codes[self.values.index(value)])
+        elif (meant := _meant(value, self.values)) in self.values:
+            return float(self.codes[self.values.index(meant)])
         raise self._refused(value)
 
     def value(self, code: float) -> Value:
@@ -128,10 +128,11 @@ class Parameter:
         if not self.categorical:
             return replace(self, values=_ascending(values))
         known = self.among or self.values
-        for value in values:
+        wanted = [_meant(value, known) for value in values]
+        for value in wanted:
             if value not in known:
                 raise self._refused(value)
-        return replace(self, values=tuple(v for v in known if v in values), among=known)
+        return replace(self, values=tuple(v for v in known if v in wanted), among=known)
 
     def _refused(self, got: object) -> BadInputError:
         known = " ".join(map(str, self.values))
@@ -452,6 +453,12 @@ def _numbers(X: ArrayLike) -> NDArray[np.uint64]:
         numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         numbers ^= numbers >> np.uint64(31)
     return numbers
+
+
+def _meant(value: Value, among: Sequence[Value]) -> Value:
+    """The one of some values that a text names, like True; else the value as it is."""
+    named = {str(one): one for one in among}
+    return value if value in among else named.get(str(value), value)
 
 
 def _ascending(values: Sequence[Value]) -> tuple[Value, ...]:

@@ -25,9 +25,8 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
-from cpmodel.cost import device_name
+from cpmodel.cost import available_cores, device_name
 from cpmodel.files import write_json
-from cpmodel.training.pool import available_cores
 
 OUT = Path(__file__).parents[1] / "data" / "measured" / "kill_resume.json"
 LONGEST_S = 14.0  # a run is killed after so long at the latest; its start alone takes some four seconds

@@ -65,6 +65,10 @@ class Progress(Watcher):
         if done in (1, of) or done % _TOLD == 0:
             self._say(f"costs of networks: {done:,} of {of:,} counted")
 
+    def refused(self, refused: int, of: int, reason: str) -> None:
+        """So many configurations are left out, since their networks cannot be built."""
+        self._say(f"{refused:,} of {of:,} configurations cannot be built and are left out: {reason}")
+
     def measured(self, done: int, of: int) -> None:
         """So many run-times are measured."""
         if done in (1, of):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import Any
 
 from cpmodel import registry
 from cpmodel.errors import BadInputError
 from cpmodel.families.base import Family, Task
+from cpmodel.families.own import absolute, load, name_of_function
 
-__all__ = ["Family", "Task", "family_of", "get_family", "name_of"]
+__all__ = ["Family", "Task", "absolute", "family_of", "get_family", "name_of"]
 
 
 def get_family(name: str) -> Family:
@@ -23,17 +22,9 @@ def get_family(name: str) -> Family:
     name : that of an installed family, with what is fixed for it as in ``convpool?dropout=0.4``; or
         ``module:name`` or ``file.py:name`` of a family or of a function that builds a network
     """
-    address, _, query = name.partition("?")
-    path, colon, attribute = address.rpartition(":")
-    if colon and path.endswith(".py"):
-        from cpmodel.families.function import load_function
-
-        file = Path(path).expanduser().resolve()
-        address = f"{file}:{attribute}"  # so that the study goes on from any folder
-        found: Any = load_function(file, attribute)
-    else:
-        found = registry.plugin("families", address)
-    if inspect.isfunction(found):
+    address, _, query = absolute(name).partition("?")
+    found = load(address)
+    if _builds(found):
         from cpmodel.families.function import FunctionFamily
 
         if query:
@@ -44,13 +35,20 @@ def get_family(name: str) -> Family:
     return registry.of_kind("families", name, made, Family)  # type: ignore[type-abstract]
 
 
+def _builds(found: Any) -> bool:
+    """Whether something is a function that builds a network, or the class of one."""
+    if isinstance(found, type):
+        return any(each.__module__.startswith("torch.") for each in found.__mro__)
+    return callable(found) and not isinstance(found, Family)
+
+
 def family_of(given: str | Family | Callable[..., Any]) -> Family:
     """The family that is meant: by its name, by itself, or by a function that builds a network."""
     if isinstance(given, str):
         return get_family(given)
     if isinstance(given, Family):
         return given
-    from cpmodel.families.function import FunctionFamily, name_of_function
+    from cpmodel.families.function import FunctionFamily
 
     return FunctionFamily(name_of_function(given), given)
 

@@ -64,7 +64,7 @@ class Family(ABC):
         """A digest of what decides its networks beside its name and the release; mostly empty."""
         return ""
 
-    def used_for(self, space: Space, folder: Path) -> Family:
+    def used_for(self, space: Space, folder: Path | None) -> Family:
         """The family as a study uses it, which has these configurations and a folder for files; itself."""
         return self
 
@@ -120,6 +120,10 @@ class Family(ABC):
     def counted(self, X: ArrayLike, task: Task, tell: Callable[[int, int], None]) -> dict[str, Floats]:
         """As `costs`, where they take time: `tell` hears how many rows are done, and of how many."""
         return self.costs(X, task)
+
+    def refused(self, X: ArrayLike, task: Task) -> dict[int, str]:
+        """The rows of X whose networks cannot be built after all, and why; their costs are NaN."""
+        return {}
 
     def effort(self, X: ArrayLike, task: Task) -> Floats:
         """How long a training of each row of X takes, relative to others: shape (n,), any unit."""

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import importlib.util
 import inspect
 import json
 import math
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cpmodel import registry
-from cpmodel.cost import Cost
+from cpmodel.cost import Cost, available_cores
 from cpmodel.errors import BadInputError
 from cpmodel.families.base import Family, Task
+from cpmodel.families.counting import in_processes
+from cpmodel.families.own import code_of
 from cpmodel.files import write_text
 from cpmodel.space import Configuration, Floats, Parameter, Space, Value
 
@@ -34,6 +33,12 @@ _FILE = "counted.json"  # in a study's folder
 COUNTED = 10_000  # configurations that are counted at most: in a larger space so many are drawn
 # What is counted; the parts of the multiply-accumulates may be 0
 _COLUMNS = ("macs", "params", "weight_bytes", "activation_elements", "activation_peak_elements", "layers")
+# After so many seconds others count, if this process would need so many more: they take some to begin
+_ALONE_S, _LONG_S = 1.0, 10.0
+# So many configurations are handed to a process at once
+_BLOCK = 20
+# What was counted of a configuration, or why its network cannot be used
+Count = list[float] | str
 
 
 class FunctionFamily(Family):
@@ -63,11 +68,9 @@ class FunctionFamily(Family):
     ) -> None:
         self._name, self._function, self._folder = name, function, folder
         self._options = _arguments(name, function) if options is None else dict(options)
-        arguments = signature_of(name, function).parameters.values()
-        self._takes_size = any(argument.name == _SIZE for argument in arguments)
-        self._needed = {a.name for a in arguments if a.default is a.empty and a.name != _SIZE}
-        self._counts: dict[str, list[float]] | None = None
-        self._code = _digest(name, function)
+        self._arguments = signature_of(name, function).parameters
+        self._counts: dict[str, Count] | None = None
+        self._code = code_of(name, function)
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -76,10 +79,10 @@ class FunctionFamily(Family):
 
     @property
     def code(self) -> str:
-        """A digest of the file that the function is in, but for comments and layout."""
+        """A digest of the function's file and those beside it that it imports, not of their layout."""
         return self._code
 
-    def used_for(self, space: Space, folder: Path) -> FunctionFamily:
+    def used_for(self, space: Space, folder: Path | None) -> FunctionFamily:
         """The same family with the values of a study, which keeps its counts in a folder."""
         options = {p.name: p.among or p.values for p in space.parameters}
         return FunctionFamily(self._name, self._function, {**self._options, **options}, folder)
@@ -101,10 +104,14 @@ class FunctionFamily(Family):
             if name == _SIZE and not all(type(side) is int and side >= 1 for side in chosen):
                 raise BadInputError("parameter size", expected="whole numbers of pixels", got=chosen)
             if not chosen:
-                if name in self._needed:
+                if name != _SIZE and self._arguments[name].default is inspect.Parameter.empty:
                     expected = f"its values: Literal[8, 16] in its annotation, or --{name} 8,16"
                     raise BadInputError(f"argument {name} of function {self._name}", expected=expected)
                 continue
+            kind = self._arguments[name].annotation
+            if kind in (int, float) and not all(type(value) in (int, kind) for value in chosen):
+                expected = "whole numbers" if kind is int else "numbers"
+                raise BadInputError(f"parameter {name}", expected=expected, got=", ".join(map(str, chosen)))
             if any(isinstance(value, (bool, str)) for value in (*chosen, *options)):
                 every = options or chosen
                 found.append(Parameter(name, tuple(every), categorical=True).limited(chosen))
@@ -130,41 +137,77 @@ class FunctionFamily(Family):
 
     def counted(self, X: ArrayLike, task: Task, tell: Callable[[int, int], None]) -> dict[str, Floats]:
         """As `costs`; `tell` hears how many configurations are counted, and of how many."""
+        unknown = [math.nan] * len(_COLUMNS)
+        found = [unknown if isinstance(one, str) else one for one in self._known(X, task, tell)]
+        table = np.array(found, dtype=np.float64).reshape(-1, len(_COLUMNS))
+        return dict(zip(_COLUMNS, np.ascontiguousarray(table.T), strict=True))
+
+    def refused(self, X: ArrayLike, task: Task) -> dict[int, str]:
+        """The rows of X whose networks cannot be built or used, and why."""
+        found = enumerate(self._known(X, task, lambda done, of: None))
+        return {row: reason for row, reason in found if isinstance(reason, str)}
+
+    def _known(self, X: ArrayLike, task: Task, tell: Callable[[int, int], None]) -> list[Count]:
+        """What is counted of each row of X; what is not known yet is counted, and kept."""
         rows = np.asarray(X, dtype=np.float64)
         known = self._read()
         keys = [_key(row, task) for row in rows]
         new = {key: row for key, row in zip(keys, rows, strict=True) if key not in known}
-        parameters = self.space(task).parameters
-        for done, (key, row) in enumerate(new.items(), 1):
-            known[key] = self._count(
-                {p.name: _value(p, code) for p, code in zip(parameters, row, strict=True)}, task
-            )
-            tell(done, len(new))
         if new:
-            self._write(known)
-        table = np.array([known[key] for key in keys], dtype=np.float64).reshape(-1, len(_COLUMNS))
-        return dict(zip(_COLUMNS, np.ascontiguousarray(table.T), strict=True))
+            parameters = self.space(task).parameters
+            wanted = [
+                {p.name: _value(p, code) for p, code in zip(parameters, row, strict=True)}
+                for row in new.values()
+            ]
+            names = list(new)
+            try:
+                for done, (place, count) in enumerate(self._counts_of(wanted, task), 1):
+                    known[names[place]] = count
+                    tell(done, len(new))
+            finally:  # Ctrl-C keeps what there is
+                self._write(known)
+        return [known[key] for key in keys]
 
-    def _count(self, configuration: Configuration, task: Task) -> list[float]:
-        import torch
+    def _counts_of(self, wanted: Sequence[Configuration], task: Task) -> Iterator[tuple[int, Count]]:
+        """The places of some configurations and what is counted of them; by processes where they are many."""
+        shapes: dict[Any, Any] = {}
+        yield 0, self.count(wanted[0], task, shapes)  # loads torch
+        began, alone = time.monotonic(), 1
+        while alone < len(wanted):
+            yield alone, self.count(wanted[alone], task, shapes)
+            alone += 1
+            spent = time.monotonic() - began
+            if spent > _ALONE_S and spent / alone * (len(wanted) - alone) > _LONG_S:
+                break
+        starts = range(alone, len(wanted), _BLOCK)
+        blocks = [wanted[start : start + _BLOCK] for start in starts]
+        told = {"name": self._name, "options": self._options, "task": asdict(task)}
+        cores = min(available_cores(), len(blocks))
+        for number, found in in_processes(told, blocks, cores) if blocks else ():
+            # whatever ended the process, this one is the last to try it
+            counts = found or [self.count(one, task, shapes) for one in blocks[number]]
+            yield from enumerate(counts, starts[number])
 
-        from cpmodel.families.count import count
+    def count(self, configuration: Configuration, task: Task, shapes: dict[Any, Any]) -> Count:
+        """What is counted of one configuration, or why its network cannot be used; `shapes` as in `count`."""
+        from cpmodel.families.count import count, without_memory
 
-        told = ", ".join(f"{name}={value}" for name, value in configuration.items())
         shape = (task.channels, *self.input_size(configuration, task))
-        try:
-            with torch.device("meta"):
-                network = self.build(configuration, task)
-            costs = count(network, shape, classes=task.classes).costs
-        except BadInputError:
-            raise
-        except Exception as error:  # whatever a person's function can raise
-            reason = (str(error).splitlines() or [""])[0]
-            what = f"function {self._name} with {told}, images {shape}"
-            raise BadInputError(f"{what}: {type(error).__name__}: {reason}") from error
-        return [float(costs[name]) for name in _COLUMNS]
+        told = ", ".join(f"{name}={value}" for name, value in configuration.items())
+        what = f"function {self._name} with {told}, images {shape}"
+        for place in (without_memory, nullcontext):  # some functions look at numbers while they build
+            try:
+                with place():
+                    network = self.build(configuration, task)
+                costs = count(network, shape, task.classes, shapes).costs
+                return [float(costs[name]) for name in _COLUMNS]
+            except BadInputError as error:
+                return str(error)
+            except Exception as error:  # whatever a person's function can raise
+                reason = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        return f"{what}: {reason}"
 
-    def _read(self) -> dict[str, list[float]]:
+    def _read(self) -> dict[str, Count]:
         """What is counted so far, here and in the folder; what cannot be read is counted again."""
         if self._counts is None:
             self._counts = {}
@@ -172,11 +215,17 @@ class FunctionFamily(Family):
                 with suppress(OSError, ValueError, KeyError, TypeError):
                     kept = json.loads((self._folder / _FILE).read_text(encoding="utf-8"))
                     if kept["code"] == self._code and kept["columns"] == list(_COLUMNS):
-                        rows = {str(key): [float(v) for v in row] for key, row in kept["counts"].items()}
-                        self._counts = {key: row for key, row in rows.items() if len(row) == len(_COLUMNS)}
+                        rows = {
+                            str(key): row if isinstance(row, str) else [float(v) for v in row]
+                            for key, row in kept["counts"].items()
+                        }
+                        whole = {
+                            k: r for k, r in rows.items() if isinstance(r, str) or len(r) == len(_COLUMNS)
+                        }
+                        self._counts = whole
         return self._counts
 
-    def _write(self, counts: Mapping[str, Sequence[float]]) -> None:
+    def _write(self, counts: Mapping[str, Count]) -> None:
         if self._folder is not None and self._folder.is_dir():
             kept = {"code": self._code, "columns": _COLUMNS, "counts": counts}
             write_text(self._folder / _FILE, json.dumps(kept))
@@ -185,53 +234,14 @@ class FunctionFamily(Family):
         """What the function returns."""
         from torch import nn
 
-        size = {_SIZE: self.input_size(configuration, task)[0]} if self._takes_size else {}
+        size = {_SIZE: self.input_size(configuration, task)[0]} if _SIZE in self._arguments else {}
         told = {"channels": task.channels, "classes": task.classes}
         network = self._function(**{**configuration, **size, **told})
         if not isinstance(network, nn.Module):
-            got = type(network).__name__
-            raise BadInputError(f"function {self._name}", expected="a torch.nn.Module", got=got)
+            chosen = ", ".join(f"{name}={value}" for name, value in configuration.items())
+            what, got = f"function {self._name} with {chosen}", type(network).__name__
+            raise BadInputError(what, expected="a torch.nn.Module", got=got)
         return network
-
-
-def load_function(file: Path, name: str) -> Callable[..., Any]:
-    """The function called `name` that a Python file defines; the file is run."""
-    what = f"family {file}:{name}"
-    spec = importlib.util.spec_from_file_location(f"cpmodel_own_{file.stem}", file)
-    if not file.is_file() or spec is None or spec.loader is None:
-        raise BadInputError(what, expected="a Python file that is there")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module  # so that its classes know where they are from
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # whatever a person's file can raise
-        reason = (str(error).splitlines() or [""])[0]
-        raise BadInputError(
-            f"{what}: {type(error).__name__}: {reason}", expected="a file that runs"
-        ) from error
-    found: Callable[..., Any] | None = getattr(module, name, None)
-    if found is None or not callable(found):
-        there = [n for n, value in vars(module).items() if inspect.isfunction(value)]
-        raise BadInputError(
-            what, expected=f"one of its functions, {', '.join(there) or 'of which it has none'}"
-        )
-    return found
-
-
-def name_of_function(function: Callable[..., Any]) -> str:
-    """By which another process finds a function: ``module:function``, else ``file.py:function``."""
-    name, module = function.__qualname__, function.__module__
-    if "<" not in name and module != "__main__":
-        with suppress(BadInputError):
-            if registry.plugin("families", f"{module}:{name}") is function:
-                return f"{module}:{name}"
-    with suppress(OSError, TypeError):
-        file = inspect.getsourcefile(function)
-        if file is not None and name.isidentifier():
-            return f"{Path(file).resolve()}:{name}"
-    raise BadInputError(
-        f"function {name}", expected="one at the top of a file, which worker processes can run"
-    )
 
 
 def signature_of(name: str, function: Callable[..., Any]) -> inspect.Signature:
@@ -250,23 +260,20 @@ def _arguments(name: str, function: Callable[..., Any]) -> dict[str, tuple[Value
     """The arguments that are parameters, with the values that their annotations say, none of others."""
     options: dict[str, tuple[Value, ...]] = {}
     for argument in signature_of(name, function).parameters.values():
+        what = f"argument {argument.name} of function {name}"
         if argument.name in _TASK or argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
             continue
+        if argument.kind is argument.POSITIONAL_ONLY:
+            raise BadInputError(what, expected="one that can be given by its name")
         annotation = argument.annotation
         if get_origin(annotation) is Literal:
-            options[argument.name] = get_args(annotation)
+            options[argument.name] = found = get_args(annotation)
+            if not all(isinstance(value, (bool, int, str)) for value in found):
+                expected = "whole numbers, texts, True or False as its values"
+                raise BadInputError(what, expected=expected, got=", ".join(map(str, found)))
         else:
             options[argument.name] = (False, True) if annotation is bool else ()
     return options
-
-
-def _digest(name: str, function: Callable[..., Any]) -> str:
-    """Twelve hexadecimal digits of the code of the file that a function is in, or of its own."""
-    try:
-        text = inspect.getsource(inspect.getmodule(function) or function)
-    except (OSError, TypeError) as error:
-        raise BadInputError(f"function {name}", expected="one whose code lies in a file") from error
-    return hashlib.sha256(ast.dump(ast.parse(text)).encode()).hexdigest()[:12]
 
 
 def _key(row: Floats, task: Task) -> str:

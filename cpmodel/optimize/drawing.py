@@ -10,9 +10,9 @@ import numpy as np
 
 from cpmodel.errors import BadInputError
 from cpmodel.optimize.results import Cloud, Envelope
-from cpmodel.optimize.scan import EXACT_UP_TO, Problem, Scan, costs_of
+from cpmodel.optimize.scan import EXACT_UP_TO, Problem, Scan, costs_of, walked
 from cpmodel.optimize.search import envelope
-from cpmodel.space import Floats, distinct
+from cpmodel.space import CANDIDATES, Floats, distinct
 
 _STEPS = 20
 _LEAST_COST = 1e-300
@@ -26,11 +26,14 @@ def cloud(problem: Problem, rows: int, rng: np.random.Generator, *, curve: Envel
     space, found = problem.space, curve or envelope(problem)
     on_curve = space.matrix(found.configurations)
     share = max(rows - len(on_curve), 0)
-    if space.size <= rows:
+    if space.size <= min(rows, space.most):
         X = space.candidates(rows)
-    elif space.size <= EXACT_UP_TO:
+    elif space.size <= walked(space):
         wanted = np.sort(rng.choice(space.size, share, replace=False, shuffle=False))
         X = distinct(np.concatenate([on_curve, space.at(wanted)]))
+    elif space.most < CANDIDATES:  # costs take their time, and those of these are known
+        X = space.candidates(also=problem.also)
+        X = distinct(np.concatenate([on_curve, rng.permutation(X)[:share]]))
     else:
         X = space.candidates(max(share - 1, 0), also=on_curve, rng=rng)  # and the baseline
     scan = Scan(problem)

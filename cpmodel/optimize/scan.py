@@ -51,7 +51,7 @@ class Predictor(Protocol):
 class Problem:
     """What is minimised, over which configurations, and what is believed of their precision.
 
-    A space is looked at in full up to `EXACT_UP_TO` configurations; beyond that `CANDIDATES` are drawn
+    A space is looked at in full up to `EXACT_UP_TO` configurations; beyond that `Space.most` are drawn
     (always the same ones). Where the cost is NaN configurations are left out. Notes say so.
     """
 
@@ -134,7 +134,7 @@ class Scan:
 
     def __init__(self, problem: Problem) -> None:
         self.problem, self.space = problem, problem.space
-        self.sampled = self.space.size > EXACT_UP_TO
+        self.sampled = self.space.size > walked(self.space)
         self.seen = self.beyond = self.unknown = self.left = 0
         self.rest = math.inf
         self.least = dict.fromkeys(problem.limits, math.inf)
@@ -221,6 +221,11 @@ class Scan:
                 "the envelope and the best precision are those of the others"
             )
         return notes
+
+
+def walked(space: Space) -> int:
+    """How many configurations a space may have to be looked at in full: fewer where costs take their time."""
+    return EXACT_UP_TO if space.most >= CANDIDATES else space.most
 
 
 def costs_of(cost: CostFunction, X: Floats, name: str) -> Floats:

@@ -67,5 +67,5 @@ def training_seconds(material: Material, X: Floats) -> Floats | None:
     scale = A.max(axis=0)
     # relative errors: a short training's are as important as a long one's
     weights, _ = nnls(A / scale / seconds[there, None], np.ones(int(there.sum())))
-    expected: Floats = np.maximum(terms(X) / scale @ weights, float(seconds[there].min()) / 2)
+    expected: Floats = np.fmax(terms(X) / scale @ weights, float(seconds[there].min()) / 2)
     return expected

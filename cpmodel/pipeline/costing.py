@@ -82,9 +82,11 @@ def within(material: Material, limits: Mapping[str, float] | None) -> Floats:
     """Every configuration that keeps to limits on its complexities, X of shape (m, d).
 
     Of a space of more than `Space.most` configurations so many are drawn, always the same ones; the baseline
-    and what was trained are among them.
+    and what was trained are among them. Those whose networks cannot be built are left out.
     """
     X = material.space.candidates(also=material.samples.X)
+    if material.family is not None and material.family.code:
+        X = X[np.isfinite(material.effort(X))]
     for name, most in (limits or {}).items():
         values = complexity_of(material, name).of(X)
         if not (values <= most).any():
@@ -252,6 +254,7 @@ def measure(
 
     everything = space.candidates()
     some = everything[np.random.default_rng([seed, 0xC057]).permutation(len(everything))[: how.count]]
+    some = some[np.isfinite(family.effort(some, task))]  # others cannot be built
     chosen = {space.key(c): c for c in [space.baseline, *configurations, *space.configurations(some)]}
     timing = Timing(how.batch, how.threads, how.dtype, how.device, max_seconds=max_seconds)
     measured = measure_untrained(family, task, list(chosen.values()), timing, watch.measured)

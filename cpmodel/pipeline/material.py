@@ -117,6 +117,9 @@ def derived_costs(family: Family, task: Task, space: Space) -> Derived | None:
 
     def of(X: Floats) -> Floats:
         costs = family.costs(space.networks_of(X), task)
-        return np.stack([costs[name] for name in names], axis=1)
+        columns = np.stack([costs[name] for name in names], axis=1)
+        if (unknown := np.isnan(columns)).any():  # drawings ask for what cannot be built
+            columns = np.where(unknown, of(space.matrix([space.baseline])), columns)
+        return columns
 
     return Derived.of_space(names, space, of)

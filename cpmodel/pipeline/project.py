@@ -12,8 +12,8 @@ from cpmodel.costs.table import CostsTable
 from cpmodel.costs.table import read_csv as read_costs
 from cpmodel.datasets import load, load_again
 from cpmodel.datasets.base import ImageSet
-from cpmodel.errors import StudyError
-from cpmodel.families import Family, Task, family_of, get_family, name_of
+from cpmodel.errors import BadInputError, StudyError
+from cpmodel.families import Family, Task, absolute, family_of, get_family, name_of
 from cpmodel.metrics import Metric, get_metric
 from cpmodel.pipeline.material import Material, effort_of
 from cpmodel.pipeline.options import StudyOptions
@@ -121,7 +121,7 @@ class Project:
 def require_code(family: Family, settings: Settings, folder: str | Path) -> None:
     """Refuse a family whose networks are not what they were when the study was made."""
     if family.code != settings.code:
-        expected = "the code as it was, or a study in another folder"
+        expected = "the code as it was, or another folder for a new study (-o NEW)"
         where = str(folder)
         raise StudyError(f"the code of {family.name} has changed since", expected=expected, where=where)
 
@@ -159,7 +159,8 @@ def plan(folder: str | Path, options: StudyOptions) -> Plan:
     else:
         images = load(dataset)
     family = family_of(named)
-    name = named if isinstance(named, str) and "?" not in named and not family.code else name_of(family)
+    own = isinstance(named, str) and (".py:" in absolute(named) or "?" not in named)
+    name = absolute(named) if isinstance(named, str) and own else name_of(family)
     if there is not None and there.family == name:
         require_code(family, there, folder)
     task = Task(*images.image_shape, len(images.class_names))
@@ -175,6 +176,11 @@ def plan(folder: str | Path, options: StudyOptions) -> Plan:
         space = there.space
     else:
         space = _space(family, task, options, recipe)
+    if there is None:  # what cannot be built is refused before anything is written
+        networks = space.networks
+        used = family.used_for(networks, None)
+        for reason in used.refused(networks.matrix([networks.baseline]), task).values():
+            raise BadInputError(f"the baseline: {reason}")
     settings = Settings.of(
         images,
         name,

@@ -139,9 +139,14 @@ def read_precision_fit(path: Path) -> tuple[Space, PrecisionModel]:
 
 def first_counted(project: Project, watch: Watcher) -> None:
     """Count the costs of all that can be chosen, where the family has to build networks for that."""
-    if project.family.code:
-        X = project.space.candidates(also=project.study.samples().X)
-        project.family.counted(project.space.networks_of(X), project.task, watch.counted)
+    family, task = project.family, project.task
+    if family.code:
+        X = project.space.networks_of(project.space.candidates(also=project.study.samples().X))
+        family.counted(X, task, watch.counted)
+        if refused := list(family.refused(X, task).values()):
+            if len(refused) == len(X):
+                raise BadInputError(refused[0])
+            watch.refused(len(refused), len(X), refused[0])
 
 
 def first_measured(project: Project, effort: Effort, watch: Watcher) -> None:

@@ -29,6 +29,9 @@ class Watcher:
     def counted(self, done: int, of: int) -> None:
         """The costs of so many configurations are counted."""
 
+    def refused(self, refused: int, of: int, reason: str) -> None:
+        """So many configurations are left out, since their networks cannot be built; why, of the first."""
+
     def measured(self, done: int, of: int) -> None:
         """So many run-times are measured."""
 

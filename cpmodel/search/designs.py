@@ -71,8 +71,10 @@ def design(
         return _sobol(space, everything, n, rng, still)
     if cost is None:
         raise BadInputError("design spread", expected="the cost of every configuration")
-    position = np.log(np.maximum(cost(everything), 1e-300))
-    return np.asarray(everything[_spread(position, n, rng)])
+    costs = cost(everything)
+    known = ~np.isnan(costs)  # others cannot be built
+    everything, position = everything[known], np.log(np.maximum(costs[known], 1e-300))
+    return np.asarray(everything[_spread(position, min(n, len(everything)), rng)])
 
 
 def _moved(space: Space, most: int, still: NDArray[np.bool_]) -> Floats:

@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal, Self
 
 from cpmodel.codec import dump
+from cpmodel.cost import available_cores
 from cpmodel.datasets.base import ImageSet
 from cpmodel.errors import CpmodelError
 from cpmodel.metrics import get_metric
@@ -285,7 +287,10 @@ class Pool:
         if lost and code > 0 and not dead[0].ready:  # whatever it is, it is no fault of a configuration
             for _, claim in lost:
                 self.study.release(claim)
-            raise CpmodelError(f"a worker could not start (status {code}); see {dead[0].log.name}")
+            log = Path(dead[0].log.name)
+            said = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+            why = "".join(said[-1:])
+            raise CpmodelError(f"a worker could not start (status {code}); see {log}: {why}")
         how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
         for worker, claim in lost:
             if not worker.begun and any(each.begun for each, _ in lost):  # it was another's turn
@@ -299,8 +304,3 @@ class Pool:
 def default_workers(devices: Sequence[str]) -> int:
     """Trainings at once: one a core, or `PLACES` a GPU."""
     return available_cores() if tuple(devices) == ("cpu",) else PLACES * len(devices)
-
-
-def available_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

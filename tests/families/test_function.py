@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import textwrap
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 from torch import nn
 
 from cpmodel.errors import BadInputError
-from cpmodel.families import Task, family_of, get_family, name_of
+from cpmodel.families import Task, absolute, family_of, get_family, name_of
 from cpmodel.families.function import FunctionFamily
 from cpmodel.testing import check_family
 
@@ -147,6 +148,15 @@ def test_its_code_is_its_file_but_for_layout(written: Callable[..., str]) -> Non
         ("def other(): ...", "net.py:build: expected one of its functions, other"),
         ("1 / 0", "ZeroDivisionError: division by zero: expected a file that runs"),
         ("def build(:", "SyntaxError"),
+        ("import sys; sys.exit(3)", "SystemExit: 3: expected a file that runs"),
+        (
+            "def build(width, /, channels, classes): ...",
+            "argument width .*: expected one that can be given by its",
+        ),
+        (
+            "from typing import Literal\ndef build(width: Literal[2, None], *, channels, classes): ...",
+            "argument width .*: expected whole numbers, texts, True or False as its values, got 2, None",
+        ),
         ("def build(width: NoSuch, channels, classes): ...", "name 'NoSuch' is not defined"),
     ],
 )
@@ -168,9 +178,10 @@ def test_functions_that_cannot_be_used(written: Callable[..., str], code: str, m
 def test_networks_that_cannot_be_used(written: Callable[..., str], code: str, message: str) -> None:
     family = get_family(written(f"def build(width, *, channels, classes):\n        {code}\n"))
     space = family.space(TASK, {"width": (2,)})
-    with pytest.raises(BadInputError, match=message) as error:
-        family.used_for(space, Path("nowhere")).costs(space.candidates(), TASK)
-    assert "\n" not in str(error.value)
+    used = family.used_for(space, None)
+    (reason,) = used.refused(space.candidates(), TASK).values()
+    assert re.search(message, reason) and "\n" not in reason
+    assert np.isnan(used.costs(space.candidates(), TASK)["macs"]).all()
 
 
 def test_values_that_nobody_gave(written: Callable[..., str]) -> None:
@@ -208,4 +219,135 @@ def test_options_are_for_families_that_have_some() -> None:
     with pytest.raises(BadInputError, match="the arguments of a function are its parameters"):
         get_family(f"{Path(__file__)}:build?width=2")
     assert isinstance(get_family(f"{Path(__file__)}:build"), FunctionFamily)
-    assert f"cpmodel_own_{Path(__file__).stem}" in sys.modules
+    assert any(name.startswith("cpmodel_own_") and name.endswith(Path(__file__).stem) for name in sys.modules)
+
+
+def test_values_are_those_of_the_annotation(written: Callable[..., str]) -> None:
+    family = get_family(written("def build(width: int, rate: float, deep: bool, *, channels, classes): ..."))
+    given = {"width": (4, 2), "rate": (1, 0.5), "deep": ("True",)}
+    space = family.space(TASK, given)
+    assert space["rate"].values == (0.5, 1) and space["deep"].values == (True,)
+    assert space.parse("width=2,rate=1,deep=True") == {"width": 2, "rate": 1, "deep": True}
+    for name, wrong in (("width", (2.5,)), ("width", ("a", 2)), ("rate", ("a",)), ("width", (True,))):
+        with pytest.raises(BadInputError, match=f"parameter {name}: expected (whole )?numbers, got"):
+            family.space(TASK, {**given, name: wrong})
+    with pytest.raises(BadInputError, match="parameter deep: expected one of False True, got yes"):
+        family.space(TASK, {**given, "deep": ("yes",)})
+
+
+def test_a_class_of_networks_is_a_function(written: Callable[..., str]) -> None:
+    code = """
+    class Net(nn.Sequential):
+        def __init__(self, width: int, *, channels: int, classes: int) -> None:
+            super().__init__(nn.Flatten(), nn.Linear(channels * 144, width), nn.Linear(width, classes))
+    """
+    family = get_family(written(code, "Net"))
+    space = family.space(TASK, {"width": (2, 3)})
+    assert family.used_for(space, None).costs([[3]], TASK)["params"] == 3 * 433 + 16
+
+
+def test_some_networks_cannot_be_built(written: Callable[..., str]) -> None:
+    code = """
+    def build(width: int, *, channels, classes):
+        if width == 3:
+            raise ValueError("no three")
+        return nn.Sequential(nn.Flatten(), nn.Linear(channels * 144, classes))
+    """
+    family = get_family(written(code))
+    space = family.space(TASK, {"width": (2, 3, 4)})
+    used = family.used_for(space, None)
+    assert np.isnan(used.costs(space.candidates(), TASK)["macs"]).tolist() == [False, True, False]
+    assert list(used.refused(space.candidates(), TASK)) == [1]
+
+
+def test_one_that_looks_at_numbers_is_counted_too(written: Callable[..., str]) -> None:
+    code = """
+    import torch
+    def build(width: int, *, channels, classes):
+        first = nn.Linear(channels * 144, width)
+        assert float(first.weight.sum()) != 0
+        widths = [int(w) for w in torch.linspace(width, classes, 2)]
+        return nn.Sequential(nn.Flatten(), first, nn.Linear(*widths))
+    """
+    family = get_family(written(code))
+    space = family.space(TASK, {"width": (2, 5)})
+    found = family.used_for(space, None).costs(space.candidates(), TASK)["params"]
+    assert found.tolist() == [w * 433 + 4 * w + 4 for w in (2, 5)]
+
+
+def test_processes_count_the_same(monkeypatch: pytest.MonkeyPatch, written: Callable[..., str]) -> None:
+    import cpmodel.families.function as module
+
+    code = """
+    import os, sys
+    def build(width: int, act: str = "relu", *, channels, classes):
+        print("built")
+        if width == 7 and "OMP_ENDS" in os.environ and "cpmodel.families.counter" in sys.orig_argv:
+            os._exit(1)
+        bend = nn.ReLU() if act == "relu" else nn.GELU()
+        return nn.Sequential(nn.Conv2d(channels, width, 3), bend, nn.Flatten(), nn.Linear(width * 100, 4))
+    """
+    family = get_family(written(code))
+    task = Task(12, 12, 1, 4)
+    space = family.space(task, {"width": range(1, 31), "act": ("relu", "gelu")})
+    X, heard = space.candidates(), list[int]()
+    alone = family.used_for(space, None).costs(X, task)
+    monkeypatch.setattr(module, "_ALONE_S", 0.0)
+    monkeypatch.setattr(module, "_LONG_S", 0.0)
+    monkeypatch.setattr(module, "available_cores", lambda: 1)
+    monkeypatch.setenv("OMP_ENDS", "1")  # a process that dies leaves its block to this one
+    found = family.used_for(space, None).counted(X, task, lambda done, of: heard.append(done))
+    np.testing.assert_equal(found, alone)
+    assert heard == list(range(1, 61))
+
+
+def test_what_it_imports_from_beside_it_is_its_code(tmp_path: Path) -> None:
+    (tmp_path / "pkg").mkdir()
+    files = {
+        "pkg/__init__.py": "",
+        "pkg/net.py": "import numpy\nfrom .parts import WIDE\nimport below_all\n"
+        "def build(width, *, channels, classes): return WIDE + below_all.MORE\n",
+        "pkg/parts.py": "WIDE = 1",
+        "below_all.py": "MORE = 2",
+        "other.py": "MORE = 3",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    name = f"{tmp_path}/pkg/net.py:build"
+    family = get_family(name)
+    assert family.name == name
+    for changed, counts in (("pkg/parts.py", True), ("below_all.py", True), ("other.py", False)):
+        (tmp_path / changed).write_text("MORE = WIDE = 4  # changed")
+        assert (get_family(name).code != family.code) == counts, changed
+        (tmp_path / changed).write_text(files[changed])
+        assert get_family(name).code == family.code
+    # a file of the same name, imported from elsewhere, is not taken for it
+    beside = tmp_path / "elsewhere"
+    beside.mkdir()
+    (beside / "below_all.py").write_text("MORE = 2")
+    (beside / "net.py").write_text("import below_all\ndef build(width, *, channels, classes): ...\n")
+    with pytest.raises(BadInputError, match=r"another is imported as its .*elsewhere.below_all\.py"):
+        get_family(f"{beside}/net.py:build")
+
+
+def test_a_module_of_the_current_folder_is_its_file(
+    written: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = written("def build(width, *, channels, classes): ...")
+    monkeypatch.chdir(Path(name).parent)
+    assert get_family("net:build").name == get_family("./net.py:build").name == name
+    with pytest.raises(
+        BadInputError, match=r"family net\.py: expected one of what it defines, net\.py:FUNCTION"
+    ):
+        get_family("net.py")
+    assert absolute("plain") == "plain" and absolute("collections:deque") == "collections:deque"
+
+
+def test_a_file_opens_no_study_while_it_is_imported(written: Callable[..., str]) -> None:
+    code = """
+    from cpmodel.families import family_of
+    def build(width, *, channels, classes): ...
+    family_of(build)
+    """
+    with pytest.raises(BadInputError, match="expected a file that opens no study while it is imported"):
+        get_family(written(code))
