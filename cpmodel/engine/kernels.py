@@ -30,12 +30,12 @@ _FEW, _LONG = 16, 4  # below so many channels, from so many pixels: see `_togeth
 _ZERO = np.float32(0)
 
 
-def _compiled(function: Any) -> Any:
+def compiled(function: Any, **options: Any) -> Any:
     """The function compiled when first called; kept on disk where there is a place to write to."""
     try:
-        return njit(cache=True)(function)
+        return njit(cache=True, **options)(function)
     except RuntimeError:  # no such place
-        return njit(function)
+        return njit(**options)(function)
 
 
 def _wide(value: Any) -> Any:
@@ -80,7 +80,7 @@ def _put_into(out: Any, at: Any, value: Any) -> Any:  # when compiled, all three
     return rounded
 
 
-@_compiled
+@compiled
 def looked_up(images: NDArray[np.uint8], table: Maps, out: Maps) -> None:
     """Write the number that stands in the table, shape (256, c), for each pixel, shape (n, h, w, c)."""
     n, h, w, channels = images.shape
@@ -91,7 +91,7 @@ def looked_up(images: NDArray[np.uint8], table: Maps, out: Maps) -> None:
                     out[image, i, j, c] = table[images[image, i, j, c], c]
 
 
-@_compiled
+@compiled
 def moments(rows: Maps, channels: int) -> Pair:
     """Mean and variance (biased) of each channel, of a map cut into rows of some whole pixels each."""
     m, width = rows.shape
@@ -113,7 +113,7 @@ def moments(rows: Maps, channels: int) -> Pair:
     return mean, np.maximum(squares / count - mean * mean, 0.0)
 
 
-@_compiled
+@compiled
 def clamped(maps: Maps, scale: Vector, shift: Vector, limits: Vector, out: Maps) -> None:
     """Write scale * maps + shift, or the limit, low or high, that it is beyond."""
     n, h, w, channels = maps.shape
@@ -129,7 +129,7 @@ def clamped(maps: Maps, scale: Vector, shift: Vector, limits: Vector, out: Maps)
                     _put(written, (image, i, j, at), _within(value, low, high))
 
 
-@_compiled
+@compiled
 def clamped_pooled(maps: Maps, scale: Vector, shift: Vector, limits: Vector, out: Maps) -> None:
     """The maximum over 2 x 2 of what `clamped` writes; an odd last row or column is left out."""
     n, h, w, channels = maps.shape
@@ -146,7 +146,7 @@ def clamped_pooled(maps: Maps, scale: Vector, shift: Vector, limits: Vector, out
                     _put(out, (image, i, j, c), _within(value, low, high))
 
 
-@_compiled
+@compiled
 def gradient_sums(gradient: Maps, maps: Maps, scale: Vector, shift: Vector, limits: Vector) -> Pair:
     """Sums over images and pixels of the gradient that comes through `clamped`, and of it times `maps`."""
     n, h, w, channels = maps.shape
@@ -174,7 +174,7 @@ def gradient_sums(gradient: Maps, maps: Maps, scale: Vector, shift: Vector, limi
     return plain, weighted
 
 
-@_compiled
+@compiled
 def gradient_sums_pooled(gradient: Maps, maps: Maps, scale: Vector, shift: Vector, limits: Vector) -> Pair:
     """As `gradient_sums`, of the gradient that comes through `clamped_pooled`."""
     n, h, w, channels = maps.shape
@@ -203,7 +203,7 @@ def gradient_sums_pooled(gradient: Maps, maps: Maps, scale: Vector, shift: Vecto
     return plain, weighted
 
 
-@_compiled
+@compiled
 def spread(
     gradient: Maps,
     maps: Maps,
@@ -235,7 +235,7 @@ def spread(
                     _put(written, (image, i, j, at), value + sent[at])
 
 
-@_compiled
+@compiled
 def spread_pooled(
     gradient: Maps,
     maps: Maps,
@@ -281,7 +281,7 @@ def spread_pooled(
                 _put(written, (image, h - 1, at), constants[at] + slopes[at] * _wide(rows[image, h - 1, at]))
 
 
-@_compiled
+@compiled
 def passed(gradient: Maps, maps: Maps, shift: Vector, limits: Vector, out: Maps) -> NDArray[np.float64]:
     """Write the gradient where `clamped`, by scales of 1, let it through; returns each channel's sum."""
     n, h, w, channels = maps.shape
@@ -305,7 +305,7 @@ def passed(gradient: Maps, maps: Maps, shift: Vector, limits: Vector, out: Maps)
     return total
 
 
-@_compiled
+@compiled
 def pooled(maps: Maps, window: int, stride: int, out: Maps) -> None:
     """The maximum of each window; those that reach beyond the map have what is left of it."""
     n, h, w, channels = maps.shape
@@ -321,7 +321,7 @@ def pooled(maps: Maps, window: int, stride: int, out: Maps) -> None:
                             _put(out, (image, i, j, c), most if most >= value else value)
 
 
-@_compiled
+@compiled
 def spread_windows(gradient: Maps, maps: Maps, pooled: Maps, window: int, stride: int, out: Maps) -> None:
     """Add the gradient of each window to `out` where its maximum is; the first of equal ones gets it."""
     n, h, w, channels = maps.shape
@@ -340,34 +340,34 @@ def spread_windows(gradient: Maps, maps: Maps, pooled: Maps, window: int, stride
                             left[c] -= part
 
 
-@_compiled
+@compiled
 def _within(value: np.float32, low: np.float32, high: np.float32) -> np.float32:
     """What is no number stays none: a comparison with it is false."""
     value = low if value < low else value
     return high if value > high else value
 
 
-@_compiled
+@compiled
 def _together(w: int, wide: int, channels: int) -> int:
     """Pixels that are gone through as one: a row, where so few channels would make short loops."""
     return w if channels < _FEW and w >= _LONG and w == wide else 1
 
 
-@_compiled
+@compiled
 def _rows(maps: Maps, together: int) -> Maps:
     """The maps cut into so many pixels each."""
     n, h, w, channels = maps.shape
     return maps.reshape(n, h, w // together, together * channels)
 
 
-@_compiled
+@compiled
 def _repeated(values: Vector, times: int) -> Vector:
     row = np.empty((times, len(values)), np.float32)
     row[:] = values
     return row.reshape(-1)
 
 
-@_compiled
+@compiled
 def cross_entropy(logits: Maps, labels: NDArray[np.int64], smoothing: float, gradient: Maps) -> float:
     """Mean cross-entropy in nats, of logits of shape (n, classes); its gradient goes into `gradient`.
 

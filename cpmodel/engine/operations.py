@@ -114,7 +114,7 @@ class Layer(Operation):
             biases = [c.bias for c in self.convolutions if c.bias is not None] if self._shifts else []
             shift = torch.cat(biases).detach().numpy() if biases else np.zeros(channels, np.float32)
             return np.ones(channels, np.float32), shift, None
-        running_mean, running_variance = _running(norm)
+        running_mean, running_variance = running(norm)
         mean, variance = running_mean, running_variance
         if train:
             count = maps.numel() // channels
@@ -203,11 +203,12 @@ class Pool(Operation):
     def forward(self, x: Tensor, border: int, train: bool) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """See `Operation.forward`."""
         n, h, w, c = x.shape
-        out = torch.empty((n, self._size(h), self._size(w), c), dtype=x.dtype)
+        out = torch.empty((n, self.size(h), self.size(w), c), dtype=x.dtype)
         kernels.pooled(array(x), self.window, self.stride, array(out))
         return bordered(out, border), (x, out)
 
-    def _size(self, side: int) -> int:
+    def size(self, side: int) -> int:
+        """Height or width of what comes out, of maps that are so high or wide."""
         steps = side - self.window + (self.stride - 1 if self.ceil else 0)
         size = steps // self.stride + 1
         return size - 1 if (size - 1) * self.stride >= side else size
@@ -396,7 +397,7 @@ def _convolution_back(
     return back.permute(0, 2, 3, 1).contiguous() if wanted else gradient
 
 
-def _running(norm: nn.BatchNorm2d) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def running(norm: nn.BatchNorm2d) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Running mean and variance; writing to them writes to the module."""
     assert norm.running_mean is not None
     assert norm.running_var is not None

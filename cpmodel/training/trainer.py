@@ -21,6 +21,7 @@ from cpmodel.engine.base import Engine, Normalisation
 from cpmodel.engine.devices import prepare, training_bytes
 from cpmodel.engine.fused import FusedEngine
 from cpmodel.engine.graphs import DeviceSteps, reached
+from cpmodel.engine.laned import LanesEngine
 from cpmodel.engine.modules import ModulesEngine
 from cpmodel.engine.steps import After, HostSteps, Lesson, Ready, Steps, nothing
 from cpmodel.errors import BadInputError, MemoryExhaustedError, TrainingFailedError
@@ -181,7 +182,10 @@ class Trainer:
         """What executes `network`: in float32 if `exact`, else in the plan's dtype."""
         plan, pixels = self.plan, self._normalisation
         dtype = "float32" if exact else plan.dtype
-        fused = FusedEngine.of(network, pixels, dtype) if plan.fused and parts == 1 else None
+        fused: Engine | None = None
+        if plan.fused and parts == 1:
+            fused = LanesEngine.of(network, pixels) if dtype == "float32" else None
+            fused = fused or FusedEngine.of(network, pixels, dtype)
         return fused or ModulesEngine(network, pixels, dtype, plan.device, plan.channels_last, parts)
 
     def _steps(self, engine: Engine, network: nn.Module, lesson: Lesson, after: After) -> Steps:
