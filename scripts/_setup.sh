@@ -22,6 +22,22 @@ set_up() {
     echo "$want" >"$stamp"
 }
 
+# What the examples build on, in a folder of its own: it asks for another torch than the pinned one.
+set_up_vision() {
+    local folder=.venv/vision want
+    want="$(sha256sum <scripts/vision.txt)"
+    if [ -f "$folder/.installed" ] && [ "$(cat "$folder/.installed")" = "$want" ]; then
+        return
+    fi
+    rm -rf "$folder"
+    if .venv/bin/python -m pip install --quiet --no-deps --no-compile --disable-pip-version-check \
+        --target "$folder" --requirement scripts/vision.txt; then
+        echo "$want" >"$folder/.installed"
+    else
+        echo "torchvision and timm could not be installed: the tests of their examples will be skipped" >&2
+    fi
+}
+
 find_python() {
     local name
     for name in python3 python3.13 python3.12 python3.11 python; do

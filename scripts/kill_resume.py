@@ -2,6 +2,8 @@
 """Kill a running study again and again; what it ends with must be what an uninterrupted one ends with.
 
     python scripts/kill_resume.py --kills 20
+    python scripts/kill_resume.py --kills 4 --budget 12 --family narrow --f1 2,4
+    python scripts/kill_resume.py --kills 4 --budget 9 --family examples/own_network.py:build
 
 Samples one design of small configurations of the embedded images twice: once undisturbed, once killed with
 SIGKILL at random moments (half of the time the process alone, half of the time its workers too) and started
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import platform
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -30,10 +33,8 @@ from cpmodel.files import write_json
 
 OUT = Path(__file__).parents[1] / "data" / "measured" / "kill_resume.json"
 LONGEST_S = 14.0  # a run is killed after so long at the latest; its start alone takes some four seconds
-DESIGN = (
-    *("--design", "spread", "--epochs", "2"),
-    *("--f", "4,8,12,16,24", "--s", "8,12,16,20", "--k", "3,5", "--l", "1,2"),
-)
+DESIGN = ("--design", "spread", "--epochs", "2")
+SMALL = ("--f", "4,8,12,16,24", "--s", "8,12,16,20", "--k", "3,5", "--l", "1,2")  # of the plain family
 
 
 @dataclass
@@ -102,14 +103,16 @@ def interrupted(command: list[str], kills: int, budget: int, rng: random.Random)
     return killed, trees, done
 
 
-def main(kills: int, study: Path | None, budget: int, seed: int, out: Path) -> None:
+def main(kills: int, study: Path | None, budget: int, seed: int, out: Path | None, family: list[str]) -> None:
     """Compare a study that is killed and resumed with one that is not."""
+    named = re.sub(r"\W+", "_", Path(family[1]).name) if family else ""
+    out = out or OUT.with_stem(f"{OUT.stem}_{named}".rstrip("_"))
     with tempfile.TemporaryDirectory() as temporary:
         top = study or Path(temporary)
         folders = top / "whole", top / "killed"
         if any(folder.exists() for folder in folders):
             raise SystemExit(f"{top}: expected no studies there yet")
-        design = [*DESIGN, "--budget", str(budget), "--seed", str(seed)]
+        design = [*DESIGN, *(family or SMALL), "--budget", str(budget), "--seed", str(seed)]
         whole, killed = (
             [sys.executable, "-m", "cpmodel", "sample", "--study", str(f), *design] for f in folders
         )
@@ -124,7 +127,7 @@ def main(kills: int, study: Path | None, budget: int, seed: int, out: Path) -> N
         different = [c for c in tables[0] if c not in tables[1] or not tables[0][c].equals(tables[1][c])]
         equal = tables[0].equals(tables[1])
     outcome = {
-        "command": f"python scripts/kill_resume.py --kills {kills} --budget {budget} --seed {seed}",
+        "command": " ".join(["python scripts/kill_resume.py", *sys.argv[1:]]),
         "sampled": " ".join(["cpmodel sample", *design]),
         "kills": number,
         "kills_of_the_whole_tree": trees,
@@ -150,7 +153,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--kills", type=int, default=20, help="how often the study is killed")
     parser.add_argument("--study", type=Path, help="folder for the two studies; kept if given")
-    parser.add_argument("--budget", type=int, default=60, help="configurations of the design, 2 to 80")
+    parser.add_argument("--budget", type=int, default=60, help="configurations of the design")
     parser.add_argument("--seed", type=int, default=0, help="of the study, and of the moments of the kills")
-    parser.add_argument("--out", type=Path, default=OUT, help="JSON file for the outcome")
-    main(**vars(parser.parse_args()))
+    parser.add_argument(
+        "--out", type=Path, help=f"JSON file for the outcome; default: {OUT.name}, or beside it"
+    )
+    parser.add_argument("--family", help="another family than plain; its parameters' values may follow")
+    known, values = parser.parse_known_args()
+    family = ["--family", known.family, *values] if known.family else []
+    main(**{**vars(known), "family": family})
