@@ -27,6 +27,11 @@ class ModulesEngine(Engine):
         self.network = network.to(device)
         if channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for module in self.network.modules() if device == "cpu" else ():
+            if isinstance(module, nn.Conv2d) and _breaks(module):
+                # its weights are stored anew: two layouts of one pixel are the same numbers, but not to torch
+                module.weight.data = module.weight.data.clone(memory_format=torch.contiguous_format)
+                module.register_forward_pre_hook(_contiguous)
         self._kind, self._half, self._parts = device.partition(":")[0], dtype == "bfloat16", parts
         self._mean, self._factor = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in normalisation)
 
@@ -57,3 +62,17 @@ class ModulesEngine(Engine):
         with torch.autocast(self._kind, dtype=torch.bfloat16, enabled=self._half):
             logits: Tensor = self.network(x)
         return logits.float()
+
+
+def _breaks(convolution: nn.Conv2d) -> bool:
+    """Whether torch 2.13 writes beyond its memory where it trains a convolution with channels last.
+
+    On a processor it does so for 1 x 1 kernels that skip pixels of fewer than 8 channels.
+    """
+    alone = set(convolution.kernel_size) == {1} and set(convolution.stride) != {1}
+    return alone and convolution.in_channels // convolution.groups < 8
+
+
+def _contiguous(module: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The maps that a layer takes, one channel after the other."""
+    return tuple(maps.clone(memory_format=torch.contiguous_format) for maps in given)

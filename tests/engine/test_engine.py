@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
+import textwrap
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 
@@ -347,3 +350,23 @@ def test_windows(window: int, stride: int, side: int, ceil: bool, seed: int) -> 
     back = pool.back(known, gradient.permute(0, 2, 3, 1).contiguous(), False)
     assert x.grad is not None
     torch.testing.assert_close(back.permute(0, 3, 1, 2), x.grad)
+
+
+def test_kernels_of_one_pixel_that_skip_pixels_leave_the_memory_whole() -> None:
+    """In a process of its own, which torch would end: it wrote beyond what is its own."""
+    code = textwrap.dedent(
+        """
+        import torch
+        from torch import nn
+        from cpmodel.engine.modules import ModulesEngine
+        for channels in (2, 4):
+            layers = nn.Conv2d(3, channels, 3), nn.Conv2d(channels, 8, 1, stride=2), nn.AdaptiveAvgPool2d(1)
+            engine = ModulesEngine(nn.Sequential(*layers, nn.Flatten()), ((0.0,) * 3, (1.0,) * 3))
+            images = torch.zeros(128, 3, 32, 32, dtype=torch.uint8).to(memory_format=torch.channels_last)
+            for _ in range(12):
+                engine.backpropagate(images, torch.arange(128) % 8, 0.0)
+                kept = [torch.empty(n) for n in range(1, 400, 7)]
+        """
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-500:]
