@@ -232,10 +232,15 @@ def complexity_axis(cost: Cost, values: ArrayLike, before: str = "") -> dict[str
     }
 
 
+# Letters of an axis title that a small figure has room for
+_LONG = 24
+
+
 def parameter_axis(parameter: Parameter) -> dict[str, Any]:
     """Plotly's axis of a parameter, its values as labels where they do not touch."""
     name = ", ".join(part for part in (parameter.meaning, parameter.unit) if part)
-    axis: dict[str, Any] = {"title": {"text": plain(f"{parameter.name}  {name}".strip())}}
+    title = f"{parameter.name}  {name}".strip()
+    axis: dict[str, Any] = {"title": {"text": plain(title if len(title) <= _LONG else parameter.name)}}
     values = [parameter.code(value) for value in parameter.values]
     log = not parameter.categorical and values[0] > 0 and values[-1] / values[0] > _LOG_FROM
     if log or len(values) <= 8:

@@ -197,13 +197,21 @@ def described_table(described: Described, *, counted: bool) -> Table:
 def space_table(page: Page) -> Table:
     """The parameters, their values, and the baseline."""
     space = page.space
+    ruling = {
+        p.name: [v for v in space[p.when.parameter].values if v in p.when.values]
+        for p in space.parameters
+        if p.when is not None
+    }
+    there = [p for p in space.parameters if ruling.get(p.name, True)]  # others never apply
+    needs = [f"{p.when.parameter} {' '.join(map(str, ruling[p.name]))}" if p.when else "" for p in there]
     return table(
         f"The space: {space.size:,} configurations",
         [
-            ("parameter", [p.name for p in space.parameters], False),
-            ("meaning", [", ".join(t for t in (p.meaning, p.unit) if t) for p in space.parameters], False),
-            ("values", [" ".join(map(str, p.values)) for p in space.parameters], False),
-            ("baseline", [str(space.baseline.get(p.name, "")) for p in space.parameters], True),
+            ("parameter", [p.name for p in there], False),
+            ("meaning", [", ".join(t for t in (p.meaning, p.unit) if t) for p in there], False),
+            ("values", [" ".join(map(str, p.values)) for p in there], False),
+            ("only at", needs, False),
+            ("baseline", [str(space.baseline.get(p.name, "")) for p in there], True),
         ],
     )
 

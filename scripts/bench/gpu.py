@@ -157,10 +157,10 @@ def summary(out: Path) -> None:
         index=["what", "which"], columns="way", values=["an_hour", "precision", "memory_mib"]
     )
     if {("an_hour", "plain"), ("an_hour", "product")} <= set(wide.columns):
-        wide["ratio"] = wide["an_hour"]["product"] / wide["an_hour"]["plain"]
-        wide["gap"] = wide["precision"]["product"] - wide["precision"]["plain"]
+        wide[("ratio", "")] = wide["an_hour"]["product"] / wide["an_hour"]["plain"]
+        wide[("gap", "")] = wide["precision"]["product"] - wide["precision"]["plain"]
         print(wide.round(4).to_string())
-        others = wide["ratio"].drop("plain", level=0, errors="ignore").dropna()
+        others = wide[("ratio", "")].drop("plain", level=0, errors="ignore").dropna()
         if len(others):
             print(
                 f"geometric mean of the others {np.exp(np.log(others).mean()):.2f}, least {others.min():.2f}"

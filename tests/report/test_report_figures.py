@@ -22,7 +22,7 @@ from cpmodel.report.cloud import DRAWN, cloud_data, draw_cloud, draw_paper, pape
 from cpmodel.report.curves import curves_data, draw_surfaces, line, plane, surfaces_data
 from cpmodel.report.page import Page, Points, key_text
 from cpmodel.report.render import drawings_of
-from cpmodel.report.style import PrecisionAxis, complexity_axis
+from cpmodel.report.style import PrecisionAxis, complexity_axis, parameter_axis
 from cpmodel.report.tables import band_table
 from cpmodel.report.training import course_data, learning_data, training_facts
 from cpmodel.report.words import answer_text
@@ -408,3 +408,11 @@ def test_two_models_of_precision_beside_each_other() -> None:
     assert [len(trace.x) for trace in drawing.figure.data] == [2, 1]
     assert "auto: mean relative error 2.00 % by cross-validation" in drawing.caption
     assert "explinear: mean relative error 4.00 %" in drawing.caption
+
+
+def test_a_title_that_is_cut_off_tells_the_name_alone() -> None:
+    short, long = (
+        Parameter("f", (2, 8), "filters"),
+        Parameter("pool", ("a", "b"), "x " * 20, categorical=True),
+    )
+    assert [parameter_axis(p)["title"]["text"] for p in (short, long)] == ["f  filters", "pool"]
