@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forked_worker import new_interpreters
 
 from cpmodel.datasets.base import ImageSet, Split
 from cpmodel.engine.devices import memory_of
@@ -136,7 +137,8 @@ def test_a_study_on_the_gpu(tmp_path: Path) -> None:
         Settings.of(IMAGES, "plain", SPACE, RECIPE),
     )
     study.enqueue(Request(c, 0) for c in SPACE.configurations(SPACE.candidates()[:12]))
-    with Pool(study, IMAGES, 4, full=True, devices=("cuda:0",)) as pool:
+    # a process that was forked from one that uses a GPU cannot use it
+    with new_interpreters(), Pool(study, IMAGES, 4, full=True, devices=("cuda:0",)) as pool:
         pool.drain()
     samples = study.samples()
     assert samples.frame["status"].tolist() == ["complete"] * 12

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cpmodel.engine import kernels
 from cpmodel.engine.base import Engine, Normalisation
+from cpmodel.engine.modules import breaks
 from cpmodel.engine.operations import Operation, array, bordered, broken, run, run_back
 from cpmodel.engine.reading import read
 
@@ -30,9 +31,10 @@ class FusedEngine(Engine):
 
     @classmethod
     def of(cls, network: nn.Module, normalisation: Normalisation, dtype: str = "float32") -> Self | None:
-        """The engine of `network`, whose tensors it shares; None if it does not know something in it."""
+        """The engine of `network`, whose tensors it shares; None if it cannot execute something in it."""
         operations = read(network)
-        return None if operations is None else cls(operations, normalisation, dtype)
+        cannot = any(isinstance(module, nn.Conv2d) and breaks(module) for module in network.modules())
+        return None if operations is None or cannot else cls(operations, normalisation, dtype)
 
     def backpropagate(self, images: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         """See `Engine.backpropagate`."""

@@ -298,14 +298,9 @@ class _Norm(_Step):
         mean: NDArray[Any] = shift
         inverse: NDArray[Any] = scale
         if norm is not None:
-            mean, variance = running_mean, running_variance = operations.running(norm)
+            mean, variance = lanes.moments(x) if train else operations.running(norm)
             if train:
-                count, share = x[0].size, norm.momentum or 0.0
-                mean, variance = lanes.moments(x)
-                running_mean += share * (mean - running_mean)
-                running_variance += share * (variance * (count / max(1, count - 1)) - running_variance)
-                assert norm.num_batches_tracked is not None
-                norm.num_batches_tracked += 1
+                operations.follow(norm, mean, variance, x[0].size)
             inverse = 1 / np.sqrt(variance + norm.eps)
             scale = norm.weight.detach().numpy() * inverse
             shift = norm.bias.detach().numpy() - mean * scale
@@ -319,12 +314,8 @@ class _Norm(_Step):
         x, by, mean, inverse = known
         constant = slope = np.zeros(len(x), np.float32)
         if self.module is not None:
-            plain, weighted = lanes.gradient_sums(gradient, x, *by)
-            by_scale = (weighted - mean * plain) * inverse
-            self.module.bias.grad = torch.from_numpy(plain.astype(np.float32))
-            self.module.weight.grad = torch.from_numpy(by_scale.astype(np.float32))
-            slope = (-by[0] * inverse * by_scale / x[0].size).astype(np.float32)
-            constant = (-by[0] * plain / x[0].size - slope * mean).astype(np.float32)
+            sums = lanes.gradient_sums(gradient, x, *by)
+            constant, slope = operations.norm_back(self.module, sums, (mean, inverse), by[0], x[0].size)
         out: Maps = np.empty_like(x)
         lanes.spread(gradient, x, *by, constant, slope, out)
         return out

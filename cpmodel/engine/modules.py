@@ -28,7 +28,7 @@ class ModulesEngine(Engine):
         if channels_last:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for module in self.network.modules() if device == "cpu" else ():
-            if isinstance(module, nn.Conv2d) and _breaks(module):
+            if isinstance(module, nn.Conv2d) and breaks(module):
                 # its weights are stored anew: two layouts of one pixel are the same numbers, but not to torch
                 module.weight.data = module.weight.data.clone(memory_format=torch.contiguous_format)
                 module.register_forward_pre_hook(_contiguous)
@@ -64,7 +64,7 @@ class ModulesEngine(Engine):
         return logits.float()
 
 
-def _breaks(convolution: nn.Conv2d) -> bool:
+def breaks(convolution: nn.Conv2d) -> bool:
     """Whether torch 2.13 writes beyond its memory where it trains a convolution with channels last.
 
     On a processor it does so for 1 x 1 kernels that skip pixels of fewer than 8 channels.

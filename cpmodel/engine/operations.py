@@ -114,17 +114,12 @@ class Layer(Operation):
             biases = [c.bias for c in self.convolutions if c.bias is not None] if self._shifts else []
             shift = torch.cat(biases).detach().numpy() if biases else np.zeros(channels, np.float32)
             return np.ones(channels, np.float32), shift, None
-        running_mean, running_variance = running(norm)
-        mean, variance = running_mean, running_variance
+        mean, variance = running(norm)
         if train:
             count = maps.numel() // channels
             rows = array(maps).reshape(-1, _width(count, channels))
             mean, variance = kernels.moments(rows, channels)
-            share = norm.momentum or 0.0
-            running_mean += share * (mean - running_mean)
-            running_variance += share * (variance * (count / max(1, count - 1)) - running_variance)
-            assert norm.num_batches_tracked is not None
-            norm.num_batches_tracked += 1
+            follow(norm, mean, variance, count)
             inverse = 1 / np.sqrt(variance + norm.eps)
             scale = norm.weight.detach().numpy() * inverse
         else:
@@ -173,13 +168,8 @@ class Layer(Operation):
         plain, weighted = sums(gradients, maps, known.scale, known.shift, limits)
         constant = slope = np.zeros(len(plain), np.float32)
         if self.norm is not None and known.moments is not None:
-            mean, inverse = known.moments
-            by_scale = (weighted - mean * plain) * inverse
-            self.norm.bias.grad = torch.from_numpy(plain.astype(np.float32))
-            self.norm.weight.grad = torch.from_numpy(by_scale.astype(np.float32))
             count = maps.size // maps.shape[3]
-            slope = (-known.scale * inverse * by_scale / count).astype(np.float32)
-            constant = (-known.scale * plain / count - slope * mean).astype(np.float32)
+            constant, slope = norm_back(self.norm, (plain, weighted), known.moments, known.scale, count)
         run = kernels.spread_pooled if self.pooled else kernels.spread
         run(gradients, maps, known.scale, known.shift, limits, constant, slope, array(out))
         return out, plain if self.norm is None else None
@@ -395,6 +385,39 @@ def _convolution_back(
     own = convolution.weight
     own.grad = by_weight[:, : own.shape[1]].float().contiguous()
     return back.permute(0, 2, 3, 1).contiguous() if wanted else gradient
+
+
+def follow(norm: nn.BatchNorm2d, mean: NDArray[Any], variance: NDArray[Any], count: int) -> None:
+    """Let the running moments follow those of a batch, of so many numbers of each channel."""
+    running_mean, running_variance = running(norm)
+    share = norm.momentum or 0.0
+    running_mean += share * (mean - running_mean)
+    running_variance += share * (variance * (count / max(1, count - 1)) - running_variance)
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked += 1
+
+
+def norm_back(
+    norm: nn.BatchNorm2d,
+    sums: kernels.Pair,
+    moments: tuple[NDArray[Any], NDArray[Any]],
+    scale: kernels.Vector,
+    count: int,
+) -> tuple[kernels.Vector, kernels.Vector]:
+    """Set the gradients of a norm; returns the constant and the slope that `kernels.spread` takes.
+
+    Parameters
+    ----------
+    sums : of each channel, of the gradient that comes to it and of that times the maps
+    moments : the batch's mean of each channel, and the inverse of its deviation
+    scale, count : what the maps are multiplied by, and their numbers in each channel
+    """
+    (plain, weighted), (mean, inverse) = sums, moments
+    by_scale = (weighted - mean * plain) * inverse
+    norm.bias.grad = torch.from_numpy(plain.astype(np.float32))
+    norm.weight.grad = torch.from_numpy(by_scale.astype(np.float32))
+    slope = (-scale * inverse * by_scale / count).astype(np.float32)
+    return (-scale * plain / count - slope * mean).astype(np.float32), slope
 
 
 def running(norm: nn.BatchNorm2d) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

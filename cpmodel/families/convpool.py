@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from cpmodel.cost import Cost
 from cpmodel.errors import BadInputError
 from cpmodel.families.base import Family, Task
-from cpmodel.families.counts import counts_of, require_counts
+from cpmodel.families.counts import counts_of, require_counts, require_fraction
 from cpmodel.families.widths import Slice, Width
 from cpmodel.layers import Tally
 from cpmodel.space import Condition, Configuration, Floats, Parameter, Space, Value
@@ -47,8 +47,7 @@ class ConvPoolFamily(Family):
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.dropout < 1:
-            raise BadInputError("convpool: dropout", expected="a fraction in [0, 1)", got=self.dropout)
+        require_fraction("convpool: dropout", self.dropout)
 
     def space(
         self,

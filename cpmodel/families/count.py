@@ -25,7 +25,8 @@ _FREE = (
     *("norm", "softmax", "elu", "glu", "silu", "mish", "hard", "dropout"),
     *("copy", "view", "empty", "cat", "stack", "index", "gather", "shuffle", "embedding", "roll", "flip"),
     *("nearest", "im2col", "zeros", "ones", "full", "arange", "lift", "detach"),
-)  # What makes weights, and what gives them their first values, which without memory they cannot have: torch
+)
+# What makes weights, and what gives them their first values, which without memory they cannot have: torch
 # takes half of the time of building a network for that
 _MAKING = ("empty", "zeros", "ones", "full", "rand", "randn", "tensor", "eye")
 _FILLING = frozenset(

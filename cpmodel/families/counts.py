@@ -13,6 +13,12 @@ def counts_of(configuration: Configuration, *names: str) -> tuple[int, ...]:
     return tuple(int(configuration[name]) for name in names)
 
 
+def require_fraction(what: str, value: Value) -> None:
+    """Refuse what is no fraction in [0, 1)."""
+    if isinstance(value, (bool, str)) or not 0 <= value < 1:
+        raise BadInputError(what, expected="a fraction in [0, 1)", got=value)
+
+
 def require_shares(values: Mapping[str, Sequence[Value]], **most: float) -> dict[str, Sequence[Value]]:
     """The values given for these parameters, which must be above 0 and not above the `most` of each."""
     found = {name: values[name] for name in most if name in values}

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cpmodel.errors import BadInputError
 from cpmodel.families.base import Family, Task
-from cpmodel.families.counts import counts_of, require_counts, require_shares
+from cpmodel.families.counts import counts_of, require_counts, require_fraction, require_shares
 from cpmodel.families.widths import Slice, Width, normed
 from cpmodel.layers import Tally, window_size
 from cpmodel.space import Configuration, Floats, Parameter, Space, Value
@@ -79,8 +78,7 @@ class MobileNetFamily(Family):
     dropout: float = 0.2
 
     def __post_init__(self) -> None:
-        if not 0 <= self.dropout < 1:
-            raise BadInputError("mobilenet: dropout", expected="a fraction in [0, 1)", got=self.dropout)
+        require_fraction("mobilenet: dropout", self.dropout)
 
     def space(
         self,

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from cpmodel.cost import Cost
 from cpmodel.errors import BadInputError
 from cpmodel.families.base import Family, Task
-from cpmodel.families.counts import counts_of, require_counts
+from cpmodel.families.counts import counts_of, require_counts, require_fraction
 from cpmodel.families.widths import Slice, Width, normed
 from cpmodel.layers import Tally
 from cpmodel.space import Condition, Configuration, Floats, Parameter, Space, Value
@@ -76,8 +76,7 @@ class NarrowFamily(Family):
         )
         given = dict(values or {})
         for share in given.get("dropout", ()):
-            if isinstance(share, (bool, str)) or not 0 <= share < 1:
-                raise BadInputError("parameter dropout", expected="fractions in [0, 1)", got=share)
+            require_fraction("parameter dropout", share)
         rates = {"dropout": given.pop("dropout")} if "dropout" in given else {}
         most = {"blocks": (2, fitting[-1]), "separable": (0, 1)}
         whole = require_counts(default, given, **most) | rates

@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cpmodel.cost import Cost
-from cpmodel.errors import BadInputError
 from cpmodel.families.base import Family, Task
-from cpmodel.families.counts import counts_of, require_counts, require_shares
+from cpmodel.families.counts import counts_of, require_counts, require_fraction, require_shares
 from cpmodel.families.widths import Slice, Width
 from cpmodel.layers import Tally, window_size
 from cpmodel.space import Configuration, Floats, Parameter, Space, Value
@@ -64,8 +63,7 @@ class SqueezeNetFamily(Family):
     dropout: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.dropout < 1:
-            raise BadInputError("squeezenet: dropout", expected="a fraction in [0, 1)", got=self.dropout)
+        require_fraction("squeezenet: dropout", self.dropout)
 
     def space(
         self,

@@ -151,6 +151,16 @@ def _orders(n: int, lesson: Lesson, generator: torch.Generator) -> Iterator[Tens
         left = left[wanted:]
 
 
+def engine_of(network: nn.Module, pixels: Normalisation, plan: Plan) -> Engine:
+    """What executes a network: of what its plan allows the fastest that knows all that is in it."""
+    fused: Engine | None = None
+    if plan.fused and plan.parts == 1:
+        fused = LanesEngine.of(network, pixels) if plan.dtype == "float32" else None
+        fused = fused or FusedEngine.of(network, pixels, plan.dtype)
+    how = plan.dtype, plan.device, plan.channels_last, plan.parts
+    return fused or ModulesEngine(network, pixels, *how)
+
+
 class Trainer:
     """Trains configurations of one family on one image set; keeps the resized images between trainings."""
 
@@ -180,13 +190,8 @@ class Trainer:
 
     def _engine(self, network: nn.Module, exact: bool = False, parts: int = 1) -> Engine:
         """What executes `network`: in float32 if `exact`, else in the plan's dtype."""
-        plan, pixels = self.plan, self._normalisation
-        dtype = "float32" if exact else plan.dtype
-        fused: Engine | None = None
-        if plan.fused and parts == 1:
-            fused = LanesEngine.of(network, pixels) if dtype == "float32" else None
-            fused = fused or FusedEngine.of(network, pixels, dtype)
-        return fused or ModulesEngine(network, pixels, dtype, plan.device, plan.channels_last, parts)
+        dtype = "float32" if exact else self.plan.dtype
+        return engine_of(network, self._normalisation, replace(self.plan, dtype=dtype, parts=parts))
 
     def _steps(self, engine: Engine, network: nn.Module, lesson: Lesson, after: After) -> Steps:
         if self._on_cpu and not self.plan.graphs:

@@ -233,6 +233,7 @@ def test_what_is_no_such_chain_is_left_to_the_modules() -> None:
         "a border of what is there": nn.Conv2d(1, 4, 3, padding=1, padding_mode="reflect"),
         "something else": Doubled(1, 4, 3, padding=1),
         "no convolution": nn.Dropout(0.5),
+        "what torch is broken at": nn.Conv2d(1, 4, 1, stride=2),
     }
     for name, convolution in others.items():
         chain = copy.deepcopy(network)
@@ -352,21 +353,27 @@ def test_windows(window: int, stride: int, side: int, ceil: bool, seed: int) -> 
     torch.testing.assert_close(back.permute(0, 3, 1, 2), x.grad)
 
 
-def test_kernels_of_one_pixel_that_skip_pixels_leave_the_memory_whole() -> None:
+@pytest.mark.parametrize(("dtype", "fused"), [("float32", ""), ("float32", "fused"), ("bfloat16", "fused")])
+def test_kernels_of_one_pixel_that_skip_pixels_leave_the_memory_whole(dtype: str, fused: str) -> None:
     """In a process of its own, which torch would end: it wrote beyond what is its own."""
     code = textwrap.dedent(
         """
+        import sys
         import torch
         from torch import nn
-        from cpmodel.engine.modules import ModulesEngine
+        from cpmodel.engine.base import Normalisation
+        from cpmodel.training.trainer import Plan, engine_of
+        plan = Plan(dtype=sys.argv[1], fused=bool(sys.argv[2]))
         for channels in (2, 4):
             layers = nn.Conv2d(3, channels, 3), nn.Conv2d(channels, 8, 1, stride=2), nn.AdaptiveAvgPool2d(1)
-            engine = ModulesEngine(nn.Sequential(*layers, nn.Flatten()), ((0.0,) * 3, (1.0,) * 3))
+            network = nn.Sequential(*layers, nn.Flatten())
+            engine = engine_of(network, Normalisation((0.0,) * 3, (1.0,) * 3), plan)
             images = torch.zeros(128, 3, 32, 32, dtype=torch.uint8).to(memory_format=torch.channels_last)
             for _ in range(12):
                 engine.backpropagate(images, torch.arange(128) % 8, 0.0)
                 kept = [torch.empty(n) for n in range(1, 400, 7)]
         """
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code, dtype, fused]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-500:]

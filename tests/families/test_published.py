@@ -202,7 +202,7 @@ def test_mobilenets_counts(width: float, params: int) -> None:
         ("convpool", {"convs": (3,)}, "parameter convs: expected whole numbers from 1 to 2, got 3"),
         ("convdense", {"c1": (0,)}, "parameter c1: expected whole numbers, 1 or more, got 0"),
         ("narrow", {"blocks": (6,)}, "parameter blocks: expected whole numbers from 2 to 5, got 6"),
-        ("narrow", {"dropout": (1.0,)}, r"parameter dropout: expected fractions in \[0, 1\), got 1.0"),
+        ("narrow", {"dropout": (1.0,)}, r"parameter dropout: expected a fraction in \[0, 1\), got 1.0"),
         ("narrow", {"head": ("dens",)}, "parameter head: expected one of dense gap, got dens"),
         ("squeezenet", {"sr": (1.5,)}, r"parameter sr: expected numbers in \(0, 1\], got 1.5"),
         ("squeezenet", {"s": (300,)}, "parameter s: expected whole numbers from 8 to 224, got 300"),
