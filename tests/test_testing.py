@@ -31,7 +31,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::cpmodel.errors.FitWarning")
 
 
 @pytest.mark.parametrize("name", registry.names("families"))
-@pytest.mark.parametrize("task", [Task(28, 28, 1, 10), Task(40, 32, 3, 2)], ids=["gray", "colour"])
+@pytest.mark.parametrize("task", [Task(16, 16, 1, 10), Task(24, 20, 3, 2)], ids=["gray", "colour"])
 def test_families_hold_their_contract(name: str, task: Task) -> None:
     check_family(get_family(name), task)
 

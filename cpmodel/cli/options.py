@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 
 from cpmodel.errors import BadInputError
 from cpmodel.pipeline.options import Options, checked, option, told
-from cpmodel.recipe import read_recipe
 
 Value = int | float | str
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -218,7 +217,11 @@ def recipe(texts: Iterable[str], option: str) -> dict[str, Any]:
         written["augment"] = tuple(word for word in str(written["augment"]).split("+") if word != "none")
     if len(files) > 1:
         raise BadInputError(option, expected="one file", got=", ".join(files))
-    return (read_recipe(Path(files[0]).expanduser()) if files else {}) | written
+    if not files:
+        return written
+    from cpmodel.recipe import read_recipe
+
+    return read_recipe(Path(files[0]).expanduser()) | written
 
 
 # How an option is read, by its metavar; any other is the text that it is, or its number
