@@ -5,8 +5,7 @@ them all and is started by one call. Nothing in it may depend on the processor: 
 was drawn for their augmentation and the learning rates are there before an epoch begins, and a counter there
 says which step it is.
 
-What needs a GPU here was written from torch's documentation of CUDA graphs and has not been measured; the
-steps themselves are tested on the processor, uncaptured.
+The steps themselves are tested on the processor, uncaptured; `scripts/bench/gpu.py` runs what needs a GPU.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from cpmodel.engine.base import Engine
 from cpmodel.engine.optimizers import optimizer_of
 from cpmodel.engine.steps import After, Lesson, Ready, Steps, nothing
 
-WARM_UP = 4  # steps before the capture: libraries set themselves up, the optimiser makes its state
+WARM_UP = 2  # steps before the capture: libraries set themselves up, the optimiser makes its state
 STRIDE = 32  # steps queued at a time; a few milliseconds, in which the processor serves other trainings
 
 
@@ -54,12 +53,10 @@ class DeviceSteps(Steps):
     def epoch(self, order: Tensor, generator: torch.Generator) -> Iterator[Ready]:
         """See `Steps.epoch`; stops when enough is queued, its last stride still to be done."""
         steps, batch = self._order.shape
-        self._order.copy_(order[: steps * batch].view(steps, batch))
+        self._take(self._order, order[: steps * batch].view(steps, batch))
         self._rates_now.copy_(self._rates[self._epochs] * self.factor)
         if self._drawn.numel():
-            shape = (batch, *self._lesson.images.shape[1:])
-            drawn = [draw(shape, self._lesson.recipe, generator) for _ in range(steps)]
-            self._drawn.copy_(torch.stack([torch.stack([d.long() for d in each]) for each in drawn]))
+            self._take(self._drawn, self._draws(generator))
         self._at.zero_()
         self.loss.zero_()
         before: Ready = _at_once
@@ -74,6 +71,18 @@ class DeviceSteps(Steps):
             yield before  # one stride is left to the device meanwhile
             before = queued
         self._epochs += 1
+
+    def _draws(self, generator: torch.Generator) -> Tensor:
+        """What the steps of an epoch draw for their images, shape (steps, kinds, batch)."""
+        steps, kinds, batch = self._drawn.shape
+        times = 1 if kinds == 1 else steps  # of one kind as many at once are the same numbers, in one call
+        shape = (steps * batch // times, *self._lesson.images.shape[1:])
+        drawn = [draw(shape, self._lesson.recipe, generator) for _ in range(times)]
+        return torch.stack([torch.stack(each).long() for each in drawn]).view(steps, kinds, batch)
+
+    def _take(self, there: Tensor, here: Tensor) -> None:
+        """Copy from the processor's memory, without a wait for what the device has to do before."""
+        there.copy_(here.contiguous().pin_memory() if there.is_cuda else here, non_blocking=True)
 
     def _next(self) -> None:
         if self._tries and self._done == WARM_UP:
@@ -98,9 +107,13 @@ class DeviceSteps(Steps):
     def _capture(self) -> None:
         """Record a step, none of which is executed; where that fails, steps go on as they are."""
         try:
-            graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self._device)
-            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            graph = torch.cuda.CUDAGraph()
+            # not by `torch.cuda.graph`, which waits for all that the device is at, other trainings' work, too
+            graph.capture_begin(capture_error_mode="thread_local")
+            try:
                 self._step()
+            finally:
+                graph.capture_end()
         except Exception as error:  # whatever a family's network does that cannot be captured
             # the end of a broken capture may raise an error of its own
             if isinstance(error, torch.OutOfMemoryError) or isinstance(

@@ -323,10 +323,11 @@ def pooled(maps: Maps, window: int, stride: int, out: Maps) -> None:
 
 @compiled
 def spread_windows(gradient: Maps, maps: Maps, pooled: Maps, window: int, stride: int, out: Maps) -> None:
-    """Add the gradient of each window to `out` where its maximum is; the first of equal ones gets it."""
+    """Write the gradient of each window where its maximum is; the first of equal ones gets it."""
     n, h, w, channels = maps.shape
     left = np.empty(channels, np.float32)
     for image in range(n):
+        out[image] = 0
         for i in range(pooled.shape[1]):
             for j in range(pooled.shape[2]):
                 for c in range(channels):

@@ -25,7 +25,7 @@ from cpmodel.engine.reading import read
 from cpmodel.families.modules import EvenConv2d
 
 _WIDE = 4000  # from so many weights of one convolution oneDNN is faster
-_MANY = 1000  # from so many weights of 1 x 1 a product of matrices is faster than the kernel
+_MANY = 300  # from so many weights of 1 x 1 a product of matrices is faster than the kernel
 
 
 class LanesEngine(Engine):
@@ -233,10 +233,7 @@ def _correlate(
     """Write what filters see of maps that have all zeros they need; weights as torch has them."""
     channels, kernel = len(out), (weights.shape[2], weights.shape[3])
     if _is_product(weights, groups, stride):
-        matrix = torch.from_numpy(weights.reshape(channels, -1))
-        torch.mm(
-            matrix, torch.from_numpy(x.reshape(len(x), -1)), out=torch.from_numpy(out.reshape(channels, -1))
-        )
+        np.matmul(weights.reshape(channels, -1), x.reshape(len(x), -1), out=out.reshape(channels, -1))
         if bias.any() or np.isfinite(limits).any():
             lanes.normed(out, np.ones(channels, np.float32), bias, limits, out)
         return
@@ -250,8 +247,7 @@ def _weight_gradient(
     """The gradient of weights, given that of what `_correlate` wrote."""
     shape, channels = weights.shape, len(gradient)
     if _is_product(weights, groups, stride):
-        pixels = torch.from_numpy(x.reshape(len(x), -1))
-        product: NDArray[np.float32] = (torch.from_numpy(gradient.reshape(channels, -1)) @ pixels.t()).numpy()
+        product: NDArray[np.float32] = gradient.reshape(channels, -1) @ x.reshape(len(x), -1).T
         return product.reshape(shape)
     found = np.empty((groups, shape[1] * shape[2] * shape[3], channels // groups), np.float32)
     lanes.weight_gradient(x, gradient, (shape[2], shape[3]), stride, found)
@@ -394,23 +390,23 @@ class _Dense(_Step):
 
     def forward(self, x: Maps, train: bool) -> tuple[Maps, Any]:
         """See `_Step.forward`."""
-        features, weights = _flat(x), self.module.weight.detach()
-        bias = self.module.bias
-        out = weights @ features if bias is None else torch.addmm(bias.detach()[:, None], weights, features)
-        return out.numpy()[:, None, None], x
+        out: Maps = self.module.weight.detach().numpy() @ _flat(x)
+        if self.module.bias is not None:
+            out += self.module.bias.detach().numpy()[:, None]
+        return out[:, None, None], x
 
     def back(self, known: Any, gradient: Maps, wanted: bool) -> Maps:
         """See `_Step.back`."""
         coming = _flat(gradient)
         if self.module.bias is not None:
-            self.module.bias.grad = coming.sum(1)
-        self.module.weight.grad = coming @ _flat(known).t()
-        back: Maps = (self.module.weight.detach().t() @ coming).numpy().reshape(known.shape)
+            self.module.bias.grad = torch.from_numpy(coming.sum(axis=1))
+        self.module.weight.grad = torch.from_numpy(coming @ _flat(known).T)
+        back: Maps = (self.module.weight.detach().numpy().T @ coming).reshape(known.shape)
         return back
 
 
-def _flat(maps: Maps) -> Tensor:
-    return torch.from_numpy(maps.reshape(-1, maps.shape[3]))
+def _flat(maps: Maps) -> NDArray[np.float32]:
+    return maps.reshape(-1, maps.shape[3])
 
 
 @dataclass(frozen=True, eq=False)

@@ -206,7 +206,7 @@ class Pool(Operation):
     def back(self, known: tuple[Tensor, Tensor], gradient: Tensor, first: bool) -> Tensor:
         """See `Operation.back`."""
         x, pooled = known
-        out = torch.zeros_like(x)
+        out = torch.empty_like(x)
         arrays = array(gradient), array(x), array(pooled)
         kernels.spread_windows(*arrays, self.window, self.stride, array(out))
         return out
@@ -276,14 +276,22 @@ class Dense(Operation):
         coming = gradient[:, 0, 0]
         if self.dense.bias is not None:
             self.dense.bias.grad = coming.sum(0, dtype=torch.float32)
-        columns: Tensor = (coming.t() @ features).float()
-        back: Tensor = coming @ weight
+        if _is_wide(weight):
+            columns = torch.from_numpy(array(coming).T @ array(features))
+            back = torch.from_numpy(array(coming) @ array(weight))
+        else:
+            columns, back = (coming.t() @ features).float(), coming @ weight
         if len(weight) > n:
             self.dense.weight.grad = columns
             return back.view(n, c, h, w).permute(0, 2, 3, 1).contiguous()
         columns = columns.view(-1, h, w, c).permute(0, 3, 1, 2)
         self.dense.weight.grad = columns.reshape(self.dense.weight.shape)
         return back.view(n, h, w, c)
+
+
+def _is_wide(weight: Tensor) -> bool:
+    """Whether gradients are numpy's products: its BLAS is up to twice as fast here where units are many."""
+    return weight.dtype == torch.float32 and len(weight) >= 64
 
 
 @dataclass(frozen=True, eq=False)

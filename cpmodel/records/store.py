@@ -7,7 +7,7 @@ What it guarantees, whatever process is killed when:
 - a queue is written whole before its first training, so an interrupted study goes on as planned;
 - processes that share the folder (or, through a server storage, the study) never train one identity twice.
 
-Every training is an Optuna trial (value: validation precision; intermediate values: its curve), so
+Every training is an Optuna trial (value: validation precision; intermediate values: points of its curve), so
 optuna-dashboard and Optuna's own tools open a study as it is.
 """
 
@@ -71,6 +71,8 @@ class Store:
     def __init__(self, folder: Path, storage: BaseStorage, storage_url: str, study_id: int) -> None:
         self.folder, self.storage_url = folder, storage_url
         self._storage, self._study_id = storage, study_id
+        self._asked: dict[int, tuple[Request, str]] = {}  # by trial, each with its identity
+        self._waiting: list[FrozenTrial] = []  # when they were last looked at, in order
         self._me = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -167,6 +169,7 @@ class Store:
             with self._guarded():
                 self._storage.set_study_user_attr(self._study_id, _SETTINGS, dump(new))
             self.settings = new
+            self._asked.clear()
 
     # what is there
 
@@ -204,7 +207,14 @@ class Store:
     def open_requests(self, purposes: Collection[Purpose] | None = None) -> list[Request]:
         """Trainings asked for (of these purposes, if given) and not yet recorded, in order."""
         trials = (t for t in self._trials() if not t.state.is_finished() and _SAMPLE not in t.user_attrs)
-        return [r for r in map(_request, trials) if _wanted(r, purposes)]
+        return [request for request, _ in map(self._of, trials) if _wanted(request, purposes)]
+
+    def _of(self, trial: FrozenTrial) -> tuple[Request, str]:
+        """What a trial was asked for, and its identity; neither changes while the settings are the same."""
+        if trial._trial_id not in self._asked:
+            request = request_of(trial.user_attrs[_TASK])
+            self._asked[trial._trial_id] = request, self.identity_of(request)
+        return self._asked[trial._trial_id]
 
     def _trials(self) -> list[FrozenTrial]:
         with self._guarded():
@@ -215,7 +225,7 @@ class Store:
 
     def unasked(self, requests: Iterable[Request]) -> tuple[list[Request], int]:
         """Those that nobody has asked for yet, and how many trainings have been asked for."""
-        there = {self.identity_of(_request(t)) for t in self._trials()}
+        there = {self._of(t)[1] for t in self._trials()}
         return [request for request in requests if self.identity_of(request) not in there], len(there)
 
     def enqueue(self, requests: Iterable[Request]) -> int:
@@ -227,7 +237,7 @@ class Store:
                 raise BadInputError("the start of a training", expected=known, got=request.start.kind)
         with locked(self.folder / "claim.lock"):
             # the plan is one write, its trials are many: what a crash cut off is completed by the next call
-            there = {self.identity_of(_request(t)) for t in self._trials()}
+            there = {self._of(t)[1] for t in self._trials()}
             planned = self.note("queue") or []
             wanted: dict[str, Request] = {}
             for given in [*map(request_of, planned), *asked]:
@@ -258,31 +268,57 @@ class Store:
     def claim(self, purposes: Collection[Purpose] | None = None) -> Claim | None:
         """The next training (of these purposes, if given) nobody living is at, now this process's."""
         with locked(self.folder / "claim.lock"), self._guarded():
-            taken: set[str] = set()
-            for trial in self._trials():
-                request = _request(trial)
-                key = self.identity_of(request)
-                if key in taken:  # two machines asked for it at once; the first one counts
-                    if trial.state == TrialState.WAITING:
-                        self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-                    continue
-                taken.add(key)
-                if not _wanted(request, purposes):
-                    continue
-                if trial.state == TrialState.RUNNING and _SAMPLE in trial.user_attrs:
-                    with suppress(UpdateFinishedTrialError):  # its own process is quicker
-                        self._finish(trial._trial_id, self._sample(trial))
-                elif trial.state == TrialState.WAITING:
-                    if self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
-                        return self._taken(trial)
-                elif trial.state == TrialState.RUNNING and not self._alive(trial.user_attrs.get(_WORKER)):
-                    claim = self._taken_over(trial)
-                    if claim is not None:
-                        return claim
+            return self._claim_known(purposes) or self._claim_any(purposes)
+
+    def _claim_known(self, purposes: Collection[Purpose] | None) -> Claim | None:
+        """One of those that were waiting at the last look at all: that look costs time for each of them."""
+        for place, trial in enumerate(self._waiting):
+            if not _wanted(self._of(trial)[0], purposes):
+                continue
+            self._waiting = self._waiting[:place] + self._waiting[place + 1 :]
+            with suppress(UpdateFinishedTrialError):  # another process has done it meanwhile
+                if self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+                    return self._taken(trial)
+            return None
         return None
 
+    def _claim_any(self, purposes: Collection[Purpose] | None) -> Claim | None:
+        """The first of all; notes what waits behind it, unless a process gave up something there."""
+        claim: Claim | None = None
+        waiting: list[FrozenTrial] = []
+        self._waiting = []
+        for trial in self._first_asked():
+            running = trial.state == TrialState.RUNNING
+            if trial.state == TrialState.WAITING:
+                free = claim is None and _wanted(self._of(trial)[0], purposes)
+                if not free:
+                    waiting.append(trial)
+                elif self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
+                    claim = self._taken(trial)
+            elif running and _SAMPLE in trial.user_attrs:
+                with suppress(UpdateFinishedTrialError):  # its own process is quicker
+                    self._finish(trial._trial_id, self._sample(trial))
+            elif running and not self._alive(trial.user_attrs.get(_WORKER)):
+                if claim is not None:
+                    return claim
+                if _wanted(self._of(trial)[0], purposes):
+                    claim = self._taken_over(trial)
+        self._waiting = waiting
+        return claim
+
+    def _first_asked(self) -> Iterator[FrozenTrial]:
+        """All trials; where two machines asked for the same at once, the first one counts."""
+        taken: set[str] = set()
+        for trial in self._trials():
+            key = self._of(trial)[1]
+            if key not in taken:
+                taken.add(key)
+                yield trial
+            elif trial.state == TrialState.WAITING:
+                self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+
     def _taken(self, trial: FrozenTrial) -> Claim:
-        claim = Claim(trial._trial_id, _request(trial), int(trial.user_attrs.get(_ATTEMPTS, 0)))
+        claim = Claim(trial._trial_id, self._of(trial)[0], int(trial.user_attrs.get(_ATTEMPTS, 0)))
         self.beat([claim])
         return claim
 
@@ -310,6 +346,8 @@ class Store:
     def _alive(self, worker: Mapping[str, Any] | None) -> bool:
         if worker is None:
             return False
+        if worker["token"] == self._me["token"]:
+            return True
         if worker["host"] != self._me["host"]:
             return bool(time.time() - worker["beat"] < DEAD_S)
         born = _born(worker["pid"])
@@ -339,6 +377,7 @@ class Store:
 
     def release(self, claim: Claim, *, failed_attempt: bool = False) -> None:
         """Give a training back untrained; `failed_attempt` counts against it."""
+        self._waiting = []
         with self._guarded(), suppress(UpdateFinishedTrialError):
             if failed_attempt:
                 self._storage.set_trial_user_attr(claim.trial_id, _ATTEMPTS, claim.attempts + 1)
@@ -381,10 +420,6 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
     if all(isinstance(v, int) for v in parameter.values):
         return IntDistribution(int(low), int(high))
     return FloatDistribution(float(low), float(high))
-
-
-def _request(trial: FrozenTrial) -> Request:
-    return request_of(trial.user_attrs[_TASK])
 
 
 def _wanted(request: Request, purposes: Collection[Purpose] | None) -> bool:

@@ -31,7 +31,6 @@ Say = Callable[..., None]  # told of everything, as ``say(seat=..., event=..., .
 class _Running:
     job: Job
     turns: Turns
-    bytes: int
     ready: Ready
     held: ExitStack
 
@@ -44,6 +43,7 @@ class Together:
         self._device = trainer.plan.device
         self._waiting: deque[Job] = deque()
         self._running: dict[int, _Running] = {}
+        self._needs: dict[int, int] = {}  # bytes of the device that the training in a seat will take
 
     @property
     def idle(self) -> bool:
@@ -52,6 +52,7 @@ class Together:
 
     def add(self, job: Job) -> None:
         """One more; its seat must be free."""
+        self._needs[job.seat] = self._bytes(job)
         self._waiting.append(job)
 
     def turn(self) -> bool:
@@ -81,7 +82,7 @@ class Together:
             self._say(seat=job.seat, event="epoch", epoch=epoch, precision=precision)
 
         turns = self._trainer.turns(job, on_epoch)
-        self._running[job.seat] = _Running(job, turns, self._bytes(job), lambda: True, held)
+        self._running[job.seat] = _Running(job, turns, lambda: True, held)
         self._say(seat=job.seat, event="begun")
         return True
 
@@ -92,8 +93,8 @@ class Together:
         if job.alone or any(running.job.alone for running in self._running.values()):
             return False
         memory = memory_of(self._device)
-        promised = self._trainer.resized.bytes + sum(running.bytes for running in self._running.values())
-        return memory is None or fits(self._bytes(job), promised, memory)
+        promised = self._trainer.resized.bytes + sum(self._needs[seat] for seat in self._running)
+        return memory is None or fits(self._needs[job.seat], promised, memory)
 
     def _bytes(self, job: Job) -> int:
         try:

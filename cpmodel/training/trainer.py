@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from cpmodel.costs.describe import sizes
@@ -37,7 +38,7 @@ from cpmodel.training.resized import Resized, pieces
 from cpmodel.training.watched import Watched
 
 EVALUATION_BATCH = 250  # few enough that the maps stay in the caches
-DEVICE_EVALUATION_BATCH = 1000  # many enough that a GPU is not kept waiting for the next
+DEVICE_EVALUATION_BATCH = 2500  # many enough that a GPU is not kept waiting for the next
 
 OnEpoch = Callable[[int, float], None]  # told how many epochs are done, and the validation precision
 
@@ -213,7 +214,7 @@ class Trainer:
         threads = torch.get_num_threads()
         torch.set_num_threads(self.plan.threads)
         try:
-            with kept_heap():
+            with kept_heap(), threadpool_limits(self.plan.threads, user_api="blas"):
                 yield
         finally:
             torch.set_num_threads(threads)
@@ -291,14 +292,14 @@ class Trainer:
                 average.exchange()
             logits = self._logits(engine, configuration, "validation", parts)
             yield reached(images.device)
-            validation = self._judged(logits, "validation")
-            curve.append(validation.precision)
+            curve.append(self._precision(logits, "validation"))
             steps.factor *= watched.after(curve[-1])
             if watched.over:
                 curve.pop()
                 break
             tell(epoch, curve[-1])
             if stopped := job.stopping is not None and job.stopping(curve):
+                validation = self._judged(logits, "validation")
                 break
             if average is not None:
                 average.exchange()
@@ -354,7 +355,13 @@ class Trainer:
         size = (EVALUATION_BATCH if self._on_cpu else DEVICE_EVALUATION_BATCH) // parts
         return torch.cat([engine.logits(chunk) for chunk in pieces(images, size)])
 
+    def _precision(self, logits: Tensor, split: str) -> float:
+        return mean(self._values(logits, split), self.metric.strata(self.images.splits[split].labels))
+
+    def _values(self, logits: Tensor, split: str) -> Floats:
+        return self.metric.precision_of(logits.cpu().numpy(), self.images.splits[split].labels)
+
     def _judged(self, logits: Tensor, split: str) -> Evaluation:
         scores, labels = logits.cpu().numpy(), self.images.splits[split].labels
-        values = self.metric.precision_of(scores, labels)
-        return Evaluation(values, self.metric.strata(labels), figures(scores, labels, self.metric))
+        strata = self.metric.strata(labels)
+        return Evaluation(self._values(logits, split), strata, figures(scores, labels, self.metric))

@@ -81,8 +81,9 @@ def test_the_device_takes_the_steps_that_the_host_would(optimizer: Any) -> None:
     assert not steps.captured
 
 
-def test_no_augmentation() -> None:
-    learned = lesson(Recipe(augment=()))
+@pytest.mark.parametrize("augment", [(), ("flip",), ("shift",)])
+def test_few_kinds_are_drawn_or_none(augment: Any) -> None:
+    learned = lesson(Recipe(augment=augment))
     one, other = network(), network()
     by_host, _ = trained(HostSteps(ModulesEngine(one, NORMALISATION), one, learned), learned)
     by_device, _ = trained(DeviceSteps(ModulesEngine(other, NORMALISATION), other, learned), learned)
@@ -101,29 +102,25 @@ def test_a_capture_that_fails_changes_nothing() -> None:
 
 
 class Recorder:
-    """Stands in for a CUDA graph: the step that it recorded is done again at each replay."""
+    """Stands in for a CUDA graph: the step that it recorded is done again at each replay.
+
+    What is done while it records leaves no trace, as in a capture.
+    """
 
     replays = 0
     step: Any = None
 
-    def replay(self) -> None:
-        Recorder.replays += 1
-        Recorder.step()
-
-
-class Recording:
-    """Stands in for `torch.cuda.graph`: what is done inside leaves no trace, as in a capture."""
-
-    def __init__(self, graph: Recorder, stream: object, capture_error_mode: str) -> None:
+    def capture_begin(self, capture_error_mode: str) -> None:
         assert capture_error_mode == "thread_local"
         self.kept = Recorder.state()
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: object) -> None:
+    def capture_end(self) -> None:
         for tensor, value in self.kept:
             tensor.data.copy_(value)
+
+    def replay(self) -> None:
+        Recorder.replays += 1
+        Recorder.step()
 
 
 def test_the_first_steps_run_and_the_rest_are_replayed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,8 +136,6 @@ def test_the_first_steps_run_and_the_rest_are_replayed(monkeypatch: pytest.Monke
 
     Recorder.step, Recorder.replays, Recorder.state = steps._step, 0, staticmethod(everything)  # type: ignore[attr-defined]
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Recorder)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
-    monkeypatch.setattr(torch.cuda, "graph", Recording)
     assert trained(steps, learned) == trained(plain, learned)
     assert torch.equal(state(one), state(other))
     assert steps.captured
@@ -153,23 +148,18 @@ def test_no_memory_in_a_capture_is_no_memory(monkeypatch: pytest.MonkeyPatch, en
     learned, net = lesson(Recipe()), network()
     steps = DeviceSteps(ModulesEngine(net, NORMALISATION), net, learned)
 
-    class Ends(Recording):
-        def __init__(self, *arguments: object, **options: object) -> None:
-            pass
-
-        def __enter__(self) -> None:
+    class Full(Recorder):
+        def capture_begin(self, capture_error_mode: str) -> None:
             def full() -> None:
                 raise torch.OutOfMemoryError("CUDA out of memory")
 
             monkeypatch.setattr(steps, "_step", full)
 
-        def __exit__(self, *error: object) -> None:
+        def capture_end(self) -> None:
             if not ends_well:
                 raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
 
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Recorder)
-    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: None)
-    monkeypatch.setattr(torch.cuda, "graph", Ends)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Full)
     with pytest.raises(torch.OutOfMemoryError):
         trained(steps, learned)
 

@@ -232,15 +232,13 @@ def test_momentum_of_zero_and_smoothing() -> None:
 
 def scripted(t: Trainer, course: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the trainer find these precisions, one after another, then what there is."""
-    original, left = t._judged, iter(course)
+    original, left = t._values, iter(course)
 
-    def judged(*arguments: Any) -> Any:
-        found = original(*arguments)
-        p, n = next(left, None), len(found.values)
-        values = np.arange(n) < round(p * n) if p is not None else found.values
-        return type(found)(values.astype(np.float64), None, found.figures)
+    def values(*arguments: Any) -> Any:
+        found, p = original(*arguments), next(left, None)
+        return found if p is None else (np.arange(len(found)) < round(p * len(found))).astype(np.float64)
 
-    monkeypatch.setattr(t, "_judged", judged)
+    monkeypatch.setattr(t, "_values", values)
 
 
 def test_patience_stops(monkeypatch: pytest.MonkeyPatch) -> None:
