@@ -73,14 +73,12 @@ def memory_of(device: str) -> Memory | None:
     return Memory(free, torch.cuda.memory_reserved(device), torch.cuda.memory_allocated(device))
 
 
-def training_bytes(activations: float, params: float, batch: int, evaluated: int, peak: float) -> int:
+def training_bytes(activations: float, params: float, batch: int) -> int:
     """What one training takes of a GPU's memory, bytes; rather too much than too little, and unmeasured.
 
-    For one image `activations` are the outputs of all layers, `peak` the largest input plus output of one; a
-    training step has `batch` images, one piece of an evaluation `evaluated`.
+    For one image `activations` are the outputs of all layers; evaluations are in pieces that need no more.
     """
-    at_work = max(STORED_BYTES * activations * batch, STORED_BYTES * peak * evaluated)
-    return int(at_work + WEIGHT_BYTES * params) + LIBRARY_BYTES
+    return int(STORED_BYTES * activations * batch + WEIGHT_BYTES * params) + LIBRARY_BYTES
 
 
 def fits(needed: int, promised: int, memory: Memory) -> bool:

@@ -20,7 +20,7 @@ from cpmodel.engine.base import Engine
 from cpmodel.engine.optimizers import optimizer_of
 from cpmodel.engine.steps import After, Lesson, Ready, Steps, nothing
 
-WARM_UP = 2  # steps before the capture: libraries set themselves up, the optimiser makes its state
+WARM_UP = 1  # steps before the capture: libraries set themselves up, the optimiser makes its state
 STRIDE = 32  # steps queued at a time; a few milliseconds, in which the processor serves other trainings
 
 

@@ -32,6 +32,7 @@ class ModulesEngine(Engine):
                 # its weights are stored anew: two layouts of one pixel are the same numbers, but not to torch
                 module.weight.data = module.weight.data.clone(memory_format=torch.contiguous_format)
                 module.register_forward_pre_hook(_contiguous)
+        self._last = channels_last and device != "cpu"
         self._kind, self._half, self._parts = device.partition(":")[0], dtype == "bfloat16", parts
         self._mean, self._factor = (torch.tensor(v, device=device).view(1, -1, 1, 1) for v in normalisation)
 
@@ -59,6 +60,9 @@ class ModulesEngine(Engine):
 
     def _forward(self, images: Tensor) -> Tensor:
         x = images.float().sub_(self._mean).mul_(self._factor)
+        if self._last and x.shape[1] == 1:
+            # one channel lies in memory as both layouts have it, and torch would take it for the other
+            x = x.as_strided(x.shape, (x[0].numel(), 1, x.shape[3], 1))
         with torch.autocast(self._kind, dtype=torch.bfloat16, enabled=self._half):
             logits: Tensor = self.network(x)
         return logits.float()

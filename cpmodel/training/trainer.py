@@ -6,6 +6,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,7 +39,7 @@ from cpmodel.training.resized import Resized, pieces
 from cpmodel.training.watched import Watched
 
 EVALUATION_BATCH = 250  # few enough that the maps stay in the caches
-DEVICE_EVALUATION_BATCH = 2500  # many enough that a GPU is not kept waiting for the next
+DEVICE_EVALUATION_BATCH = 2500  # at most; many enough that a GPU is not kept waiting for the next
 
 OnEpoch = Callable[[int, float], None]  # told how many epochs are done, and the validation precision
 
@@ -92,7 +93,7 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained network (on the CPU, float32, in evaluation mode) and how it got there.
+    """A trained network (float32, in evaluation mode, where it was trained) and how it got there.
 
     Where the training was stopped it has the mean of its weights (see `Average`), and `validation` is in the
     plan's dtype, else in float32. The curve is the validation precision after each epoch: of such means,
@@ -108,7 +109,7 @@ class Trained:
     def save(self, path: Path) -> None:
         """Keep the weights, readable with ``torch.load(path, weights_only=True)``."""
         with replacing(path) as temporary:
-            torch.save(self.network.state_dict(), temporary)
+            torch.save({name: value.cpu() for name, value in self.network.state_dict().items()}, temporary)
 
 
 Turns = Generator[Ready, None, Trained]
@@ -187,6 +188,8 @@ class Trainer:
         self._normalisation = Normalisation(tuple(255 * m for m in self.mean), factor)
         self.resized = Resized(images, self.plan.device, cache)
         self._streams: dict[int, torch.cuda.Stream] = {}
+        self._builder = ThreadPoolExecutor(1)
+        self._sizes: dict[str, tuple[float, float, float]] = {}
         prepare(self.plan.device)
 
     def _engine(self, network: nn.Module, exact: bool = False, parts: int = 1) -> Engine:
@@ -205,8 +208,22 @@ class Trainer:
 
     def device_bytes(self, configuration: Configuration, batch: int) -> int:
         """Memory that a training of a configuration, so many images a step, will take of its GPU, bytes."""
-        activations, params, peak = sizes(self.family, self.task, configuration)
-        return training_bytes(activations, params, batch, DEVICE_EVALUATION_BATCH, peak)
+        activations, params, _ = self._sizes_of(configuration)
+        return training_bytes(activations, params, batch)
+
+    def _sizes_of(self, configuration: Configuration) -> tuple[float, float, float]:
+        """See `sizes`; found once."""
+        key = repr(sorted(configuration.items()))
+        if key not in self._sizes:
+            self._sizes[key] = sizes(self.family, self.task, configuration)
+        return self._sizes[key]
+
+    def _piece(self, configuration: Configuration) -> int:
+        """How many images are evaluated at a time; on a GPU they take no more memory than a training step."""
+        if self._on_cpu:
+            return EVALUATION_BATCH
+        activations, _, peak = self._sizes_of(configuration)
+        return min(DEVICE_EVALUATION_BATCH, int(self.recipe.batch_size * activations / peak))
 
     @contextmanager
     def settled(self) -> Iterator[None]:
@@ -214,7 +231,8 @@ class Trainer:
         threads = torch.get_num_threads()
         torch.set_num_threads(self.plan.threads)
         try:
-            with kept_heap(), threadpool_limits(self.plan.threads, user_api="blas"):
+            limited = threadpool_limits(self.plan.threads, user_api="blas") if self._on_cpu else nullcontext()
+            with kept_heap(), limited:
                 yield
         finally:
             torch.set_num_threads(threads)
@@ -266,7 +284,12 @@ class Trainer:
     def _fit(self, job: Job, tell: OnEpoch) -> Turns:
         started = time.perf_counter()
         configuration, seed, recipe, parts = job.configuration, job.seed, job.recipe, job.parts
-        network = self.new_network(configuration, seed, recipe.conv_std)
+        if self._on_cpu:
+            network = self.new_network(configuration, seed, recipe.conv_std)
+        else:  # to draw the first weights of many units takes long: others go on meanwhile
+            building = self._builder.submit(self.new_network, configuration, seed, recipe.conv_std)
+            yield building.done
+            network = building.result()
         engine = self._engine(network, parts=parts)
         images = self.resized.split("train", self.family.input_size(configuration, self.task))
         generator = torch.Generator().manual_seed(seed)
@@ -316,8 +339,7 @@ class Trainer:
             curve.append(validation.precision)
             tell(epoch, curve[-1])
         plan = replace(self.plan, fused=self.plan.fused and parts == 1, graphs=steps.captured, parts=parts)
-        network = network.to("cpu").eval()
-        return Trained(network, validation, tuple(curve), time.perf_counter() - started, plan)
+        return Trained(network.eval(), validation, tuple(curve), time.perf_counter() - started, plan)
 
     def new_network(
         self, configuration: Configuration, seed: int, conv_std: float | None = None
@@ -352,7 +374,7 @@ class Trainer:
 
     def _logits(self, engine: Engine, configuration: Configuration, split: str, parts: int = 1) -> Tensor:
         images = self.resized.split(split, self.family.input_size(configuration, self.task))
-        size = (EVALUATION_BATCH if self._on_cpu else DEVICE_EVALUATION_BATCH) // parts
+        size = max(1, self._piece(configuration) // parts)
         return torch.cat([engine.logits(chunk) for chunk in pieces(images, size)])
 
     def _precision(self, logits: Tensor, split: str) -> float:
