@@ -5,25 +5,28 @@
 
 Runs the tests that need a GPU. Then a small and a large configuration of the plain family, and those of the
 other families that `train.CASES` names: by the product, several at once, and by the plain loop on the same
-device, each in a process of its own. Images are the product's own; for squeezenet and mobilenet those,
+device. Images are the product's own; for squeezenet and mobilenet those,
 enlarged to 64 pixels and in three colours. Each line of the table is written as soon as it is there; what is
 in the table is not done again, unless `--again` is given.
-As the time runs out there are fewer trainings of each, and what takes longer than its share is ended.
+As the time runs out there are fewer trainings of each.
 `--device cpu` tries it out where there is none.
 
-Memory is what all processes take of the device at most, on a processor that of all processes together.
+Memory is what all processes take of the device at most (that of this process counts with the product's), on a
+processor that of all processes together.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,14 @@ import train
 from train import Case
 
 import cpmodel.datasets
+from cpmodel.datasets.base import ImageSet, Split
 from cpmodel.engine.devices import training_devices
+from cpmodel.families import get_family
+from cpmodel.recipe import Recipe
+from cpmodel.records.sample import Request
+from cpmodel.records.settings import Settings
+from cpmodel.records.store import Store
+from cpmodel.training.pool import Pool
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "data" / "measured" / "gpu.csv"
@@ -49,8 +59,7 @@ CASES = [
     *train.CASES,
 ]
 TESTS_S = 150.0  # for the tests, at most
-USUAL_S = 20.0  # a run that gets less does fewer trainings
-AT_ONCE = {"product": 24, "plain": 2}  # trainings of a run on a GPU; the product does eight of them at once
+AT_ONCE = {"product": 48, "plain": 2}  # trainings of a run on a GPU; the product does eight of them at once
 ON_CPU = {"product": 2, "plain": 1}
 EPOCHS = 6  # on a GPU: those of the default recipe, or it would be start-ups that are compared
 LOOK_S = 0.05  # between two looks at the memory
@@ -83,11 +92,9 @@ def used_mib(device: str) -> float:
     return found / 2**20
 
 
-def one(number: int, way: str, seeds: int, dataset: str, device: str) -> dict[str, Any]:
-    """Train one case in this process, and watch the memory."""
-    train.CASES = [
-        case._replace(seeds=seeds, epochs=case.epochs if device == "cpu" else EPOCHS) for case in CASES
-    ]
+@contextmanager
+def watched(device: str) -> Iterator[list[float]]:
+    """The most memory that is taken meanwhile, in a list of one."""
     peak, done = [0.0], threading.Event()
 
     def look() -> None:
@@ -97,7 +104,7 @@ def one(number: int, way: str, seeds: int, dataset: str, device: str) -> dict[st
     watcher = threading.Thread(target=look)
     watcher.start()
     try:
-        return {**train.one_case(way, number, dataset, device), "memory_mib": peak[0]}
+        yield peak
     finally:
         done.set()
         watcher.join()
@@ -120,37 +127,67 @@ def tested(left: float, device: str) -> list[dict[str, Any]]:
         {"what": "test", "which": name.rpartition("::")[2], "outcome": word.lower()} for word, name in found
     ]
     whole = {"which": "all", "outcome": late or "done", "seconds": time.perf_counter() - started}
-    return [*rows, {"what": "test", **whole, "note": (said.strip().splitlines() or [""])[-1]}]
+    wrong = [line for line in said.splitlines() if line.startswith("E ")]
+    return [*rows, {"what": "test", **whole, "note": " | ".join(wrong)[:600]}]
 
 
-def trained(number: int, way: str, seeds: int, limit: float, folder: Path, device: str) -> dict[str, Any]:
-    """One line of the table: a case by one way, in a process of its own."""
-    case = CASES[number]
-    row: dict[str, Any] = {"what": case.family, "which": case.which, "way": way, "trainings": seeds}
-    words = ["--one", number, way, seeds, images_of(case, folder), device]
-    process = subprocess.Popen(
-        [sys.executable, __file__, *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        out, err = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        process.kill()  # its workers end with it
-        process.communicate()
-        return {**row, "outcome": f"ended: more than {limit:.0f} s"}
-    if process.returncode:
-        return {**row, "outcome": "failed", "note": (err.strip().splitlines() or [""])[-1][:300]}
-    told = json.loads(out.splitlines()[-1])
+def by_plain_loop(case: Case, images: ImageSet, device: str, most: int, ends: float) -> dict[str, Any]:
+    """Trainings one after another, in this process, after a short one that is not counted."""
+    family, precision = get_family(case.family), []
+    recipe = replace(Recipe.default(len(images.train.images)), epochs=case.epochs)
+    few = Split(images.train.images[: recipe.batch_size], images.train.labels[: recipe.batch_size])
+    train.plain(family, replace(images, train=few), recipe, case.configuration, 0, False, device)
+    started = time.perf_counter()
+    while len(precision) < most and (not precision or time.monotonic() < ends):
+        precision.append(
+            train.plain(family, images, recipe, case.configuration, len(precision), False, device)
+        )
+    return told(precision, time.perf_counter() - started)
+
+
+def by_product(case: Case, images: ImageSet, device: str, most: int, ends: float) -> dict[str, Any]:
+    """Trainings by a study's pool, after one in each of its seats that is not counted."""
+    family, recipe = get_family(case.family), Recipe.default(len(images.train.images))
+    space = family.space(train.task(images), {name: (value,) for name, value in case.configuration.items()})
+    settings = Settings.of(images, case.family, space, replace(recipe, epochs=case.epochs))
+    with tempfile.TemporaryDirectory() as folder:
+        study = Store.create(Path(folder) / "study", settings)
+        with Pool(study, images, full=True, devices=(device,)) as pool:
+            study.enqueue([Request(case.configuration, 10_000 + seat) for seat in range(pool.size)])
+            pool.drain()
+            started = time.perf_counter()
+            study.enqueue([Request(case.configuration, seed) for seed in range(most)])
+            pool.drain(deadline=ends)
+            wall_s = time.perf_counter() - started
+        frame = study.samples().frame
+    return told(frame[frame["seed"] < most]["precision"].tolist(), wall_s)
+
+
+def told(precision: list[float], wall_s: float) -> dict[str, Any]:
+    """What a run has to tell."""
+    if not precision:
+        return {"outcome": "the time was up"}
+    done = len(precision)
     return {
-        **row,
         "outcome": "done",
-        "seconds": told["wall_s"],
-        "an_hour": 3600 * seeds / told["wall_s"],
-        "precision": float(np.mean(told["precision"])),
-        "memory_mib": told["memory_mib"],
+        "trainings": done,
+        "seconds": wall_s,
+        "an_hour": 3600 * done / wall_s,
+        "precision": float(np.mean(precision)),
     }
+
+
+def trained(case: Case, way: str, images: ImageSet, device: str, share: float) -> dict[str, Any]:
+    """One line of the table: a case by one way."""
+    run, most = (by_product, by_plain_loop)[way == "plain"], (ON_CPU if device == "cpu" else AT_ONCE)[way]
+    with watched(device) as peak:
+        try:
+            found = run(case, images, device, most, time.monotonic() + share)
+        except Exception as error:  # the others are still of use
+            found = {"outcome": "failed", "note": f"{type(error).__name__}: {error}"[:300]}
+    if device != "cpu":
+        torch.cuda.empty_cache()
+    return {"what": case.family, "which": case.which, "way": way, **found, "memory_mib": peak[0]}
 
 
 def summary(out: Path) -> None:
@@ -172,10 +209,6 @@ def summary(out: Path) -> None:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--one"]:
-        number, way, seeds, dataset, device = sys.argv[2:]
-        print(json.dumps(one(int(number), way, int(seeds), dataset, device)))
-        return
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -209,15 +242,20 @@ def main() -> None:
         if (not given.only or case.family in given.only.split(","))
         and (case.family, case.which, way) not in there
     ]
-    most = ON_CPU if device == "cpu" else AT_ONCE
+    loaded: dict[str, ImageSet] = {}
     with tempfile.TemporaryDirectory() as folder:
         for place, (number, way) in enumerate(wanted):
             share = (ends - time.monotonic()) / (len(wanted) - place)
             if share < 1:
                 print(f"the time is up: {len(wanted) - place} runs are left for the same command", flush=True)
                 break
-            seeds = max(1, round(most[way] * min(1.0, share / USUAL_S)))
-            write(trained(number, way, seeds, 2 * share, Path(folder), device))
+            case = CASES[number]
+            if device != "cpu":
+                case = case._replace(epochs=EPOCHS)
+            name = images_of(case, Path(folder))
+            if name not in loaded:
+                loaded[name] = cpmodel.datasets.load(name)
+            write(trained(case, way, loaded[name], device, share))
     summary(given.out)
 
 

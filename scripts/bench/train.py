@@ -246,9 +246,7 @@ def one_case(way: str, number: int, dataset: str, device: str) -> dict[str, Any]
                 Path(folder) / "study", Settings.of(images, case.family, space, recipe, dataset=dataset)
             )
             with Pool(study, images, full=True, devices=training_devices(device)) as pool:
-                # a GPU has one process, and loads what it executes when it is first asked for it
-                once = [smallest] * pool.size if device == "cpu" else [case.configuration]
-                study.enqueue([Request(warm, 10_000 + number) for number, warm in enumerate(once)])
+                study.enqueue([Request(smallest, 10_000 + worker) for worker in range(pool.size)])
                 pool.drain()
                 started = time.perf_counter()
                 study.enqueue([Request(case.configuration, seed) for seed in seeds])
