@@ -38,6 +38,15 @@ set_up_vision() {
     fi
 }
 
+# The browser that the tests of the page use, where it can be installed.
+set_up_chromium() {
+    if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+        echo "Installing Chromium for the tests of the report" >&2
+        { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; } >/dev/null 2>&1 ||
+            echo "Chromium could not be installed: the tests of the page will be skipped" >&2
+    fi
+}
+
 find_python() {
     local name
     for name in python3 python3.13 python3.12 python3.11 python; do
