@@ -56,9 +56,7 @@ class FusedEngine(Engine):
     def _input(self, images: Tensor) -> Tensor:
         """uint8, shape (n, c, h, w) -> what the first convolution reads, shape (n, h, w, c)."""
         n, c, h, w = images.shape
-        # a single channel makes torch leave the layout with the channels last: gray gets a second, of zeros
-        make = torch.zeros if c < 2 else torch.empty
-        x = bordered(make((n, h, w, max(c, 2)), dtype=self._dtype), self._operations[0].border)
+        x = bordered(torch.empty((n, h, w, c), dtype=self._dtype), self._operations[0].border)
         pixels = images.permute(0, 2, 3, 1).contiguous().numpy()
         kernels.looked_up(pixels, array(self._table), array(x))
         return x

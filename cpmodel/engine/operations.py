@@ -365,11 +365,13 @@ def _shape(convolution: nn.Conv2d) -> tuple[Any, ...]:
 
 
 def _weight(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """The weights of a convolution, for as many channels as its input `x` has."""
-    weight = convolution.weight.detach()
-    if missing := x.shape[3] // convolution.groups - weight.shape[1]:
-        weight = F.pad(weight, (0, 0, 0, 0, 0, missing))
-    return weight.to(x.dtype, memory_format=torch.channels_last)
+    """The weights of a convolution of `x`, in its type and layout."""
+    weight = convolution.weight.detach().to(x.dtype, memory_format=torch.channels_last)
+    if x.shape[3] > 1:
+        return weight
+    # one channel lies in memory as both layouts have it: unless told, torch takes it for the other, slower one
+    rows, columns = convolution.kernel_size
+    return weight.contiguous().as_strided(weight.shape, (rows * columns, 1, columns, 1))
 
 
 def _convolution_back(
@@ -390,8 +392,8 @@ def _convolution_back(
         groups,
         [wanted, True, False],
     )
-    own = convolution.weight
-    own.grad = by_weight[:, : own.shape[1]].float().contiguous()
+    # a new tensor: what has one channel looks contiguous, whatever its strides
+    convolution.weight.grad = by_weight.float().contiguous().view(-1).view(weight.shape)
     return back.permute(0, 2, 3, 1).contiguous() if wanted else gradient
 
 

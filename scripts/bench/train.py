@@ -22,7 +22,8 @@ peak memory, and the mean difference in validation precision with its standard e
 
 ``--families``: a small and a large configuration of each of the other families, each trained with several
 seeds by one way, then by the other, for the epochs that `CASES` says. Gray images are the product's; those of
-squeezenet and mobilenet are `--colour`, 64 pixels wide (the Tiny ImageNet subset in class folders).
+squeezenet and mobilenet are `--colour`, 64 pixels wide (the Tiny ImageNet subset in class folders). With
+`--only` the lines of the others stay as they were.
 """
 
 from __future__ import annotations
@@ -299,10 +300,15 @@ def compare_families(arguments: argparse.Namespace) -> None:
             }
         )
         print(pd.DataFrame(rows[-1:]).round(4).to_string(index=False, header=len(rows) == 1), flush=True)
-        table = pd.DataFrame(rows).assign(machine=machine(arguments.device), versions=versions())
-        with replacing(arguments.out.with_name(arguments.out.stem + "_families.csv")) as temporary:
+        table = pd.DataFrame(rows[-1:]).assign(machine=machine(arguments.device), versions=versions())
+        out = arguments.out.with_name(arguments.out.stem + "_families.csv")
+        if out.exists():  # what was measured of others stays
+            before = pd.read_csv(out)
+            others = (before["family"] != case.family) | (before["which"] != case.which)
+            table = pd.concat([before[others], table])
+        with replacing(out) as temporary:
             table.to_csv(temporary, index=False)
-    ratios = np.array([row["ratio"] for row in rows])
+    ratios = pd.read_csv(out)["ratio"].to_numpy()
     print(f"geometric mean {np.exp(np.log(ratios).mean()):.2f}, least {ratios.min():.2f}, n {len(ratios)}")
 
 
