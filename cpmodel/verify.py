@@ -1,9 +1,9 @@
 """Does the choice reach the target? Intervals over seeds and images, and a verdict.
 
-A study states one error for all that it claims of its test split. Whenever networks are put to that split,
-opening i may err with probability error * 6 / (pi^2 i^2); these sum to `error` however many there are, so
-that asking again and again proves nothing that was not so. An interval holds for every target at once:
-another target for networks whose interval is known spends nothing.
+A study states one error for all that it claims of test images. Whenever networks are put to a test split,
+opening i of the study may err with probability error * 6 / (pi^2 i^2); these sum to `error` however many
+there are, so that asking again and again proves nothing that was not so. An interval holds for every target
+at once: another target for networks whose interval is known spends nothing.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from cpmodel.space import Floats, Value
 
 Outcome = Literal["reached", "missed", "undecided"]
 
-ERROR = 0.05  # the stated error of a study: all claims about its test split together
+ERROR = 0.05  # the stated error of a study: all claims about test images together
 
 
 def error_of_opening(number: int, error: float = ERROR) -> float:
-    """The part of the stated error that opening `number` of the test split may spend: error 6 / (pi n)^2.
+    """The part of the stated error that opening `number` of a study may spend: error 6 / (pi n)^2.
 
     >>> [round(error_of_opening(n), 4) for n in (1, 2, 3)]
     [0.0304, 0.0076, 0.0034]
@@ -313,7 +313,7 @@ class Verdict:
     exported_seed : int
         The seed best on validation, whose weights are exported.
     opening : int
-        Which opening of the study's test split this is, counted from 1.
+        Which opening of the study this is, counted from 1 over all its test splits.
     error : float
         The stated error of the study, of which this opening spends 1 - `interval.level`.
     comparison : Comparison or None

@@ -70,7 +70,8 @@ def load(images: Any = "embedded", *, image_size: int | None = None, seed: int =
     if isinstance(images, ImageSet):
         if image_size is None:
             return images
-        loaded = Loaded(images.splits, images.class_names, images.notes, images.mirrored_alike)
+        kept = images.class_names, images.notes, images.mirrored_alike, images.earlier
+        loaded = Loaded(images.splits, *kept)
         return complete(loaded, Request(images.name, size=image_size, seed=seed))
     with located(GIVEN):
         return complete(read_object(images), Request(GIVEN, size=image_size, seed=seed))

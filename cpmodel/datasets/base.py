@@ -44,6 +44,8 @@ class ImageSet:
         What was done to the images on loading (resized, converted, left out), one line each.
     mirrored_alike : bool
         Whether a mirrored image still shows its class; not so for digits.
+    earlier : tuple of Split
+        Test splits whose place `test` has taken: a study that was made with one of them goes on with `test`.
     """
 
     name: str
@@ -53,6 +55,7 @@ class ImageSet:
     class_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
     mirrored_alike: bool = True
+    earlier: tuple[Split, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.class_names) < 2:

@@ -45,6 +45,7 @@ class Loaded:
     class_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
     mirrored_alike: bool = True
+    earlier: tuple[Split, ...] = ()
 
 
 def parts_of(arrays: Mapping[str, Array]) -> Loaded:
@@ -102,7 +103,8 @@ def complete(loaded: Loaded, request: Request) -> ImageSet:
         notes.append(f"{shares} of the training images split off ({kind}, seed {request.seed})")
     alike = loaded.mirrored_alike if request.mirrored_alike is None else request.mirrored_alike
     splits = parts["train"], parts["validation"], parts["test"]
-    return ImageSet(request.text, *splits, names, tuple(notes), alike)
+    earlier = tuple(_shaped(part, request) for part in loaded.earlier)
+    return ImageSet(request.text, *splits, names, tuple(notes), alike, earlier)
 
 
 def _shaped(part: Split, request: Request) -> Split:

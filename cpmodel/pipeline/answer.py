@@ -66,7 +66,7 @@ class Answer:
     reason : why the run ended
     choice : what the models fitted to all samples choose
     evidence : every candidate that was tried on fresh seeds, in order
-    openings : every opening of the study's test split so far, with the error that each one spent
+    openings : every opening of the study's test splits so far, with the error that each one spent
     train_s : seconds of training, summed over workers
     outlook : how likely something cheaper than the answer exists, and how much cheaper; None where nobody
         searched

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from cpmodel.search.acquisition import Outlook
     from cpmodel.verify import Verdict
 
+# of a verdict about a test split whose place another one has taken
+OUTDATED = "The study has other test images now, to which cpmodel verify puts the configuration."
+
 
 @dataclass(frozen=True)
 class Notation:
@@ -120,11 +123,11 @@ def verdict_text(verdict: Verdict, notation: Notation) -> tuple[str, str]:
 
 
 def opening_text(verdict: Verdict) -> str:
-    """Which opening of the test split a verdict rests on, and what that spends."""
+    """Which opening of test images a verdict rests on, and what that spends."""
     spent = numbers.percent(1 - verdict.interval.level, 2)
     return (
-        f"This is opening {verdict.opening} of the test split: it spends {spent} of the study's stated error "
-        f"of {numbers.percent(verdict.error, 0)}."
+        f"This is opening {verdict.opening} of the study's test images: it spends {spent} of the study's "
+        f"stated error of {numbers.percent(verdict.error, 0)}."
     )
 
 

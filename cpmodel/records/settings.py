@@ -53,11 +53,9 @@ class Settings:
         """The settings of a study of these images, which are called `dataset` if that is given."""
         return cls(
             dataset=dataset or images.name,
-            data=images.data_hash,
-            test=images.test_hash,
             image_shape=images.image_shape,
             class_names=images.class_names,
-            split_sizes={name: len(split) for name, split in images.splits.items()},
+            **_content(images),
             family=family,
             space=space,
             recipe=recipe,
@@ -65,6 +63,10 @@ class Settings:
             seed=seed,
             code=code,
         )
+
+    def of_today(self, images: ImageSet) -> Settings:
+        """These settings in today's format, with the hashes and the sizes of these images."""
+        return replace(self, **_content(images), format=FORMAT)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**32:
@@ -87,6 +89,12 @@ class Settings:
             axis.name: configuration[axis.name] for axis in self._axes if axis.name in configuration
         }
         return replace(self.recipe, **changes) if changes else self.recipe
+
+
+def _content(images: ImageSet) -> dict[str, Any]:
+    """What settings say of the splits."""
+    sizes = {name: len(split) for name, split in images.splits.items()}
+    return {"data": images.data_hash, "test": images.test_hash, "split_sizes": sizes}
 
 
 def settings_of(kept: Mapping[str, Any], where: str) -> Settings:

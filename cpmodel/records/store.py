@@ -47,6 +47,9 @@ DEAD_S = 180.0  # silence after which a process of another machine counts as dea
 RACE_S = 1.0  # within this, a machine that claims a training through a server has said so
 CLOCK_S = 2.0  # a process's time of birth may shift by so much when the clock is set
 
+OPENINGS = "openings"  # the note of every opening of a test split, see `cpmodel.pipeline.proof`
+TEST_LOCK = "test.lock"  # held while a test split is opened, or another takes its place
+
 _TASK = "cpmodel:task"
 _SAMPLE = "cpmodel:sample"
 _WORKER = "cpmodel:worker"
@@ -153,7 +156,13 @@ class Store:
             )
 
     def accept(self, images: ImageSet) -> None:
-        """Make sure that these are the study's images, as they were when it was made."""
+        """Make sure that these are the study's images, as they were when it was made.
+
+        Only the test split may be another one, and only where the images name the study's among those whose
+        place theirs has taken, `ImageSet.earlier`. So somebody meant it; images that have changed by accident
+        are refused. No training sees a test image, so every sample stays. What was opened stays on record
+        under the hash of its split, and counts when the stated error is shared, see `cpmodel.pipeline.proof`.
+        """
         self._learn(images)
         s, got = self.settings, (images.data_hash, images.test_hash)
         if got != (s.data, s.test):
@@ -163,13 +172,27 @@ class Store:
             raise StudyError(what, expected=expected, got=here, where=str(self.folder))
 
     def _learn(self, images: ImageSet) -> None:
-        """Bring a study of format 1 to today's, if these are its images: it takes their hashes of today."""
-        if self.settings.format == 1 and whole_hash(images) == self.settings.data:
-            new = replace(self.settings, data=images.data_hash, test=images.test_hash, format=FORMAT)
+        """Bring the settings to today's format and test split, if the study was made of these images."""
+        known = [images, *(replace(images, test=split) for split in images.earlier)]
+        then = next(filter(self._made_of, known), None)
+        if then is None or (then is images and self.settings.format == FORMAT):
+            return
+        with locked(self.folder / TEST_LOCK):
+            # openings first: a crash between the two writes leaves each with the split that it was of
+            opened = self.note(OPENINGS) or []
+            self.keep(OPENINGS, [{"split": then.test_hash, **each} for each in opened])
+            new = self.settings.of_today(images)
             with self._guarded():
                 self._storage.set_study_user_attr(self._study_id, _SETTINGS, dump(new))
-            self.settings = new
-            self._asked.clear()
+        self.settings = new
+        self._asked.clear()
+
+    def _made_of(self, images: ImageSet) -> bool:
+        """Whether the settings are those of a study of just these images."""
+        s = self.settings
+        if s.format == 1:
+            return whole_hash(images) == s.data
+        return (images.data_hash, images.test_hash) == (s.data, s.test)
 
     # what is there
 

@@ -16,6 +16,7 @@ from cpmodel.pipeline.answer import Answer
 from cpmodel.pipeline.costing import Complexity, compared_costs, complexity_of, default_complexity
 from cpmodel.pipeline.curve import Curve
 from cpmodel.pipeline.material import Material
+from cpmodel.pipeline.proof import outdated
 from cpmodel.pipeline.stages import Fits
 from cpmodel.report.page import Page
 
@@ -81,6 +82,7 @@ def page_of(
     if material.project is not None:
         settings = material.project.study.settings
         shown |= {"settings": settings, "metric": get_metric(settings.metric)}
+        shown["outdated"] = outdated(material.project, shown.get("verdict"))
         shown["family"] = f"{settings.family}: {material.project.family.summary}"
     notes = dict.fromkeys([*material.samples.notes, *(choice.notes if choice is not None else ())])
     return Page(

@@ -109,6 +109,8 @@ class Page:
         Complexity of each training.
     spent : float
         Complexity of what the verdict is about.
+    outdated : bool
+        Whether the verdict is about another test split than the study's of today.
     evidence : tuple of Evidence
         Candidates tried on fresh seeds, in order.
     curve : Curve or None
@@ -143,6 +145,7 @@ class Page:
     choice: Choice | None = None
     verdict: Verdict | None = None
     spent: float = math.nan
+    outdated: bool = False
     evidence: tuple[Evidence, ...] = ()
     curve: Curve | None = None
     precision: tuple[PrecisionFit, ...] = ()

@@ -50,6 +50,7 @@ def told(page: Page) -> tuple[tuple[str, Tone], list[str]]:
     saving = _saving(page)
     if verdict is not None:
         first, second = wording.verdict_text(verdict, n)
+        second += f" {wording.OUTDATED}" if page.outdated else ""
         # what a missed target saves is the least of it
         order = [first, second, *saving] if verdict.status != "reached" else [first, *saving, second]
         return _BADGES[verdict.status], order

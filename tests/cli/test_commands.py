@@ -199,7 +199,7 @@ def test_verify_again_costs_nothing(cpmodel: Command, study: Path, tmp_path: Pat
     for words in (
         "Precision, validation",
         "97.0 % interval",
-        "opening 1 of the test split",
+        "opening 1 of the study's test images",
         "Run-time of one batch, 64 images",
         "x less",
     ):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cpmodel.datasets import load
 from cpmodel.datasets.base import Split
 from cpmodel.datasets.loaded import Loaded, Request, complete
 from cpmodel.errors import DatasetError
@@ -31,6 +32,16 @@ def test_shape_and_colour_as_asked() -> None:
         "8x10 pixels, brought to 4x4 (centre, antialiased)",
         "colour made gray",
     )
+
+
+def test_earlier_test_splits_come_in_the_same_form() -> None:
+    now = part(40)
+    earlier = Split(now.images[:9], now.labels[:9])
+    loaded = Loaded({"train": part(60), "test": now}, ("a", "b"), earlier=(earlier,))
+    images = complete(loaded, Request("here", size=4, channels=1))
+    for found in (images, load(images, image_size=3)):
+        assert np.array_equal(found.earlier[0].images, found.test.images[:9])
+        assert np.array_equal(found.earlier[0].labels, found.test.labels[:9])
 
 
 def test_groups_go_with_their_images() -> None:

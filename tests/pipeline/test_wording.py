@@ -139,7 +139,7 @@ def test_one_seed_says_what_its_interval_leaves_out() -> None:
 def test_openings_are_counted() -> None:
     second = replace(VERDICT, opening=2, interval=replace(INTERVAL, level=0.9924))
     assert opening_text(second) == (
-        "This is opening 2 of the test split: it spends 0.76 % of the study's stated error of 5 %."
+        "This is opening 2 of the study's test images: it spends 0.76 % of the study's stated error of 5 %."
     )
 
 

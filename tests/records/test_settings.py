@@ -39,6 +39,15 @@ def test_they_tell_of_the_images() -> None:
     assert (named.dataset, named.metric, named.seed) == ("npz:x", "balanced", 3)
 
 
+def test_they_take_the_content_of_other_images() -> None:
+    old = replace(SETTINGS, format=1, test="", seed=4)
+    more = replace(IMAGES, name="other", test=part(7, 3))
+    found = old.of_today(more)
+    assert (found.data, found.test, found.format) == (IMAGES.data_hash, more.test_hash, FORMAT)
+    assert found.split_sizes == {"train": 8, "validation": 6, "test": 7}
+    assert replace(found, test="", format=1, split_sizes=SETTINGS.split_sizes) == old
+
+
 def test_they_come_back_through_json() -> None:
     kept = json.loads(json.dumps(dump(SETTINGS), allow_nan=False))
     assert settings_of(kept, "here") == SETTINGS

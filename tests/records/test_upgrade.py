@@ -16,7 +16,7 @@ from small_images import make_images
 
 import cpmodel as package_of_today
 from cpmodel.datasets import load
-from cpmodel.datasets.base import whole_hash
+from cpmodel.datasets.base import ImageSet, whole_hash
 from cpmodel.errors import StudyError
 from cpmodel.records.sample import Purpose, Request, Start
 from cpmodel.records.settings import FORMAT, Settings
@@ -158,6 +158,57 @@ def test_other_images_are_refused(old: Path, split: str) -> None:
     given = Settings.of(other, settings.family, settings.space, settings.recipe)
     with pytest.raises(StudyError, match=f"another {named}: expected"):
         Store.create(old, given, images=other)
+
+
+def with_more_to_test(images: ImageSet) -> ImageSet:
+    """The images with other test images, which take the place of those that there were."""
+    halved = replace(images.test, images=images.test.images // 2)
+    return replace(images, test=halved, earlier=(images.train, images.test))
+
+
+@pytest.mark.parametrize("number", [1, FORMAT])
+@pytest.mark.parametrize("way", ["accept", "create"])
+def test_another_test_split_changes_nothing_else(old: Path, number: int, way: str) -> None:
+    images = load(f"npz:{pictures(old.parent)}")
+    later, study = with_more_to_test(images), Store.open(old)
+    if number == FORMAT:
+        study.accept(images)
+    samples, opened = study.samples(), study.note("openings")
+    if way == "accept":
+        study.accept(later)
+    else:
+        study = Store.create(old, study.settings.of_today(later), images=later)
+    for now in (study, Store.open(old)):
+        s = now.settings
+        assert (s.data, s.test, s.format) == (images.data_hash, later.test_hash, FORMAT)
+        assert now.samples().frame.drop(columns="data").equals(samples.frame.drop(columns="data"))
+        assert now.open_requests() == []
+        assert now.note("openings") == [{**each, "split": images.test_hash} for each in opened]
+    with pytest.raises(StudyError, match="others than when the study was made"):
+        Store.open(old).accept(images)
+
+
+def test_a_crash_while_the_test_split_is_replaced_is_made_good(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = load(f"npz:{pictures(old.parent)}")
+    later, study = with_more_to_test(images), Store.open(old)
+    opened = study.note("openings")
+    write = study._storage.set_study_user_attr
+
+    def killed(study_id: int, name: str, value: Any) -> None:
+        if name == "cpmodel:settings":
+            raise KeyboardInterrupt
+        write(study_id, name, value)
+
+    monkeypatch.setattr(study._storage, "set_study_user_attr", killed)
+    with pytest.raises(KeyboardInterrupt):
+        study.accept(later)
+    after = Store.open(old)
+    assert after.settings.format == 1
+    after.accept(later)
+    assert after.settings.test == later.test_hash
+    assert after.note("openings") == [{**each, "split": images.test_hash} for each in opened]
 
 
 def test_a_newer_study_is_refused(old: Path) -> None:

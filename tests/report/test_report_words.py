@@ -38,6 +38,15 @@ def test_reached() -> None:
     assert told(replace(page, verdict=undecided))[:2] == ("Undecided", "open")
 
 
+def test_a_verdict_about_an_earlier_test_split_says_so() -> None:
+    page = content()
+    said = "The study has other test images now"
+    assert said not in told(page)[2]
+    text = told(replace(page, outdated=True))[2]
+    assert "its precision on 5,000 test images is 90.4 %" in text
+    assert said in text
+
+
 def test_the_metric_is_named() -> None:
     page = content(metric=Balanced())
     assert "its balanced accuracy on 5,000 test images is 90.4 %" in told(page)[2]
@@ -56,7 +65,7 @@ def test_the_baseline_beside_the_answer() -> None:
     assert rows[0].detail == "baseline: 5 seeds; answer: 3 fresh seeds"
     assert rows[0].answer == "90.6 %"
     assert rows[1].baseline == "–"
-    assert "95.0 % interval 90.1 % to 90.8 %. This is opening 1 of the test split" in rows[1].detail
+    assert "95.0 % interval 90.1 % to 90.8 %. This is opening 1 of the study's test images" in rows[1].detail
     assert rows[-1].detail == "Example CPU (2 cores), pytorch 2.13.0, float32, batch 64, 1 thread"
     assert rows[2].difference.endswith("x less")
 
@@ -71,7 +80,7 @@ def test_a_drop_is_told_against_the_baseline() -> None:
     row = comparison(page)[1]
     assert (row.label, row.baseline) == ("Precision, test", "91.6 %")
     assert row.difference.startswith("−")
-    assert "opening 2 of the test split" in row.detail
+    assert "opening 2 of the study's test images" in row.detail
 
 
 def test_predicted_names_the_plain_and_the_safe_answer() -> None:
