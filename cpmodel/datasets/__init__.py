@@ -26,7 +26,7 @@ from cpmodel.errors import DatasetError
 
 __all__ = ["ImageSet", "Source", "Split", "load", "load_again"]
 
-EMBEDDED = Source("20,000 images of Fashion-MNIST that come with the package", npz.embedded)
+EMBEDDED = Source("25,000 images of Fashion-MNIST that come with the package", npz.embedded)
 DIGITS = Source("scikit-learn's 1,797 digits, 8x8, gray", npz.digits)
 MNIST = Source("70,000 digits, 28x28, gray, from OpenML", openml.MNIST.read)
 FASHION_MNIST = Source("70,000 clothes, 28x28, gray, from OpenML", openml.FASHION_MNIST.read)

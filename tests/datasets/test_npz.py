@@ -3,6 +3,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from cpmodel.datasets import load
 from cpmodel.datasets.base import whole_hash
-from cpmodel.datasets.npz import EMBEDDED, data_file
+from cpmodel.datasets.npz import EARLIER, EMBEDDED, data_file
 from cpmodel.errors import DatasetError
 
 ROOT = Path(__file__).parents[2]
@@ -126,18 +127,29 @@ def test_the_embedded_set() -> None:
     assert images.image_shape == (28, 28, 1)
     assert images.class_names[0] == "T-shirt/top" and len(images.class_names) == 10
     per_class = {name: np.bincount(part.labels).tolist() for name, part in images.splits.items()}
-    assert per_class == {"train": [1000] * 10, "validation": [500] * 10, "test": [500] * 10}
-    assert whole_hash(images) == "3e90e15fd5b0"
+    assert per_class == {"train": [1000] * 10, "validation": [500] * 10, "test": [1000] * 10}
     assert images.data_hash == "8b3549663c9a"
+    assert images.test_hash == "5f0a0624ab44"
     assert load(seed=5).data_hash == images.data_hash
-    assert (
-        len({bytes(image) for image in np.concatenate([images.train.images, images.validation.images])})
-        > 14_990
-    )
+    unlike = {name: {bytes(image) for image in part.images} for name, part in images.splits.items()}
+    assert len(unlike["train"] | unlike["validation"]) > 14_990
+    assert len(unlike["test"]) > 9_990
+    assert not unlike["test"] & (unlike["train"] | unlike["validation"])
+
+
+def test_the_embedded_test_split_takes_the_place_of_a_smaller_one() -> None:
+    images = load()
+    (earlier,) = images.earlier
+    then = replace(images, test=earlier)
+    assert np.bincount(earlier.labels).tolist() == [500] * 10
+    assert then.test_hash == "32a89a46bd31"
+    # of all three splits together, as it was pinned when there was no other test split
+    assert whole_hash(then) == "3e90e15fd5b0"
+    assert {bytes(image) for image in earlier.images} <= {bytes(image) for image in images.test.images}
 
 
 def test_the_embedded_file_is_small_and_licensed() -> None:
-    assert data_file(EMBEDDED).stat().st_size < 10_000_000
+    assert data_file(EMBEDDED).stat().st_size < 11_000_000
     assert "Copyright (c) 2017 Zalando SE" in data_file("LICENSE-fashion-mnist").read_text()
 
 
@@ -160,8 +172,8 @@ def test_the_maker_is_reproducible(tmp_path: Path) -> None:
     whole = {
         "x_train": rng.integers(0, 256, (15_500, 3, 3), dtype=np.uint8),
         "y_train": np.arange(15_500) % 10,
-        "x_test": rng.integers(0, 256, (5_200, 3, 3), dtype=np.uint8),
-        "y_test": np.arange(5_200) % 10,
+        "x_test": rng.integers(0, 256, (6_000, 3, 3), dtype=np.uint8),
+        "y_test": np.arange(6_000) % 10,
     }
     np.savez(tmp_path / "whole.npz", **whole)  # type: ignore[arg-type]
     made = []
@@ -171,9 +183,11 @@ def test_the_maker_is_reproducible(tmp_path: Path) -> None:
         made.append((tmp_path / name).read_bytes())
     assert made[0] == made[1]
     images = load(f"npz:{tmp_path}/a.npz")
-    assert [len(part) for part in images.splits.values()] == [10_000, 5_000, 5_000]
+    assert [len(part) for part in images.splits.values()] == [10_000, 5_000, 6_000]
     official = {bytes(image) for image in whole["x_train"]}
     assert all(bytes(image) in official for image in images.validation.images[:100, ..., 0])
+    assert sorted(map(bytes, images.test.images)) == sorted(map(bytes, whole["x_test"]))
+    assert np.bincount(images.test.labels[:EARLIER]).tolist() == [500] * 10
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

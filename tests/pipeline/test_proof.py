@@ -137,3 +137,17 @@ def test_a_test_split_that_says_nothing_of_the_study_s_own_is_refused(old: Path,
         opened(old, other)
     own = replace(later, test=later.earlier[0]).test_hash
     assert openings(reopen(old))[0].split == reopen(old).study.settings.test == own
+
+
+def test_a_study_of_the_embedded_images_of_before_goes_on(tmp_path: Path) -> None:
+    images = load("embedded")
+    before = replace(images, test=images.earlier[0], earlier=())
+    options = StudyOptions(dataset=before, values={"s": (6,)}, baseline={"s": 6})
+    made = plan(tmp_path / "study", options).begin().study
+    made.keep("openings", [{"number": 1, "networks": "f=8", "against": "", "spent": 0.03, "verdict": None}])
+    assert made.settings.split_sizes["test"] == 5_000
+    again = reopen(tmp_path / "study")
+    assert again.images().test_hash == images.test_hash == again.study.settings.test
+    assert again.study.settings.data == made.settings.data
+    assert again.study.settings.split_sizes["test"] == 10_000
+    assert [o.split for o in openings(again)] == [before.test_hash]
