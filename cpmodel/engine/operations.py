@@ -369,7 +369,7 @@ def _weight(convolution: nn.Conv2d, x: Tensor) -> Tensor:
     weight = convolution.weight.detach().to(x.dtype, memory_format=torch.channels_last)
     if x.shape[3] > 1:
         return weight
-    # one channel lies in memory as both layouts have it: unless told, torch takes it for the other, slower one
+    # one channel lies in memory as both layouts have it: unless told, torch takes it for the slower one
     rows, columns = convolution.kernel_size
     return weight.contiguous().as_strided(weight.shape, (rows * columns, 1, columns, 1))
 

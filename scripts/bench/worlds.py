@@ -112,7 +112,7 @@ def _of_values(shape: _Shape, counts: dict[str, int], least: float, ratio: float
         deep = tuple(range(max(2, j + 1), shape.layers + 1))
         when = Condition("depth", deep) if shape.conditional and j >= 2 else None
         # a space of more than a few values has them as a person writes them: whole numbers, no two the same
-        widths = sorted({int(round(least * ratio**i)) for i in range(counts[f"w{j}"])})
+        widths = sorted({round(least * ratio**i) for i in range(counts[f"w{j}"])})
         parameters.append(Parameter(f"w{j}", tuple(widths), when=when))
         if j in shape.operations:
             names: tuple[Value, ...] = tuple(f"op{i}" for i in range(shape.operations[j]))
