@@ -47,6 +47,7 @@ class Interval:
     level: float  # two-sided confidence level
     seed_sd: float  # between seeds beyond what the finite images explain; NaN with one seed
     freedom: float  # degrees of freedom
+    image_sd: float = float("nan")  # of the mean, by the images alone; NaN where an older version measured it
 
 
 def precision_interval(
@@ -89,7 +90,7 @@ def precision_interval(
     half = t / (1 + t**2 / effective) * np.sqrt(mean * (1 - mean) / effective + t**2 / (4 * effective**2))
     # rounding must not push the mean itself out of its interval
     low, high = min(mean, max(0.0, centre - half)), max(mean, min(1.0, centre + half))
-    return Interval(mean, float(low), float(high), level, _seed_sd(seeds), freedom)
+    return Interval(mean, float(low), float(high), level, _seed_sd(seeds), freedom, _sd(by_images))
 
 
 def difference_interval(
@@ -124,7 +125,7 @@ def difference_interval(
     mean = _mean(gain, parted)
     half = float(stats.t.ppf((1 + level) / 2, freedom)) * np.sqrt(variance)
     low, high = min(mean, max(-1.0, centre - half)), max(mean, min(1.0, centre + half))
-    return Interval(mean, float(low), float(high), level, _seed_sd(seeds), freedom)
+    return Interval(mean, float(low), float(high), level, _seed_sd(seeds), freedom, _sd(by_images))
 
 
 @dataclass(frozen=True)
@@ -235,6 +236,10 @@ def _seeds(table: Floats, strata: Sequence[_Stratum]) -> list[_Part]:
     by_seed = np.mean([table[:, s.columns].mean(axis=1) for s in strata], axis=0)
     ms_seeds = images * float(by_seed.var(ddof=1))
     return [_Part(max(0.0, ms_seeds - ms_residual) / (n * images), ms_seeds / (n * images), n - 1.0)]
+
+
+def _sd(parts: Sequence[_Part]) -> float:
+    return float(np.sqrt(max(0.0, sum(part.variance for part in parts))))
 
 
 def _seed_sd(parts: Sequence[_Part]) -> float:

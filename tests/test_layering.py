@@ -27,7 +27,7 @@ FLOORS = [
     {"metrics", "cost", "recipe", "frontier"},
     {"families", "datasets", "surrogates", "formats"},
     {"optimize", "verify", "records", "engine", "costs"},
-    {"search", "training"},
+    {"search", "training", "power"},
     {"pipeline"},
     {"report", "deploy", "optuna"},
     {"study"},

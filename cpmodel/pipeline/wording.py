@@ -118,8 +118,29 @@ def verdict_text(verdict: Verdict, notation: Notation) -> tuple[str, str]:
         stood = n.P(float(np.mean(verdict.validation)))
         said = f"{claim}: all of that is {beyond}, though it stood on validation with {stood}."
         return f"{verdict.key} {misses} {goal}: {found}.", said
-    said = f"{claim}, and {bar} is among these. More seeds or more test images would decide it."
+    said = f"{claim}, and {bar} is among these. {_needed_text(verdict, n)}"
     return f"Whether {verdict.key} {reaches} {goal} is undecided: {found}.", said
+
+
+def _needed_text(verdict: Verdict, notation: Notation) -> str:
+    """What would decide a verdict that is open."""
+    from cpmodel.power import needed
+
+    it = needed(verdict)
+    if math.isnan(it.margin):
+        return "More seeds or more test images would decide it."
+    power = f"with a power of {numbers.percent(it.power, 0)}"
+    images = f"about {_round(it.images)} new test images" if it.images is not None else "no number of images"
+    above = "above the target" if verdict.comparison is None else "above what is allowed"
+    return (
+        f"If its precision is what it seems, {images} would decide it {power}; on as many images as these a "
+        f"network is proved whose precision lies {notation.points(it.margin)} points {above}."
+    )
+
+
+def _round(count: int) -> str:
+    """A number of two digits that count."""
+    return f"{float(f'{count:.2g}'):,.0f}"
 
 
 def opening_text(verdict: Verdict) -> str:
