@@ -51,7 +51,7 @@ MOST_LINES = 500
 LOOSE = {"training/pool.py:_Worker", "training/jobs.py:Job", "training/together.py:_Running"}
 # All lines of the Python files below these, together
 LINES = {
-    "the whole package": ([""], 23_200),
+    "the whole package": ([""], 23_500),
     "the page": (["report"], 2_000),
     "options and command line": (["cli", "pipeline/options.py"], 1_150),
 }
